@@ -1,0 +1,67 @@
+/** The user: admits jobs (hourly limit, queue bound), keeps their order, lets so many run at once. */
+import { z } from "zod";
+import { jobRecordSchema, jobTicketSchema, metadataSchema, terminalStateSchema } from "../job.ts";
+import { ask, protocol, tell } from "../protocol.ts";
+import { tierSchema } from "../tiers.ts";
+
+export const limitsViewSchema = z.object({
+  tier: tierSchema,
+  hourly: z.object({
+    limit: z.number(),
+    remaining: z.number(),
+    /** Milliseconds until the window ends and the count is zero again. */
+    reset_ms: z.number(),
+  }),
+  concurrent: z.object({ limit: z.number().nullable(), running: z.number() }),
+  queued: z.object({ limit: z.number(), waiting: z.number() }),
+});
+export type LimitsView = z.infer<typeof limitsViewSchema>;
+
+export const usageViewSchema = z.object({
+  jobs: z.record(z.string(), z.number()),
+  agent_ms: z.number(),
+  input_tokens: z.number(),
+  output_tokens: z.number(),
+  since: z.number(),
+});
+export type UsageView = z.infer<typeof usageViewSchema>;
+
+export const User = protocol("user", {
+  /** Accepts or refuses a job. The same job id again gets the same answer and counts once. */
+  submit: ask(
+    {
+      job: jobRecordSchema.pick({
+        id: true,
+        session_id: true,
+        agent: true,
+        tier: true,
+        prompt: true,
+        model: true,
+        timeout_ms: true,
+        metadata: true,
+      }),
+      /** Create the session; otherwise it exists and is this user's (the gateway has checked). */
+      new_session: z
+        .object({ title: z.string().optional(), metadata: metadataSchema.optional() })
+        .optional(),
+    },
+    { created_at: z.number(), position: z.number(), limits: limitsViewSchema },
+  ),
+  cancelJob: ask({ job_id: z.string(), by: z.string() }, { found: z.boolean() }),
+  limits: ask({ tier: tierSchema }, { limits: limitsViewSchema }, { readOnly: true }),
+  usage: ask({}, { usage: usageViewSchema }, { readOnly: true }),
+  /** Jobs of this user that have not ended, oldest first. */
+  active: ask(
+    {},
+    { jobs: z.array(z.object({ job_id: z.string(), session_id: z.string(), waiting: z.boolean() })) },
+    { readOnly: true },
+  ),
+  /** From the session: the job has ended. */
+  finished: tell({
+    ticket: jobTicketSchema,
+    state: terminalStateSchema,
+    agent_ms: z.number(),
+    input_tokens: z.number(),
+    output_tokens: z.number(),
+  }),
+});

@@ -1,0 +1,82 @@
+/** JSON values of the buckets that people and gateways read: tenants, API keys, nodes, partitions, sessions. */
+import { z } from "zod";
+import { idSchema, tenantIdSchema } from "./ids.ts";
+import { metadataSchema } from "./job.ts";
+import { tierSchema } from "./tiers.ts";
+
+/** Under the tenant's id. Written by its supervisor, watched by gateways. */
+export const tenantRecordSchema = z.object({
+  id: z.string(),
+  name: z.string().min(1).max(128),
+  tier: tierSchema,
+  suspended: z.boolean(),
+  created_at: z.number(),
+});
+export type TenantRecord = z.infer<typeof tenantRecordSchema>;
+
+export const SCOPES = ["user", "tenant_admin", "operator"] as const;
+export const scopeSchema = z.enum(SCOPES);
+export type Scope = z.infer<typeof scopeSchema>;
+
+/** Under the SHA-256 of the key in hex: the key itself is shown once and stored nowhere. */
+export const apiKeyRecordSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  /** Absent for operators, who belong to no tenant. */
+  tenant: tenantIdSchema.optional(),
+  user: idSchema,
+  scope: scopeSchema,
+  created_at: z.number(),
+  expires_at: z.number().nullable(),
+  revoked: z.boolean(),
+});
+export type ApiKeyRecord = z.infer<typeof apiKeyRecordSchema>;
+
+/** A node's lease. Gone when the TTL passes without renewal. */
+export const nodeRecordSchema = z.object({
+  id: z.string(),
+  /** Changes at every start of the process. */
+  incarnation: z.string(),
+  version: z.string(),
+  started_at: z.number(),
+  draining: z.boolean(),
+  /** Drivers that this node hosts, with the workers each may hold. */
+  drivers: z.array(z.object({ name: z.string(), max_workers: z.number() })),
+  kinds: z.array(z.string()),
+});
+export type NodeRecord = z.infer<typeof nodeRecordSchema>;
+
+/** Who tries to own a partition. The epoch grows with every claim and is the fencing token of its actors. */
+export const partitionRecordSchema = z.object({
+  epoch: z.number().int().positive(),
+  node: z.string().nullable(),
+  incarnation: z.string().nullable(),
+});
+export type PartitionRecord = z.infer<typeof partitionRecordSchema>;
+
+/** Under `<tenant>.<user>.<session>`: the index from which sessions are listed. */
+export const sessionRecordSchema = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  user: z.string(),
+  agent: z.string(),
+  tier: tierSchema,
+  title: z.string().nullable(),
+  metadata: metadataSchema,
+  created_at: z.number(),
+  deleted: z.boolean(),
+});
+export type SessionRecord = z.infer<typeof sessionRecordSchema>;
+
+/** In the dead letters stream: what could not be handled, why, and all that is needed to send it again. */
+export const deadLetterSchema = z.object({
+  id: z.string(),
+  actor: z.object({ kind: z.string(), tenant: z.string(), key: z.string() }),
+  lane: z.enum(["control", "user", "background"]),
+  envelope: z.unknown(),
+  reason: z.object({ code: z.string(), message: z.string() }),
+  epoch: z.number(),
+  attempts: z.number(),
+  at: z.number(),
+});
+export type DeadLetter = z.infer<typeof deadLetterSchema>;

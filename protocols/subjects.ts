@@ -1,0 +1,88 @@
+/**
+ * The only place where a subject, stream, bucket or consumer name is built or taken apart. After the
+ * verb the tenant comes first, so that one prefix grants or denies a tenant. All parts are identifiers
+ * (`ids.ts`), so none holds a dot or a wildcard.
+ */
+import type { ActorRef } from "./ids.ts";
+import type { Lane } from "./protocol.ts";
+
+export const STREAMS = {
+  /** Mailboxes: a work queue; a message leaves when its turn has committed. */
+  mail: "BERTH_MAIL",
+  /** Reminders: message schedules and what they fired. */
+  reminders: "BERTH_REMINDERS",
+  /** Records of journaled actors, kept: the event log of each session. */
+  journal: "BERTH_JOURNAL",
+  deadLetters: "BERTH_DEAD_LETTERS",
+} as const;
+
+export const BUCKETS = {
+  /** One JSON record per actor that is not journaled. */
+  actors: "berth-actors",
+  /** One lease per live node, with a TTL. */
+  nodes: "berth-nodes",
+  /** Who tries to own each partition, with its epoch. */
+  partitions: "berth-partitions",
+  tenants: "berth-tenants",
+  keys: "berth-keys",
+  jobs: "berth-jobs",
+  sessions: "berth-sessions",
+  workers: "berth-workers",
+  idempotency: "berth-idempotency",
+} as const;
+export type Bucket = keyof typeof BUCKETS;
+
+const path = (ref: ActorRef) => `${ref.tenant}.${ref.kind}.${ref.key}`;
+
+export const subjects = {
+  /** Where a tell is published; the stream puts the partition in front of the tenant. */
+  mail: (ref: ActorRef, lane: Lane) => `berth.mail.${path(ref)}.${lane}`,
+  mailOfPartition: (partition: number) => `berth.mail.${partition}.>`,
+  /** The schedule of one reminder, and where it fires. */
+  reminder: (ref: ActorRef, name: string) => `berth.remind.${path(ref)}.${name}`,
+  due: (ref: ActorRef) => `berth.due.${path(ref)}`,
+  dueOfPartition: (partition: number) => `berth.due.${partition}.>`,
+  record: (partition: number, ref: ActorRef) => `$KV.${BUCKETS.actors}.${partition}.${path(ref)}`,
+  recordsOfPartition: (partition: number) => `$KV.${BUCKETS.actors}.${partition}.>`,
+  journal: (partition: number, ref: ActorRef) => `berth.journal.${partition}.${path(ref)}`,
+  journalOfPartition: (partition: number) => `berth.journal.${partition}.>`,
+  /** Core subject on which each stored journal record appears at once. */
+  live: (ref: ActorRef) => `berth.live.${path(ref)}`,
+  ask: (partition: number, ref: ActorRef) => `berth.ask.${partition}.${path(ref)}`,
+  asksOfPartition: (partition: number) => `berth.ask.${partition}.>`,
+  deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
+  /** What a worker publishes: its own id comes first, its credential allows nothing else. */
+  up: (worker: string, partition: number, ref: ActorRef) =>
+    `berth.up.${worker}.${partition}.${path(ref)}`,
+  upOfPartition: (partition: number) => `berth.up.*.${partition}.>`,
+  hello: (worker: string) => `berth.hello.${worker}`,
+  beat: (worker: string) => `berth.beat.${worker}`,
+  beats: "berth.beat.*",
+  hellos: "berth.hello.*",
+  /** What a worker is told. */
+  down: (worker: string) => `berth.down.${worker}`,
+  driver: (node: string, verb: string) => `berth.driver.${node}.${verb}`,
+  /** Operations on a node: `drain`, `actors`, `stats`. */
+  node: (node: string, verb: string) => `berth.node.${node}.${verb}`,
+  value: (bucket: Bucket, key: string) => `$KV.${BUCKETS[bucket]}.${key}`,
+} as const;
+
+/** The actor named by the last three tokens of an ask, up, record or journal subject. */
+export function refOfSubject(subject: string): ActorRef {
+  const [tenant = "", kind = "", key = ""] = subject.split(".").slice(-3);
+  return { tenant, kind, key };
+}
+
+/** Takes `berth.mail.<p>.<tenant>.<kind>.<key>.<lane>` apart. */
+export function parseMailSubject(subject: string): { ref: ActorRef; lane: Lane } {
+  const tokens = subject.split(".");
+  return {
+    ref: { tenant: tokens[3] ?? "", kind: tokens[4] ?? "", key: tokens[5] ?? "" },
+    lane: (tokens[6] ?? "user") as Lane,
+  };
+}
+
+/** The worker that published an up subject: its second token after `berth.up`. */
+export function workerOfUp(subject: string): string {
+  return subject.split(".")[2] ?? "";
+}

@@ -1,0 +1,131 @@
+/**
+ * The runtime's ports to the broker. Two implementations pass one conformance suite: `nats/` and the
+ * deterministic twin `memory/`. Every method rejects with a `BerthError`; foreign errors stop here.
+ */
+import type { Due, Envelope } from "../protocols/envelope.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import type { Lane } from "../protocols/protocol.ts";
+import type { DeadLetter } from "../protocols/records.ts";
+import type { Bucket } from "../protocols/subjects.ts";
+
+export interface StoredRecord {
+  /** The broker's sequence of the record: what the next commit must expect. */
+  readonly revision: number;
+  readonly data: Uint8Array;
+}
+
+export interface Records {
+  /** The newest record, read from the leader; undefined when there is none. */
+  load(ref: ActorRef, journaled: boolean): Promise<StoredRecord | undefined>;
+  /**
+   * The fence (R1): writes if the newest record has `expected` as its revision (0: there is none).
+   * Rejects with `record.conflict` when it has not, `actor.state_too_large`, or `broker.unavailable`
+   * when it is not known whether it was written. `pending` marks a record whose outbox or effects are open.
+   */
+  commit(
+    ref: ActorRef,
+    data: Uint8Array,
+    options: { readonly expected: number; readonly journaled: boolean; readonly pending: boolean },
+  ): Promise<number>;
+  /** Actors of the partition whose newest record is marked pending. */
+  pending(partition: number): AsyncIterable<ActorRef>;
+  /** Pages of a journal, oldest first, from a broker sequence on; at most `limit`. */
+  journal(ref: ActorRef, fromRevision: number, limit: number): Promise<StoredRecord[]>;
+}
+
+/** One delivered piece of mail. It stays in the broker until `ack`. */
+export interface Mail {
+  readonly ref: ActorRef;
+  /** Grows in the order that the lane's messages were stored. */
+  readonly seq: number;
+  /** `due` is the reminders' own lane. */
+  readonly lane: Lane | "due";
+  readonly envelope: Envelope | { readonly due: Due };
+  readonly storedAt: number;
+  ack(): void;
+  /** Says that the mail is still held, so that the broker does not deliver it again. */
+  touch(): void;
+}
+
+/** The delivery of one partition's mail. Order per actor and lane is kept, also over redelivery. */
+export interface MailStream extends AsyncIterable<Mail> {
+  /** Stops delivery; mail not acknowledged goes to the next stream opened on the partition. */
+  close(): Promise<void>;
+}
+
+export interface Mailboxes {
+  /** Stores a message; resolves with its sequence. Rejects with `actor.mailbox_full` or `broker.unavailable`. */
+  send(ref: ActorRef, lane: Lane, envelope: Envelope): Promise<number>;
+  /**
+   * Takes the partition's mail over from whoever had it: everything unacknowledged comes again, in order.
+   * An earlier stream on the partition, on any node, ends.
+   */
+  open(partition: number): Promise<MailStream>;
+  /** Fires `due` into the actor's mailbox at `at` (ms since the epoch), replacing the schedule of that name. */
+  schedule(ref: ActorRef, due: Due, at: number): Promise<void>;
+  unschedule(ref: ActorRef, name: string): Promise<void>;
+  deadLetter(letter: DeadLetter): Promise<void>;
+}
+
+/** One incoming request. */
+export interface Incoming {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  reply(data: Uint8Array): void;
+}
+
+export interface Bus {
+  /** Sends and waits for one answer. Rejects with `actor.moved` when nobody listens, `ask.timeout`, `broker.unavailable`. */
+  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  /** Fire and forget. */
+  publish(subject: string, data: Uint8Array): void;
+  /** Serves requests on a subject (wildcards allowed); of several servers with one `queue`, one gets each. */
+  serve(subject: string, queue: string | undefined, handle: (request: Incoming) => void): Serving;
+}
+
+export interface Serving {
+  /** Resolves once the broker knows of the subscription. */
+  readonly ready: Promise<void>;
+  /** Takes no more; what has arrived is still handled. */
+  close(): Promise<void>;
+}
+
+export interface KeyEntry {
+  readonly key: string;
+  readonly revision: number;
+  /** Undefined when the key was deleted or has expired. */
+  readonly value: Uint8Array | undefined;
+}
+
+export interface Buckets {
+  get(bucket: Bucket, key: string): Promise<KeyEntry | undefined>;
+  /** Writes; with `expected` only if the revision is that one (0: the key does not exist), else `record.conflict`. */
+  put(
+    bucket: Bucket,
+    key: string,
+    value: Uint8Array,
+    options?: { readonly expected?: number; readonly ttlMs?: number },
+  ): Promise<number>;
+  remove(bucket: Bucket, key: string): Promise<void>;
+  /** Entries whose key starts with `prefix` (whole tokens, such as `acme.u1`; `""` is all), sorted by key. */
+  list(bucket: Bucket, prefix: string): Promise<KeyEntry[]>;
+  /** Calls back with every present entry, then with `ready`, then with every change, until closed. */
+  watch(bucket: Bucket, onEntry: (entry: KeyEntry) => void): Promise<Watch>;
+}
+
+export interface Watch {
+  close(): Promise<void>;
+}
+
+/** All ports of one connection. */
+export interface Transport {
+  /** Partitions of the deployment, fixed when its streams were made. */
+  readonly partitions: number;
+  readonly records: Records;
+  readonly mailboxes: Mailboxes;
+  readonly bus: Bus;
+  readonly buckets: Buckets;
+  /** Called when the connection is back after a loss: what was in flight may be gone. */
+  onReconnect(fn: () => void): () => void;
+  close(): Promise<void>;
+}
