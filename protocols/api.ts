@@ -1,12 +1,12 @@
 /**
  * The HTTP API as schemas: what the gateway validates, what OpenAPI is made of and what the client
  * library is typed by. Requests refuse fields they do not know; readers of responses ignore them.
- * Times are RFC 3339, names are snake_case. WebSocket frames are in `frames.ts`.
+ * Times are RFC 3339, names are snake_case. WebSocket frames are in `frames.ts`, what
+ * operators use in `api-operators.ts`.
  */
 import { z } from "zod";
 import { ERROR_TABLE, type ErrorCode } from "./errors.ts";
 import { eventSchema, usageSchema } from "./events.ts";
-import { workerPhaseSchema } from "./executor.ts";
 import { idSchema, jobIdSchema, sessionIdSchema, tenantIdSchema } from "./ids.ts";
 import { jobStateSchema, metadataSchema } from "./job.ts";
 import { wireErrorSchema } from "./protocol.ts";
@@ -20,7 +20,8 @@ export function formatTime(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-const pageOf = <T extends z.ZodType>(item: T) =>
+/** A page of a list, by cursor. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({
     data: z.array(item),
     /** What to pass as `after` for the next page; null on the last one. */
@@ -106,7 +107,7 @@ export const sessionPageSchema = pageOf(sessionSummarySchema).meta({ id: "Sessio
 export const sessionParamsSchema = z.strictObject({ id: sessionIdSchema });
 
 /** An operator names the tenant that is read; others may not name one. */
-const tenantQuery = { tenant: tenantIdSchema.optional() };
+export const tenantQuery = { tenant: tenantIdSchema.optional() };
 export const scopedQuerySchema = z.strictObject(tenantQuery);
 export const sessionListQuerySchema = pageQuerySchema.extend(tenantQuery);
 
@@ -235,133 +236,6 @@ export const usageReportSchema = z
   })
   .meta({ id: "Usage" });
 export type UsageReport = z.infer<typeof usageReportSchema>;
-
-// Operators
-
-export const tenantSchema = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    tier: tierSchema,
-    suspended: z.boolean(),
-    created_at: timeSchema,
-  })
-  .meta({ id: "Tenant" });
-export type ApiTenant = z.infer<typeof tenantSchema>;
-
-export const putTenantSchema = z
-  .strictObject({
-    name: z.string().min(1).max(128),
-    tier: tierSchema,
-    suspended: z.boolean().default(false),
-  })
-  .meta({ id: "PutTenant" });
-export type PutTenant = z.input<typeof putTenantSchema>;
-export const tenantParamsSchema = z.strictObject({ id: tenantIdSchema });
-export const tenantPageSchema = pageOf(tenantSchema).meta({ id: "TenantPage" });
-
-export const createKeySchema = z
-  .strictObject({
-    name: z.string().min(1).max(128),
-    user: idSchema,
-    scope: z.enum(["user", "tenant_admin"]).default("user"),
-    expires_at: timeSchema.optional(),
-  })
-  .meta({ id: "CreateKey" });
-export type CreateKey = z.input<typeof createKeySchema>;
-
-export const keySchema = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    tenant: z.string().nullable(),
-    user: z.string(),
-    scope: scopeSchema,
-    created_at: timeSchema,
-    expires_at: timeSchema.nullable(),
-    revoked: z.boolean(),
-  })
-  .meta({ id: "Key" });
-export type ApiKey = z.infer<typeof keySchema>;
-
-/** The only answer that ever holds the key itself. */
-export const createdKeySchema = keySchema.extend({ key: z.string() }).meta({ id: "CreatedKey" });
-export const keyPageSchema = pageOf(keySchema).meta({ id: "KeyPage" });
-export const keyParamsSchema = z.strictObject({ id: tenantIdSchema, key_id: idSchema });
-
-export const workerSchema = z
-  .object({
-    id: z.string(),
-    tenant: z.string(),
-    user: z.string().nullable(),
-    agent: z.string().nullable(),
-    tier: tierSchema,
-    phase: workerPhaseSchema,
-    slots: z.number(),
-    jobs: z.array(z.string()),
-    host: z.string().nullable(),
-    driver: z.string().nullable(),
-    created_at: timeSchema,
-    ready_at: timeSchema.nullable(),
-    idle_since: timeSchema.nullable(),
-    /** When it goes if nothing happens; null means never. */
-    idle_deadline: timeSchema.nullable(),
-  })
-  .meta({ id: "Worker" });
-export type ApiWorker = z.infer<typeof workerSchema>;
-export const workerPageSchema = pageOf(workerSchema).meta({ id: "WorkerPage" });
-export const workerListQuerySchema = pageQuerySchema.extend(tenantQuery);
-
-export const nodeSchema = z
-  .object({
-    id: z.string(),
-    incarnation: z.string(),
-    version: z.string(),
-    started_at: timeSchema,
-    draining: z.boolean(),
-    drivers: z.array(z.object({ name: z.string(), max_workers: z.number() })),
-    kinds: z.array(z.string()),
-    /** Partitions that it tries to own now. */
-    partitions: z.number().int(),
-  })
-  .meta({ id: "Node" });
-export type ApiNode = z.infer<typeof nodeSchema>;
-export const nodePageSchema = pageOf(nodeSchema).meta({ id: "NodePage" });
-
-export const queueSchema = z
-  .object({
-    tier: tierSchema,
-    queued: z.number().int(),
-    oldest_queued_at: timeSchema.nullable(),
-    /** Workers of the tier's places by phase. */
-    workers: z.record(z.string(), z.number()),
-    places: z.number().int(),
-  })
-  .meta({ id: "Queue" });
-export type ApiQueue = z.infer<typeof queueSchema>;
-export const queuePageSchema = z
-  .object({
-    data: z.array(queueSchema),
-    /** Places that did not answer or were too many to ask: the sums are lower bounds then. */
-    unanswered: z.number().int(),
-  })
-  .meta({ id: "QueuePage" });
-
-export const deadLetterViewSchema = z
-  .object({
-    id: z.string(),
-    actor: z.object({ kind: z.string(), tenant: z.string(), key: z.string() }),
-    lane: z.string(),
-    message: z.string(),
-    reason: z.object({ code: z.string(), message: z.string() }),
-    attempts: z.number(),
-    at: timeSchema,
-  })
-  .meta({ id: "DeadLetter" });
-export type ApiDeadLetter = z.infer<typeof deadLetterViewSchema>;
-export const deadLetterPageSchema = pageOf(deadLetterViewSchema).meta({ id: "DeadLetterPage" });
-export const deadLetterParamsSchema = z.strictObject({ id: idSchema });
-export const purgedSchema = z.object({ purged: z.number().int() }).meta({ id: "Purged" });
 
 // Development
 
