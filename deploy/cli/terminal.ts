@@ -1,0 +1,57 @@
+import type { Writable } from "node:stream";
+import { styleText } from "node:util";
+
+export type Tone = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "cyan";
+
+/** Where a command prints. Results go to `out`, everything said to a person beside them to `err`. */
+export interface Terminal {
+  /** Resolves when the reader has room again, so that a slow pipe never grows our memory. */
+  out(text: string): Promise<void>;
+  err(text: string): Promise<void>;
+  /** `text` in a tone, or as it is where colour is not wanted. */
+  paint(tone: Tone, text: string): string;
+  /** Columns of the screen; unlimited when the output is not one. */
+  readonly width: number;
+  readonly isInteractive: boolean;
+}
+
+interface TerminalOptions {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  readonly color: boolean;
+  readonly isInteractive: boolean;
+  readonly width?: number | undefined;
+}
+
+/** A terminal over two streams. */
+export function openTerminal(options: TerminalOptions): Terminal {
+  return {
+    out: (text) => writeTo(options.stdout, text),
+    err: (text) => writeTo(options.stderr, text),
+    paint: (tone, text) => (options.color && text !== "" ? styleText(tone, text) : text),
+    width: options.width ?? Number.POSITIVE_INFINITY,
+    isInteractive: options.isInteractive,
+  };
+}
+
+function writeTo(stream: Writable, text: string): Promise<void> {
+  if (text === "" || stream.destroyed || stream.write(text)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off("drain", done);
+      stream.off("close", done);
+      resolve();
+    };
+    stream.once("drain", done);
+    stream.once("close", done);
+  });
+}
+
+/**
+ * Text of someone else, made safe for one line of a terminal: escape sequences and other control
+ * characters would let a title or a prompt move the cursor or repaint what stands above it.
+ */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g, " ").trim();
+}
