@@ -85,6 +85,8 @@ export const Session = protocol("session", {
   frame: ask(frameSchema.shape, { acked: z.number() }),
   runFailed: tell(runAttempt.result),
   cancelFailed: tell(cancelAttempt.result),
+  /** Its own reminder: the attempt's worker should have been heard of by now. */
+  overdue: tell({ job_id: z.string(), attempt: z.number() }),
 });
 
 export const journalPageSchema = z.object({ events: z.array(eventSchema) });

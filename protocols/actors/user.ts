@@ -64,4 +64,8 @@ export const User = protocol("user", {
     input_tokens: z.number(),
     output_tokens: z.number(),
   }),
+  /** From a place whose queue is full: keep the job and offer it again after the pause. */
+  deferred: tell({ ticket: jobTicketSchema, after_ms: z.number() }),
+  /** Its own reminder: offer what was deferred. */
+  offer: tell({}),
 });

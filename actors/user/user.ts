@@ -1,0 +1,191 @@
+/**
+ * The user actor: the door of a user's jobs.
+ *
+ * 1. A job is accepted once per id: its record, its session's `queued` and its place in the queue commit together.
+ * 2. The queue holds tickets only; the prompt goes to the jobs bucket.
+ * 3. A job's session hears `queued` before its place hears `enqueue`: the outbox keeps that order.
+ * 4. Every accepted job leaves the lists by `finished`, which its session sends exactly once.
+ */
+import { placeOf } from "../../protocols/actors/place.ts";
+import { Session } from "../../protocols/actors/session.ts";
+import { User } from "../../protocols/actors/user.ts";
+import { BerthError } from "../../protocols/errors.ts";
+import { type JobRecord, jobKey } from "../../protocols/job.ts";
+import type { ReceivedOf } from "../../protocols/protocol.ts";
+import type { TierLimits } from "../../protocols/tiers.ts";
+import { type ActorDefinition, type Context, actor } from "../../runtime/actor.ts";
+import type { ActorOptions } from "../options.ts";
+import { placePeer } from "../place-peer.ts";
+import { decideAdmission } from "./decide-admission.ts";
+import { decideNext } from "./decide-next.ts";
+import {
+  type UserJob,
+  type UserState,
+  acceptedAt,
+  limitsView,
+  ticketOf,
+  usageView,
+  userStateSchema,
+} from "./state.ts";
+
+type Messages = (typeof User)["messages"];
+type Turn = Context<UserState, Messages>;
+type Submitted = ReceivedOf<Messages["submit"]>;
+
+/** Clients try again within seconds; this is many times what a user submits in that time. */
+const MAX_RECENT = 200;
+const PREVIEW_CHARS = 120;
+
+export function userActor(options: ActorOptions): ActorDefinition {
+  const { tiers, quotaWindowMs: windowMs } = options;
+  const viewAt = (now: number) => ({ now, tiers, windowMs });
+  return actor(User, {
+    state: userStateSchema,
+    handlers: {
+      submit(ctx, input) {
+        const createdAt = admit(ctx, input, options);
+        const waitsAt = ctx.state.waiting.findIndex((job) => job.job === input.job.id);
+        return {
+          created_at: createdAt,
+          position: Math.max(0, waitsAt),
+          limits: limitsView(ctx.state, input.job.tier, viewAt(ctx.now)),
+        };
+      },
+      cancelJob(ctx, { job_id, by }) {
+        const { state } = ctx;
+        const waiting = take(state.waiting, job_id);
+        if (waiting) state.ending.push(waiting);
+        const open = [...state.running, ...state.ending].find((job) => job.job === job_id);
+        if (!open) return { found: false };
+        ctx.actor(Session, open.session).cancel({ job_id, by });
+        return { found: true };
+      },
+      limits: (ctx, { tier }) => ({ limits: limitsView(ctx.state, tier, viewAt(ctx.now)) }),
+      usage: (ctx) => ({ usage: usageView(ctx.state, ctx.now) }),
+      active(ctx) {
+        const row = (waiting: boolean) => (job: UserJob) => ({
+          job_id: job.job,
+          session_id: job.session,
+          waiting,
+        });
+        const { running, ending, waiting } = ctx.state;
+        return { jobs: [...[...running, ...ending].map(row(false)), ...waiting.map(row(true))] };
+      },
+      finished(ctx, end) {
+        for (const list of [ctx.state.waiting, ctx.state.running, ctx.state.ending]) {
+          take(list, end.ticket.job_id);
+        }
+        const { usage } = ctx.state;
+        usage.jobs[end.state] = (usage.jobs[end.state] ?? 0) + 1;
+        usage.agent_ms += end.agent_ms;
+        usage.input_tokens += end.input_tokens;
+        usage.output_tokens += end.output_tokens;
+        pump(ctx, options);
+      },
+      deferred(ctx, { ticket, after_ms }) {
+        const job = take(ctx.state.running, ticket.job_id);
+        if (!job) return;
+        const { waiting } = ctx.state;
+        const next = waiting.findIndex((other) => other.at > job.at);
+        waiting.splice(next === -1 ? waiting.length : next, 0, job);
+        ctx.state.held_until = ctx.now + after_ms;
+        ctx.remind("offer", {}, { afterMs: after_ms });
+      },
+      offer(ctx) {
+        ctx.state.held_until = 0;
+        pump(ctx, options);
+      },
+    },
+  });
+}
+
+/** Accepts the job or throws what refuses it; returns when it was first accepted (1). */
+function admit(ctx: Turn, { job, new_session }: Submitted, options: ActorOptions): number {
+  const { state, now } = ctx;
+  const limits = options.tiers[job.tier];
+  const verdict = decideAdmission(
+    {
+      now,
+      window: state.window,
+      waiting: state.waiting.length,
+      knownSince: acceptedAt(state, job.id),
+    },
+    { ...limits, windowMs: options.quotaWindowMs },
+  );
+  switch (verdict.type) {
+    case "known":
+      return verdict.createdAt;
+    case "over-quota":
+      throw new BerthError(
+        "quota.hourly",
+        `${limits.jobsPerHour} jobs per hour are accepted on this tier`,
+        { retryAfterMs: verdict.retryAfterMs },
+      );
+    case "queue-full":
+      throw new BerthError("quota.queue_full", `${limits.queuedJobs} jobs are waiting already`);
+    case "accepted": {
+      state.window = verdict.window;
+      state.usage.since ??= now;
+      state.recent = [...state.recent, [job.id, now] as [string, number]].slice(-MAX_RECENT);
+      const entry = { job: job.id, session: job.session_id, agent: job.agent, tier: job.tier, at: now };
+      state.waiting.push(entry);
+      const { tenant, key: user } = ctx.self;
+      ctx.put("jobs", jobKey(tenant, user, job.id), jobRecord(ctx, job, limits), { create: true });
+      ctx.actor(Session, job.session_id).queued({
+        ticket: ticketOf(ctx.self, entry),
+        prompt_preview: [...job.prompt.slice(0, PREVIEW_CHARS * 2)].slice(0, PREVIEW_CHARS).join(""),
+        ...(new_session
+          ? { birth: { user, agent: job.agent, tier: job.tier, ...new_session } }
+          : {}),
+      });
+      pump(ctx, options);
+      return now;
+    }
+  }
+}
+
+function jobRecord(ctx: Turn, job: Submitted["job"], limits: TierLimits): JobRecord {
+  return {
+    ...job,
+    tenant: ctx.self.tenant,
+    user: ctx.self.key,
+    timeout_ms: timeLimit(job.timeout_ms, limits.jobTimeoutMs),
+    created_at: ctx.now,
+    state: "queued",
+    attempt: 1,
+    started_at: null,
+    finished_at: null,
+    exit_code: null,
+    error: null,
+    usage: null,
+  };
+}
+
+/** The shorter of what was asked for and what the tier allows; null is no limit. */
+export function timeLimit(askedMs: number | null, tierMs: number | null): number | null {
+  if (askedMs === null || tierMs === null) return askedMs ?? tierMs;
+  return Math.min(askedMs, tierMs);
+}
+
+/** Offers what may run to the jobs' places (3). A tier without a limit still offers no more than its queue's bound. */
+function pump(ctx: Turn, { tiers }: ActorOptions): void {
+  if (ctx.now < ctx.state.held_until) return;
+  const next = decideNext(ctx.state.waiting, ctx.state.running, ({ tier }, running) => {
+    const { concurrentJobs, queuedJobs } = tiers[tier];
+    return running < (concurrentJobs ?? queuedJobs);
+  });
+  if (next.length === 0) return;
+  const taken = new Set(next);
+  ctx.state.waiting = ctx.state.waiting.filter((job) => !taken.has(job));
+  for (const job of next) {
+    ctx.state.running.push(job);
+    const ticket = ticketOf(ctx.self, job);
+    placePeer(ctx, placeOf(tiers, ticket)).enqueue({ ticket });
+  }
+}
+
+/** Removes and returns the job, if it is in the list. */
+function take(list: UserJob[], jobId: string): UserJob | undefined {
+  const at = list.findIndex((job) => job.job === jobId);
+  return at === -1 ? undefined : list.splice(at, 1)[0];
+}
