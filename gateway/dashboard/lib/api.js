@@ -25,12 +25,8 @@ export class Api {
     return this.#call("GET", withQuery(path, query));
   }
 
-  post(path, body) {
-    return this.#call("POST", path, body);
-  }
-
-  delete(path) {
-    return this.#call("DELETE", path);
+  post(path, body, query = {}) {
+    return this.#call("POST", withQuery(path, query), body);
   }
 
   /** Every item of a list, page by page, up to `most`. */
@@ -38,7 +34,11 @@ export class Api {
     const items = [];
     let after;
     do {
-      const page = await this.get(path, { ...query, limit: Math.min(200, most - items.length), after });
+      const page = await this.get(path, {
+        ...query,
+        limit: Math.min(200, most - items.length),
+        after,
+      });
       items.push(...page.data);
       after = page.next ?? undefined;
     } while (after !== undefined && items.length < most);
@@ -52,9 +52,12 @@ export class Api {
       try {
         return await this.#call("POST", "/v1/jobs", job, { "Idempotency-Key": idempotencyKey });
       } catch (error) {
-        const transient = error.status === 0 || error.status === 503 || error.code === "idempotency.in_flight";
+        const transient =
+          error.status === 0 || error.status === 503 || error.code === "idempotency.in_flight";
         if (!transient || attempt === SUBMIT_TRIES) throw error;
-        await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs ?? 300 * 2 ** attempt));
+        await new Promise((resolve) =>
+          setTimeout(resolve, error.retryAfterMs ?? 300 * 2 ** attempt),
+        );
       }
     }
   }
@@ -75,7 +78,12 @@ export class Api {
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
     } catch {
-      throw new ApiError({ status: 0, code: "unreachable", detail: "The gateway does not answer.", retryable: true });
+      throw new ApiError({
+        status: 0,
+        code: "unreachable",
+        detail: "The gateway does not answer.",
+        retryable: true,
+      });
     }
     const content = await response.json().catch(() => undefined);
     if (response.ok) return content;

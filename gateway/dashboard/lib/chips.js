@@ -11,18 +11,44 @@ const JOB_TONE = {
   interrupted: "bad",
 };
 
-const WORKER_TONE = { wanted: "warn", starting: "info", idle: "good", busy: "info", draining: "warn", stopping: "warn", lost: "bad" };
+const WORKER_TONE = {
+  wanted: "warn",
+  starting: "info",
+  idle: "good",
+  busy: "info",
+  draining: "warn",
+  stopping: "warn",
+  lost: "bad",
+};
 
 const LIVE = new Set(["starting", "running", "busy"]);
 
 export const jobTone = (state) => JOB_TONE[state];
 
 export function jobChip(state) {
-  return h("span", { class: "chip", "data-state": state, "data-tone": JOB_TONE[state], "data-live": String(LIVE.has(state)) }, state.replace("_", " "));
+  return h(
+    "span",
+    {
+      class: "chip",
+      "data-state": state,
+      "data-tone": JOB_TONE[state],
+      "data-live": String(LIVE.has(state)),
+    },
+    state.replace("_", " "),
+  );
 }
 
 export function workerChip(phase) {
-  return h("span", { class: "chip", "data-phase": phase, "data-tone": WORKER_TONE[phase], "data-live": String(LIVE.has(phase)) }, phase);
+  return h(
+    "span",
+    {
+      class: "chip",
+      "data-phase": phase,
+      "data-tone": WORKER_TONE[phase],
+      "data-live": String(LIVE.has(phase)),
+    },
+    phase,
+  );
 }
 
 export function tierChip(tier) {

@@ -36,7 +36,8 @@ export class Stream extends EventTarget {
   }
 
   unfollow(sessionId) {
-    if (this.#sessions.delete(sessionId)) this.#send({ type: "unsubscribe", session_id: sessionId });
+    if (this.#sessions.delete(sessionId))
+      this.#send({ type: "unsubscribe", session_id: sessionId });
   }
 
   /** Resolves once the gateway has taken the order; `job.cancelled` follows when the process tree is gone. */
@@ -116,7 +117,9 @@ export class Stream extends EventTarget {
   }
 
   #failed(frame) {
-    const settled = this.#settle(frame.ref, (reply) => reply.reject(new Error(`${frame.message} (${frame.code})`)));
+    const settled = this.#settle(frame.ref, (reply) =>
+      reply.reject(new Error(`${frame.message} (${frame.code})`)),
+    );
     if (settled) return;
     this.dispatchEvent(new CustomEvent("problem", { detail: frame }));
   }
@@ -155,10 +158,13 @@ export class Stream extends EventTarget {
     if (socket !== this.#socket) return;
     clearTimeout(this.#watchdog);
     for (const ref of [...this.#replies.keys()]) {
-      this.#settle(ref, (reply) => reply.reject(new Error("The connection was lost: try again in a moment.")));
+      this.#settle(ref, (reply) =>
+        reply.reject(new Error("The connection was lost: try again in a moment.")),
+      );
     }
     if (this.#closed) return;
     if (REFUSED.has(close.code)) {
+      this.#closed = true;
       this.#setStatus("refused");
       return;
     }

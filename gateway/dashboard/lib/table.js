@@ -15,12 +15,24 @@ export function table({ caption, columns, rows, empty }) {
       "table",
       {},
       h("caption", { class: "visually-hidden" }, caption),
-      h("thead", {}, h("tr", {}, columns.map(({ title, class: kind }) => h("th", { scope: "col", class: kind }, title)))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map(({ title, class: kind }) => h("th", { scope: "col", class: kind }, title)),
+        ),
+      ),
       h(
         "tbody",
         {},
         rows.map((row) =>
-          h("tr", { "data-id": row.id }, columns.map(({ cell, class: kind }) => h("td", { class: kind }, cell(row)))),
+          h(
+            "tr",
+            { "data-id": row.id },
+            columns.map(({ cell, class: kind }) => h("td", { class: kind }, cell(row))),
+          ),
         ),
       ),
     ),
@@ -34,7 +46,14 @@ export function panel(title, { id, tools = [], count } = {}) {
   const element = h(
     "section",
     { class: "panel", id, "aria-labelledby": `${id}-title` },
-    h("header", {}, h("h2", { id: `${id}-title` }, title), counter, h("span", { class: "spring" }), ...tools),
+    h(
+      "header",
+      {},
+      h("h2", { id: `${id}-title` }, title),
+      counter,
+      h("span", { class: "spring" }),
+      ...tools,
+    ),
     body,
   );
   return { element, body, counter };

@@ -6,6 +6,9 @@
 /** Characters of one job that are kept for display; the log itself keeps everything. */
 export const SHOWN_CHARS = 200_000;
 
+/** Neighbouring output is joined up to about this size, so that a job has hundreds of pieces, not a hundred thousand. */
+const PIECE_CHARS = 4_000;
+
 const STATE_OF = {
   "job.queued": "queued",
   "job.starting": "starting",
@@ -61,7 +64,12 @@ function jobOf(transcript, event) {
 }
 
 function addState(job, { type, time, data }) {
-  job.state = type === "job.interrupted" ? (data.will_retry ? "queued" : "interrupted") : (STATE_OF[type] ?? job.state);
+  job.state =
+    type === "job.interrupted"
+      ? data.will_retry
+        ? "queued"
+        : "interrupted"
+      : (STATE_OF[type] ?? job.state);
   if (type === "job.queued") {
     job.agent = data.agent;
     job.prompt = data.prompt_preview;
@@ -73,7 +81,8 @@ function addState(job, { type, time, data }) {
     job.endedAt = time;
     job.outcome = outcomeText(type, data);
   }
-  if (type === "job.interrupted" && data.will_retry) push(job, { kind: "note", text: `Interrupted (${data.reason}); it is tried once more.` });
+  if (type === "job.interrupted" && data.will_retry)
+    push(job, { kind: "note", text: `Interrupted (${data.reason}); it is tried once more.` });
 }
 
 function outcomeText(type, data) {
@@ -92,31 +101,60 @@ function outcomeText(type, data) {
 }
 
 function addOutput(job, data) {
-  if (data.truncated_bytes) push(job, { kind: "note", text: `${data.truncated_bytes} bytes of output past the limit were dropped.` });
+  if (data.truncated_bytes)
+    push(job, {
+      kind: "note",
+      text: `${data.truncated_bytes} bytes of output past the limit were dropped.`,
+    });
   if (data.text === "") return;
-  push(job, { kind: "output", stream: data.stream, text: data.text });
+  const last = job.pieces.at(-1);
+  if (last?.kind === "output" && last.stream === data.stream && last.text.length < PIECE_CHARS) {
+    last.text += data.text;
+    last.version += 1;
+    keepWithin(job, data.text.length);
+  } else {
+    push(job, { kind: "output", stream: data.stream, text: data.text });
+  }
 }
 
 /** Parts of a message grow one piece; the whole message, when it comes, takes its place. */
 function addMessage(job, data) {
   const last = job.pieces.at(-1);
-  const open = last?.kind === "message" && last.partial && last.role === data.role ? last : undefined;
+  const open =
+    last?.kind === "message" && last.partial && last.role === data.role ? last : undefined;
   if (open === undefined) {
-    push(job, { kind: "message", role: data.role, text: data.text, partial: data.partial === true });
+    push(job, {
+      kind: "message",
+      role: data.role,
+      text: data.text,
+      partial: data.partial === true,
+    });
     return;
   }
+  const before = open.text.length;
   open.text = data.partial ? open.text + data.text : data.text;
   open.partial = data.partial === true;
-  open.version = (open.version ?? 0) + 1;
+  open.version += 1;
+  keepWithin(job, open.text.length - before);
 }
 
 function addTool(job, data) {
-  push(job, { kind: "tool", name: data.name, phase: data.phase, isError: data.is_error === true, body: data.phase === "call" ? data.input : data.output });
+  push(job, {
+    kind: "tool",
+    name: data.name,
+    phase: data.phase,
+    isError: data.is_error === true,
+    body: data.phase === "call" ? data.input : data.output,
+  });
 }
 
 function push(job, piece) {
-  job.pieces.push(piece);
-  job.shown += piece.text?.length ?? 0;
+  job.pieces.push({ ...piece, version: 0 });
+  keepWithin(job, piece.text?.length ?? 0);
+}
+
+function keepWithin(job, grownBy) {
+  job.shown += grownBy;
   while (job.shown > SHOWN_CHARS && job.pieces.length > 1) {
     job.shown -= job.pieces.shift().text?.length ?? 0;
     job.dropped += 1;
@@ -126,5 +164,8 @@ function push(job, piece) {
 /** Output as text: colour and cursor sequences of terminals are left out. */
 export function plainText(text) {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
-  return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, "");
+  return text.replace(
+    /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g,
+    "",
+  );
 }

@@ -1,0 +1,215 @@
+import { h, show } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
+import { Poller } from "../lib/poller.js";
+import { panel } from "../lib/table.js";
+import {
+  nodesTable,
+  queuesTable,
+  tenantsTable,
+  tiles,
+  usedMeter,
+  workersNote,
+  workersTable,
+} from "./fleet.js";
+import { isActive, jobsTable } from "./jobs.js";
+
+const EVERY_MS = 2_000;
+const RECENT = 50;
+const MOST_TENANTS = 12;
+
+/** The state of the deployment for operators, and of one's own jobs and limits for everyone else. */
+export function overviewView({ api, identity, announce }) {
+  const isOperator = identity.scope === "operator";
+  const notice = h("p", { class: "notice bad", role: "alert", hidden: true });
+  const sections = isOperator ? operatorSections() : userSections();
+  const cancel = (job) =>
+    api
+      .post(`/v1/jobs/${job.id}/cancel`, undefined, isOperator ? { tenant: job.tenant } : {})
+      .then(() => announce(`Cancelling ${job.id}`))
+      .catch((error) => fail(error))
+      .finally(() => poller.now());
+
+  const fail = (error) => {
+    notice.hidden = error === undefined;
+    notice.textContent =
+      error === undefined ? "" : `Not up to date: ${error.message} Trying again.`;
+  };
+
+  const load = async () => {
+    const loaded = await Promise.allSettled([
+      isOperator ? loadEveryonesJobs(api) : loadJobs(api),
+      ...(isOperator ? loadFleet(api) : [api.get("/v1/limits")]),
+    ]);
+    const [jobs, ...rest] = loaded.map((result) =>
+      result.status === "fulfilled" ? result.value : undefined,
+    );
+    fail(loaded.find((result) => result.status === "rejected")?.reason);
+    if (jobs) showJobs(sections, jobs, isOperator, cancel);
+    if (isOperator) showFleet(sections, jobs, rest);
+    else if (rest[0]) showLimits(sections, rest[0]);
+  };
+
+  const poller = new Poller(load, EVERY_MS);
+  return {
+    element: h(
+      "div",
+      { class: "stack" },
+      h("h1", { class: "visually-hidden" }, "Overview"),
+      notice,
+      ...sections.elements,
+    ),
+    refresh: () => poller.now(),
+    close: () => poller.stop(),
+  };
+}
+
+const loadJobs = (api, query = {}) =>
+  api.get("/v1/jobs", { limit: RECENT, ...query }).then((page) => page.data);
+
+/** The newest jobs over all tenants, of which the first `MOST_TENANTS` are asked. */
+async function loadEveryonesJobs(api) {
+  const tenants = await api.list("/v1/tenants", {}, MOST_TENANTS);
+  const lists = await Promise.all(
+    tenants.map((tenant) => loadJobs(api, { tenant: tenant.id, limit: 20 })),
+  );
+  return lists
+    .flat()
+    .sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at))
+    .slice(0, RECENT);
+}
+
+const loadFleet = (api) => [
+  api.get("/v1/queues").then((page) => page.data),
+  api.list("/v1/workers"),
+  api.list("/v1/nodes"),
+  api.list("/v1/tenants"),
+  api.get("/v1/dead-letters", { limit: 200 }),
+];
+
+function operatorSections() {
+  const parts = {
+    figures: h("div", {}),
+    queues: panel("Queue depth by tier", { id: "queues" }),
+    workers: panel("Workers", { id: "workers" }),
+    running: panel("Running and waiting jobs", { id: "running" }),
+    recent: panel("Recent jobs", { id: "recent" }),
+    nodes: panel("Nodes", { id: "nodes" }),
+    tenants: panel("Tenants", { id: "tenants" }),
+  };
+  const left = h(
+    "div",
+    { class: "stack" },
+    parts.running.element,
+    parts.recent.element,
+    parts.workers.element,
+  );
+  const right = h(
+    "div",
+    { class: "stack" },
+    parts.queues.element,
+    parts.nodes.element,
+    parts.tenants.element,
+  );
+  return { ...parts, elements: [parts.figures, h("div", { class: "columns" }, left, right)] };
+}
+
+function userSections() {
+  const parts = {
+    figures: h("div", {}),
+    running: panel("Running and waiting jobs", { id: "running" }),
+    recent: panel("Recent jobs", { id: "recent" }),
+  };
+  return { ...parts, elements: [parts.figures, parts.running.element, parts.recent.element] };
+}
+
+/** What of a job changes what is shown. */
+const face = (job) => [job.id, job.state, job.started_at, job.finished_at];
+
+function showJobs(sections, jobs, isOperator, onCancel) {
+  const active = jobs.filter(isActive);
+  const ended = jobs.filter((job) => !isActive(job));
+  sections.running.counter.textContent = active.length;
+  show(sections.running.body, active.map(face), () =>
+    jobsTable({
+      caption: "Running and waiting jobs",
+      jobs: active,
+      isOperator,
+      onCancel,
+      empty: {
+        title: "Nothing runs",
+        text: "Submit a prompt in the console, or with “berth run”.",
+      },
+    }),
+  );
+  show(sections.recent.body, ended.map(face), () =>
+    jobsTable({
+      caption: "Recent jobs",
+      jobs: ended,
+      isOperator,
+      empty: { title: "No jobs yet", text: "Jobs that have ended are listed here, newest first." },
+    }),
+  );
+}
+
+function showFleet(sections, jobs = [], [queues, workers, nodes, tenants, deadLetters]) {
+  fill(sections.queues, queues, queuesTable);
+  fill(sections.workers, workers, workersTable);
+  fill(sections.nodes, nodes, nodesTable);
+  fill(sections.tenants, tenants, tenantsTable);
+  const dead = deadLetters?.data.length;
+  const figures = [
+    {
+      title: "Running jobs",
+      value: jobs.filter((job) => job.state === "running" || job.state === "starting").length,
+    },
+    {
+      title: "Queued jobs",
+      value: queues?.reduce((sum, queue) => sum + queue.queued, 0) ?? "–",
+      note: "over all tiers",
+    },
+    { title: "Workers", value: workers?.length ?? "–", note: workers ? workersNote(workers) : "" },
+    {
+      title: "Nodes",
+      value: nodes?.length ?? "–",
+      note: nodes?.some((node) => node.draining) ? "one or more draining" : "",
+    },
+    {
+      title: "Dead letters",
+      value: dead === undefined ? "–" : deadLetters.next ? `${dead}+` : dead,
+      note: dead ? "see “berth dead-letters”" : "",
+    },
+  ];
+  show(sections.figures, figures, () => tiles(figures));
+}
+
+function fill(section, rows, makeTable) {
+  if (rows === undefined) return;
+  section.counter.textContent = rows.length;
+  show(section.body, rows, () => makeTable(rows));
+}
+
+function showLimits(sections, limits) {
+  const { hourly, concurrent, queued } = limits;
+  const used = hourly.limit - hourly.remaining;
+  show(sections.figures, limits, () =>
+    tiles([
+      {
+        title: "Jobs left this hour",
+        value: hourly.remaining,
+        note: `of ${hourly.limit}; counts anew at ${new Date(hourly.reset_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`,
+        meter: usedMeter(`${used} of ${hourly.limit} jobs used this hour`, used, hourly.limit),
+      },
+      {
+        title: "Running",
+        value: concurrent.running,
+        note: concurrent.limit === null ? "no limit" : `at most ${concurrent.limit} at once`,
+      },
+      { title: "Waiting", value: queued.waiting, note: `room for ${queued.limit}` },
+      {
+        title: "Job time limit",
+        value: limits.job_timeout_ms === null ? "none" : duration(limits.job_timeout_ms),
+        note: `tier ${limits.tier}`,
+      },
+    ]),
+  );
+}
