@@ -19,7 +19,7 @@ export class PolledStream {
     this.unfollow(sessionId);
     const run = { stopped: false, timer: undefined };
     this.#runs.set(sessionId, run);
-    this.#read(run, sessionId, after, onEvent);
+    void this.#read(run, sessionId, after, onEvent);
   }
 
   unfollow(sessionId) {

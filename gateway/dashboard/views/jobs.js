@@ -1,4 +1,4 @@
-import { jobChip, tierChip } from "../lib/chips.js";
+import { jobChip } from "../lib/chips.js";
 import { h } from "../lib/dom.js";
 import { duration, millis, shortId } from "../lib/format.js";
 import { table } from "../lib/table.js";
@@ -33,10 +33,15 @@ export function jobsTable({ caption, jobs, isOperator, onCancel, empty }) {
     { title: "Job", class: "tight", cell: (job) => sessionLink(job, isOperator) },
     { title: "State", class: "tight", cell: (job) => jobChip(job.state) },
     ...(isOperator
-      ? [{ title: "Tenant / user", class: "tight", cell: (job) => `${job.tenant} / ${job.user}` }]
+      ? [
+          {
+            title: "Tenant / user",
+            class: "tight",
+            cell: (job) => h("span", { title: `tier ${job.tier}` }, `${job.tenant} / ${job.user}`),
+          },
+        ]
       : []),
     { title: "Agent", class: "tight", cell: (job) => job.agent },
-    ...(isOperator ? [{ title: "Tier", class: "tight", cell: (job) => tierChip(job.tier) }] : []),
     {
       title: "Prompt",
       class: "cut mono",

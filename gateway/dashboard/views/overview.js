@@ -74,7 +74,7 @@ async function loadEveryonesJobs(api) {
   );
   return lists
     .flat()
-    .sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at))
+    .toSorted((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at))
     .slice(0, RECENT);
 }
 
@@ -141,6 +141,7 @@ function showJobs(sections, jobs, isOperator, onCancel) {
       },
     }),
   );
+  sections.recent.counter.textContent = ended.length;
   show(sections.recent.body, ended.map(face), () =>
     jobsTable({
       caption: "Recent jobs",
