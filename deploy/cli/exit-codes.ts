@@ -36,15 +36,8 @@ export function exitCodeOfError(error: BerthError): number {
 
 /** The exit code of a job that ended: its own where it has one. */
 export function exitCodeOfJob(state: TerminalState, exitCode: number | null): number {
-  switch (state) {
-    case "succeeded":
-      return exitCode ?? EXIT.ok;
-    case "failed":
-      return exitCode === null || exitCode === 0 ? EXIT.jobFailed : exitCode & 0xff || EXIT.jobFailed;
-    case "timed_out":
-      return EXIT.timeout;
-    case "cancelled":
-    case "interrupted":
-      return EXIT.interrupted;
-  }
+  if (state === "succeeded") return EXIT.ok;
+  if (state === "timed_out") return EXIT.timeout;
+  if (state === "cancelled" || state === "interrupted") return EXIT.interrupted;
+  return exitCode !== null && exitCode > 0 && exitCode < 256 ? exitCode : EXIT.jobFailed;
 }

@@ -25,7 +25,7 @@ export function renderTable<T>(
   shrink(columns, widths, terminal.width);
   const line = (texts: readonly string[]) =>
     texts
-      .map((text, at) => fit(text, widths[at] ?? 0, columns[at]?.align ?? "left"))
+      .map((text, at) => aligned(text, widths[at] ?? 0, columns[at]?.align ?? "left"))
       .join(GAP)
       .trimEnd();
   const head = terminal.paint("dim", line(columns.map((column) => column.title)));
@@ -46,13 +46,23 @@ function shrink<T>(columns: readonly Column<T>[], widths: number[], screen: numb
   }
 }
 
-function fit(text: string, width: number, align: "left" | "right"): string {
+function aligned(text: string, width: number, align: "left" | "right"): string {
   const actual = widthOf(text);
-  if (actual > width) return `${[...stripVTControlCharacters(text)].slice(0, width - 1).join("")}…`;
+  if (actual > width)
+    return `${signsOf(text)
+      .slice(0, width - 1)
+      .join("")}…`;
   const padding = " ".repeat(width - actual);
   return align === "right" ? padding + text : text + padding;
 }
 
 function widthOf(text: string): number {
-  return [...stripVTControlCharacters(text)].length;
+  return signsOf(text).length;
+}
+
+const segmenter = new Intl.Segmenter();
+
+/** What a reader sees as single signs, without colour. */
+function signsOf(text: string): string[] {
+  return Array.from(segmenter.segment(stripVTControlCharacters(text)), ({ segment }) => segment);
 }

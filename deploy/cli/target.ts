@@ -49,8 +49,12 @@ export async function resolveTarget(
   const found = await findDevFile(sources.cwd);
   const chosen = checkedUrl(url ?? found?.content.url ?? missingUrl());
   // A key of the development file is told to no other gateway than the one that it was made for.
-  const keys = found !== undefined && checkedUrl(found.content.url) === chosen ? found.content.keys : {};
-  return { url: chosen, key: key ?? keys[options.tier ?? usual] ?? missingKey(options.tier, found?.path) };
+  const keys =
+    found !== undefined && checkedUrl(found.content.url) === chosen ? found.content.keys : {};
+  return {
+    url: chosen,
+    key: key ?? keys[options.tier ?? usual] ?? missingKey(options.tier, found?.path),
+  };
 }
 
 function refuseTwoKeys(options: TargetOptions): void {
