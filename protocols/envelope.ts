@@ -16,6 +16,8 @@ export const envelopeSchema = z.object({
   from: refSchema.optional(),
   /** Of actor senders: a number that only grows, so the receiver drops what it has had (R3). */
   nth: z.number().int().optional(),
+  /** Of tool results: the effect they end. */
+  effect: z.string().optional(),
   /** The id of the message whose turn sent this one. */
   cause: z.string().optional(),
   /** Milliseconds since the epoch after which nobody waits for the outcome. */
@@ -26,7 +28,12 @@ export const envelopeSchema = z.object({
 export type Envelope = z.infer<typeof envelopeSchema>;
 
 /** A reminder as it fires: its id must still stand in the actor's record, or it was cancelled. */
-export const dueSchema = z.object({ id: z.string(), name: z.string(), type: z.string(), payload: z.unknown() });
+export const dueSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  type: z.string(),
+  payload: z.unknown(),
+});
 export type Due = z.infer<typeof dueSchema>;
 
 export const askRequestSchema = z.object({

@@ -59,7 +59,15 @@ export function ask<S extends Shape, R extends Shape>(
 }
 
 /** Names that promises and plain objects claim; a proxy with such a message would misbehave. */
-const CLAIMED = new Set(["then", "catch", "finally", "constructor", "toString", "valueOf", "toJSON"]);
+const CLAIMED = new Set([
+  "then",
+  "catch",
+  "finally",
+  "constructor",
+  "toString",
+  "valueOf",
+  "toJSON",
+]);
 
 /** Declares a kind of actor. Throws `config.invalid` for a kind or message name that could not be addressed. */
 export function protocol<const M extends Messages>(
@@ -81,8 +89,12 @@ export type ReceivedOf<D extends MessageDef> = z.output<D["input"]>;
 export type OutputOf<D extends MessageDef> = D extends AskDef ? z.output<D["output"]> : void;
 
 /** The messages of `M` that are tells, or asks. */
-export type TellsOf<M extends Messages> = { [K in keyof M as M[K] extends TellDef ? K : never]: M[K] };
-export type AsksOf<M extends Messages> = { [K in keyof M as M[K] extends AskDef ? K : never]: M[K] };
+export type TellsOf<M extends Messages> = {
+  [K in keyof M as M[K] extends TellDef ? K : never]: M[K];
+};
+export type AsksOf<M extends Messages> = {
+  [K in keyof M as M[K] extends AskDef ? K : never]: M[K];
+};
 
 /** Long work that runs outside a turn; what comes back is a message. Tools must be safe to run twice. */
 export interface Tool<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.ZodType> {

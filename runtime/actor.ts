@@ -21,7 +21,9 @@ import type { Supervision } from "./supervision.ts";
 
 /** The tells of a peer as functions: `ctx.actor(Ledger, "main").charge({ tokens: 5 })`. Recorded, sent after the commit. */
 export type Peer<M extends Messages> = {
-  readonly [K in keyof TellsOf<M>]: M[K] extends MessageDef ? (input: InputOf<M[K]>) => void : never;
+  readonly [K in keyof TellsOf<M>]: M[K] extends MessageDef
+    ? (input: InputOf<M[K]>) => void
+    : never;
 };
 
 /** The names of the messages that take the result of tool `T`. */
@@ -32,6 +34,11 @@ type ResultTells<M extends Messages, T extends Tool> = {
       : never
     : never;
 }[keyof M];
+
+export interface PutOptions {
+  readonly create?: boolean;
+  readonly patch?: boolean;
+}
 
 export interface ReadContext<S> {
   readonly self: ActorRef;
@@ -75,8 +82,11 @@ export interface Context<S, M extends Messages> extends Omit<ReadContext<S>, "st
   ): void;
   /** Cancels a reminder by name; one that has fired but was not handled is dropped too. */
   forget(name: string): void;
-  /** Writes a projection into a bucket that people and gateways read. `create` leaves an existing value alone. */
-  put(bucket: Bucket, key: string, value: unknown, options?: { readonly create?: boolean }): void;
+  /**
+   * Writes a projection into a bucket that people and gateways read. `create` leaves an existing value alone,
+   * `patch` replaces the named fields of an existing one; `undefined` removes the key.
+   */
+  put(bucket: Bucket, key: string, value: unknown, options?: PutOptions): void;
   /** Journaled actors only: appends an event to the log, numbered without a gap. Returns its seq. */
   emit(type: EventType, jobId: string | null, data: Record<string, unknown>, at?: number): number;
   /** Journaled actors only: the seq of the newest event. */

@@ -1,6 +1,14 @@
 /** The typed client: how anything that is not an actor talks to actors. */
 import type { ActorRef } from "../protocols/ids.ts";
-import type { AsksOf, InputOf, MessageDef, Messages, OutputOf, Protocol, TellsOf } from "../protocols/protocol.ts";
+import type {
+  AsksOf,
+  InputOf,
+  MessageDef,
+  Messages,
+  OutputOf,
+  Protocol,
+  TellsOf,
+} from "../protocols/protocol.ts";
 
 export interface CallOptions {
   /** How long the caller waits in all, retries included (default 5 000). */

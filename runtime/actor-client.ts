@@ -1,0 +1,157 @@
+/**
+ * The client on a transport.
+ *
+ * Invariants:
+ * C1 An ask is sent again only when it is certain that it was not handled: nobody listened, or the one who
+ *    did said that the actor moved. After a silence the caller is told `ask.timeout`.
+ * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
+ * C3 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
+ */
+import { ulid } from "ulid";
+import { asBerthError, BerthError, errorFromWire } from "../protocols/errors.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import { PLATFORM_TENANT, parseId, refName } from "../protocols/ids.ts";
+import { partitionOf } from "../protocols/partition.ts";
+import type { Lane, Messages, Protocol } from "../protocols/protocol.ts";
+import { subjects } from "../protocols/subjects.ts";
+import { decodeReply, pack } from "./ask-codec.ts";
+import type { ActorHandle, CallOptions, Client } from "./client.ts";
+import type { Clock } from "./clock.ts";
+import type { Transport } from "./transport.ts";
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+const FIRST_PAUSE_MS = 10;
+const MAX_PAUSE_MS = 250;
+/** Actors whose last tell is remembered for C2; by then the older ones' mail has long been handled. */
+const REMEMBERED_TELLS = 10_000;
+
+interface Collaborators {
+  readonly transport: Transport;
+  readonly clock: Clock;
+}
+
+export function actorClient(parts: Collaborators): Client {
+  const client = new ActorClient(parts);
+  return {
+    actor: (protocol, tenant, key) => client.handle(protocol, tenant, key),
+    ask: (ref, type, input, options) => client.ask(ref, type, input, options),
+  };
+}
+
+class ActorClient {
+  readonly #parts: Collaborators;
+  readonly #told = new Map<string, Record<string, number>>();
+
+  constructor(parts: Collaborators) {
+    this.#parts = parts;
+  }
+
+  handle<M extends Messages>(protocol: Protocol<M>, tenant: string, key: string): ActorHandle<M> {
+    const ref: ActorRef = {
+      kind: protocol.kind,
+      tenant: protocol.platform ? PLATFORM_TENANT : parseId(tenant, "tenant"),
+      key: parseId(key, "key"),
+    };
+    const handle: Record<string, unknown> = {};
+    for (const [type, def] of Object.entries(protocol.messages)) {
+      handle[type] =
+        def.type === "ask"
+          ? (input: unknown, options?: CallOptions) => this.ask(ref, type, input, options)
+          : (input: unknown, options?: CallOptions) =>
+              this.tell(ref, def.lane, type, parseInput(def.input, input), options);
+    }
+    return handle as ActorHandle<M>;
+  }
+
+  async ask(
+    ref: ActorRef,
+    type: string,
+    input: unknown,
+    options: CallOptions = {},
+  ): Promise<unknown> {
+    const { transport, clock } = this.#parts;
+    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const until = clock.monotonic() + timeoutMs;
+    const subject = subjects.ask(partitionOf(ref, transport.partitions), ref);
+    const after = this.#told.get(refName(ref));
+    const data = pack({
+      id: options.id ?? `ask_${ulid()}`,
+      type,
+      payload: input,
+      deadline: clock.now() + timeoutMs,
+      ...(after ? { after } : {}),
+      ...(options.traceparent ? { traceparent: options.traceparent } : {}),
+    });
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
+      const left = until - clock.monotonic();
+      const reply = await this.#once(subject, data, left);
+      if (reply.ok) return reply.payload;
+      const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
+      if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
+      options.signal?.throwIfAborted();
+      await clock.sleep(pause, options.signal);
+    }
+  }
+
+  async #once(subject: string, data: Uint8Array, timeoutMs: number) {
+    try {
+      return decodeReply(
+        await this.#parts.transport.bus.request(subject, data, Math.max(1, timeoutMs)),
+      );
+    } catch (thrown) {
+      const error = asBerthError(thrown);
+      return { ok: false as const, error: error.toWire() };
+    }
+  }
+
+  async tell(
+    ref: ActorRef,
+    lane: Lane,
+    type: string,
+    payload: unknown,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const { transport, clock } = this.#parts;
+    const until = clock.monotonic() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const envelope = {
+      id: options.id ?? `msg_${ulid()}`,
+      type,
+      payload,
+      sentAt: clock.now(),
+      ...(options.traceparent ? { traceparent: options.traceparent } : {}),
+    };
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
+      try {
+        this.#remember(ref, lane, await transport.mailboxes.send(ref, lane, envelope));
+        return;
+      } catch (thrown) {
+        const error = asBerthError(thrown);
+        const final = error.retry === "never" || error.code === "actor.mailbox_full";
+        if (final || clock.monotonic() + pause >= until) throw error; // C3
+      }
+      options.signal?.throwIfAborted();
+      await clock.sleep(pause, options.signal);
+    }
+  }
+
+  #remember(ref: ActorRef, lane: Lane, seq: number): void {
+    const name = refName(ref);
+    const told = this.#told.get(name) ?? {};
+    this.#told.delete(name);
+    this.#told.set(name, { ...told, [lane]: Math.max(told[lane] ?? 0, seq) });
+    if (this.#told.size <= REMEMBERED_TELLS) return;
+    const oldest = this.#told.keys().next();
+    if (!oldest.done) this.#told.delete(oldest.value);
+  }
+}
+
+function parseInput(
+  schema: { safeParse(input: unknown): { success: boolean; data?: unknown; error?: unknown } },
+  input: unknown,
+): unknown {
+  const parsed = schema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  throw new BerthError("request.invalid", asBerthError(parsed.error).message, {
+    cause: parsed.error,
+  });
+}

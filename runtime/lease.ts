@@ -1,0 +1,146 @@
+/**
+ * The lease of this node: a key with a TTL that says "I am here".
+ *
+ * Invariants:
+ * L1 `isValid` is never true after the broker has let the lease expire: it counts from before the renewal
+ *    was sent. It guards answers from memory only; writes are fenced by the broker.
+ * L2 After a lapse nothing owned under the old lease is used: `lost` is called before a new one is acquired.
+ * L3 Two processes with one node id never both hold it: the one that was replaced is told and stays down.
+ */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { type NodeRecord, nodeRecordSchema } from "../protocols/records.ts";
+import type { Clock } from "./clock.ts";
+import type { Logger } from "./logger.ts";
+import type { Transport } from "./transport.ts";
+
+interface Collaborators {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly ttlMs: number;
+  /** The lease lapsed (a new one is tried at once when it resolves) or was replaced for good. */
+  readonly lost: (reason: "expired" | "replaced") => Promise<void>;
+  /** A new lease is held. */
+  readonly held: () => void;
+}
+
+const RETRY_MS = 200;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class NodeLease {
+  readonly #parts: Collaborators;
+  readonly #stop = new AbortController();
+  #record: NodeRecord;
+  #revision = 0;
+  #validUntil = 0;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: Collaborators, record: NodeRecord) {
+    this.#parts = parts;
+    this.#record = record;
+  }
+
+  get record(): NodeRecord {
+    return this.#record;
+  }
+
+  isValid(): boolean {
+    return this.#revision > 0 && this.#parts.clock.monotonic() < this.#validUntil;
+  }
+
+  /** Takes the lease over from an earlier run of the same node, or makes it; then renews until `release`. */
+  async acquire(): Promise<void> {
+    const found = await this.#parts.transport.buckets.get("nodes", this.#record.id);
+    await this.#write(found?.revision ?? 0);
+    this.#parts.held();
+    this.#loop = this.#renewals();
+  }
+
+  /** Tells everyone that this node takes no new partitions. */
+  async drain(): Promise<void> {
+    this.#record = { ...this.#record, draining: true };
+    if (this.#revision > 0) await this.#renew();
+  }
+
+  async release(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    if (this.#revision === 0) return;
+    this.#revision = 0;
+    await this.#parts.transport.buckets.remove("nodes", this.#record.id).catch(() => undefined);
+  }
+
+  /** Ends renewals without a word, as a crash would. */
+  abandon(): void {
+    this.#stop.abort();
+    this.#revision = 0;
+  }
+
+  async #write(expected: number): Promise<void> {
+    const { clock, transport, ttlMs } = this.#parts;
+    const sentAt = clock.monotonic(); // L1
+    const value = encoder.encode(JSON.stringify(this.#record));
+    this.#revision = await transport.buckets.put("nodes", this.#record.id, value, {
+      expected,
+      ttlMs,
+    });
+    this.#validUntil = sentAt + ttlMs;
+  }
+
+  async #renewals(): Promise<void> {
+    const { clock, logger, ttlMs } = this.#parts;
+    let pause = ttlMs / 3;
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(pause, this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      try {
+        await this.#renew();
+        pause = ttlMs / 3;
+      } catch (thrown) {
+        const error = asBerthError(thrown);
+        if (error.code === "lease.lost") return;
+        logger.warn({ err: error }, "the node's lease could not be renewed; trying again");
+        pause = Math.min(RETRY_MS, ttlMs / 3);
+      }
+    }
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      await this.#write(this.#revision);
+    } catch (thrown) {
+      if (asBerthError(thrown).code !== "record.conflict") throw thrown;
+      await this.#reconsider();
+    }
+  }
+
+  /** Our revision is not the newest: a renewal whose answer was lost, an expiry, or another process. */
+  async #reconsider(): Promise<void> {
+    const { logger, lost, held, transport } = this.#parts;
+    const found = await transport.buckets.get("nodes", this.#record.id);
+    const holder = found?.value
+      ? nodeRecordSchema.safeParse(JSON.parse(decoder.decode(found.value)))
+      : undefined;
+    if (found && holder?.success && holder.data.incarnation === this.#record.incarnation) {
+      await this.#write(found.revision);
+      return;
+    }
+    this.#revision = 0;
+    if (found) {
+      logger.error(
+        { node: this.#record.id },
+        "another process runs under this node's id; stopping",
+      );
+      await lost("replaced"); // L3
+      throw new BerthError("lease.lost");
+    }
+    logger.warn(
+      { node: this.#record.id },
+      "the node's lease had lapsed; giving everything up and joining again",
+    );
+    await lost("expired"); // L2
+    await this.#write(0);
+    held();
+  }
+}

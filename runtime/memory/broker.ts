@@ -1,0 +1,135 @@
+/**
+ * The deterministic twin of the broker: the same promises as `nats/`, in one process and without sockets. It
+ * passes the same conformance suite, so what is tested on it holds on the real one.
+ */
+import type { Due, Envelope } from "../../protocols/envelope.ts";
+import type { ActorRef } from "../../protocols/ids.ts";
+import { refName } from "../../protocols/ids.ts";
+import { partitionOf } from "../../protocols/partition.ts";
+import type { Lane } from "../../protocols/protocol.ts";
+import type { DeadLetter } from "../../protocols/records.ts";
+import type { Clock } from "../clock.ts";
+import type { MailQueue } from "../mail-queue.ts";
+import type { KeyEntry, StoredRecord } from "../transport.ts";
+
+export interface StoredMail {
+  readonly seq: number;
+  readonly ref: ActorRef;
+  readonly lane: Lane | "due";
+  readonly envelope: Envelope | { readonly due: Due };
+  readonly storedAt: number;
+}
+
+export interface StoredValue {
+  readonly revision: number;
+  readonly value: Uint8Array | undefined;
+  readonly cancelExpiry: () => void;
+}
+
+export interface Page extends StoredRecord {
+  readonly pending: boolean;
+}
+
+export interface Subscriber {
+  readonly pattern: readonly string[];
+  readonly queue: string | undefined;
+  readonly deliver: (subject: string, data: Uint8Array, reply: (data: Uint8Array) => void) => void;
+}
+
+export interface MemoryBrokerOptions {
+  readonly clock: Clock;
+  readonly partitions?: number;
+  readonly mailboxCapacity?: number;
+}
+
+const DEFAULT_PARTITIONS = 4;
+const DEFAULT_MAILBOX_CAPACITY = 10_000;
+const DUPLICATE_WINDOW_MS = 120_000;
+
+/** What all transports connected to one broker share. */
+export class MemoryBroker {
+  readonly clock: Clock;
+  readonly partitions: number;
+  readonly mailboxCapacity: number;
+  readonly pages = new Map<string, Page[]>();
+  readonly mail: StoredMail[][];
+  readonly streams: (MailQueue | undefined)[];
+  readonly deadLetters: DeadLetter[] = [];
+  readonly buckets = new Map<string, Map<string, StoredValue>>();
+  readonly watchers = new Set<{ bucket: string; onEntry: (entry: KeyEntry) => void }>();
+  readonly subscribers = new Set<Subscriber>();
+  readonly schedules = new Map<string, () => void>();
+  readonly #seen = new Map<string, { at: number; seq: number }>();
+  #sequence = 0;
+
+  constructor(options: MemoryBrokerOptions) {
+    this.clock = options.clock;
+    this.partitions = options.partitions ?? DEFAULT_PARTITIONS;
+    this.mailboxCapacity = options.mailboxCapacity ?? DEFAULT_MAILBOX_CAPACITY;
+    this.mail = Array.from({ length: this.partitions }, () => []);
+    this.streams = Array.from({ length: this.partitions }, () => undefined);
+  }
+
+  next(): number {
+    this.#sequence += 1;
+    return this.#sequence;
+  }
+
+  partitionOf(ref: ActorRef): number {
+    return partitionOf(ref, this.partitions);
+  }
+
+  /** The sequence of an earlier message with this id inside the duplicate window. */
+  duplicateOf(id: string): number | undefined {
+    const found = this.#seen.get(id);
+    return found && this.clock.now() - found.at < DUPLICATE_WINDOW_MS ? found.seq : undefined;
+  }
+
+  remember(id: string, seq: number): void {
+    this.#seen.set(id, { at: this.clock.now(), seq });
+  }
+
+  key(ref: ActorRef, journaled: boolean): string {
+    return `${journaled ? "journal" : "record"}:${refName(ref)}`;
+  }
+
+  bucket(name: string): Map<string, StoredValue> {
+    let bucket = this.buckets.get(name);
+    if (!bucket) {
+      bucket = new Map();
+      this.buckets.set(name, bucket);
+    }
+    return bucket;
+  }
+
+  announce(bucket: string, entry: KeyEntry): void {
+    for (const watcher of this.watchers) {
+      if (watcher.bucket === bucket) queueMicrotask(() => watcher.onEntry(entry));
+    }
+  }
+
+  /** Gives a message to plain subscribers, and to one of each queue. Returns how many got it. */
+  route(subject: string, data: Uint8Array, reply: (data: Uint8Array) => void): number {
+    const tokens = subject.split(".");
+    const queues = new Set<string>();
+    let count = 0;
+    for (const subscriber of this.subscribers) {
+      if (!matches(subscriber.pattern, tokens)) continue;
+      if (subscriber.queue !== undefined) {
+        if (queues.has(subscriber.queue)) continue;
+        queues.add(subscriber.queue);
+      }
+      count += 1;
+      queueMicrotask(() => subscriber.deliver(subject, data, reply));
+    }
+    return count;
+  }
+}
+
+function matches(pattern: readonly string[], tokens: readonly string[]): boolean {
+  for (const [i, part] of pattern.entries()) {
+    if (part === ">") return tokens.length > i;
+    if (part !== "*" && part !== tokens[i]) return false;
+  }
+  return pattern.length === tokens.length;
+}

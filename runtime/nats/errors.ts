@@ -1,0 +1,54 @@
+/** The only place that knows the codes of nats-server and the error classes of its client. */
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { RequestError, TimeoutError } from "@nats-io/transport-node";
+import { BerthError } from "../../protocols/errors.ts";
+
+const WRONG_LAST_SEQUENCE = 10071;
+/** A clustered leader refuses while another proposal on the subject is in flight: try again. */
+const SEQUENCE_IN_FLIGHT = 10164;
+const SUBJECT_FULL = 10077;
+const MESSAGE_TOO_LARGE = 10054;
+const NO_MESSAGE = 10037;
+const STREAM_NOT_FOUND = 10059;
+const CONSUMER_NOT_FOUND = 10014;
+
+function apiCode(thrown: unknown): number | undefined {
+  return thrown instanceof JetStreamApiError ? thrown.code : undefined;
+}
+
+export function isNotFound(thrown: unknown): boolean {
+  const code = apiCode(thrown);
+  return code === NO_MESSAGE || code === STREAM_NOT_FOUND || code === CONSUMER_NOT_FOUND;
+}
+
+/** Any error of the NATS client as ours. What is not recognised means that the outcome is not known. */
+export function fromNats(thrown: unknown): BerthError {
+  if (thrown instanceof BerthError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const options = { cause: thrown };
+  switch (apiCode(thrown)) {
+    case WRONG_LAST_SEQUENCE:
+      return new BerthError("record.conflict", message, options);
+    case SUBJECT_FULL:
+      return new BerthError("actor.mailbox_full", "The actor's mailbox is full", options);
+    case MESSAGE_TOO_LARGE:
+      return new BerthError("actor.state_too_large", message, options);
+    case SEQUENCE_IN_FLIGHT:
+      return new BerthError("broker.unavailable", message, options);
+    default:
+      return new BerthError("broker.unavailable", message, options);
+  }
+}
+
+/** The error of a core request: nobody listening is `actor.moved`, no answer in time is `ask.timeout`. */
+export function fromRequest(thrown: unknown): BerthError {
+  const options = { cause: thrown };
+  if (thrown instanceof RequestError && thrown.isNoResponders()) {
+    return new BerthError("actor.moved", "No node serves the actor at this moment", options);
+  }
+  const cause = thrown instanceof Error ? thrown.cause : undefined;
+  if (thrown instanceof TimeoutError || cause instanceof TimeoutError) {
+    return new BerthError("ask.timeout", "No answer came before the deadline", options);
+  }
+  return fromNats(thrown);
+}

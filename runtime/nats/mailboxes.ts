@@ -1,0 +1,51 @@
+/** Mailboxes and reminders on JetStream work queues. */
+import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { Due, Envelope } from "../../protocols/envelope.ts";
+import { STREAMS, subjects } from "../../protocols/subjects.ts";
+import type { Mailboxes } from "../transport.ts";
+import { fromNats, isNotFound } from "./errors.ts";
+import { openMailStream } from "./mail-stream.ts";
+
+const encoder = new TextEncoder();
+const encode = (value: Envelope | Due | object) => encoder.encode(JSON.stringify(value));
+const SEND_TIMEOUT_MS = 3_000;
+
+export function natsMailboxes(parts: {
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+}): Mailboxes {
+  const { js, jsm } = parts;
+  const publish = async (subject: string, data: Uint8Array, msgID: string) => {
+    try {
+      const ack = await js.publish(subject, data, { msgID, timeout: SEND_TIMEOUT_MS, retries: 0 });
+      return ack.seq;
+    } catch (thrown) {
+      throw fromNats(thrown);
+    }
+  };
+  return {
+    send: (ref, lane, envelope) => publish(subjects.mail(ref, lane), encode(envelope), envelope.id),
+    open: (partition) => openMailStream({ js, jsm }, partition),
+    async schedule(ref, due, at) {
+      try {
+        await js.publish(subjects.reminder(ref, due.name), encode(due), {
+          schedule: { specification: { at: new Date(at) }, target: subjects.due(ref) },
+          timeout: SEND_TIMEOUT_MS,
+          retries: 0,
+        });
+      } catch (thrown) {
+        throw fromNats(thrown);
+      }
+    },
+    async unschedule(ref, name) {
+      try {
+        await jsm.streams.purge(STREAMS.reminders, { filter: subjects.reminder(ref, name) });
+      } catch (thrown) {
+        if (!isNotFound(thrown)) throw fromNats(thrown);
+      }
+    },
+    async deadLetter(letter) {
+      await publish(subjects.deadLetter(letter.actor), encode(letter), `dead:${letter.id}`);
+    },
+  };
+}

@@ -1,0 +1,118 @@
+/** One connection to NATS with all the runtime's ports on it. */
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { BerthError } from "../../protocols/errors.ts";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../logger.ts";
+import type { Transport } from "../transport.ts";
+import { natsBuckets } from "./buckets.ts";
+import { natsBus } from "./bus.ts";
+import { fromNats } from "./errors.ts";
+import { natsMailboxes } from "./mailboxes.ts";
+import { natsRecords } from "./records.ts";
+import { ensureTopology, type TopologyOptions } from "./topology.ts";
+
+export interface NatsOptions {
+  /** One or several URLs; user and password may stand in them and are never logged. */
+  readonly url: string;
+  readonly name: string;
+  readonly topology: TopologyOptions;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** JetStream answers "not enabled" while a server starts or elects; asked again for this long. */
+const READY_ATTEMPTS = 40;
+const READY_PAUSE_MS = 250;
+const MIN_VERSION = [2, 12] as const;
+
+/** Connects, checks the server's version, makes the streams. Reconnects for ever; `close` ends it. */
+export async function connectNats(options: NatsOptions): Promise<Transport> {
+  const nc = await dial(options);
+  try {
+    requireVersion(nc);
+    const jsm = await retryUntilReady(options.clock, () =>
+      jetstreamManager(nc, { timeout: 5_000 }),
+    );
+    const js = jetstream(nc, { timeout: 5_000 });
+    const { partitions } = await retryUntilReady(options.clock, () =>
+      ensureTopology(jsm, options.topology),
+    );
+    const listeners = new Set<() => void>();
+    followStatus(nc, options.logger, listeners);
+    return {
+      partitions,
+      records: natsRecords({ js, jsm, partitions }),
+      mailboxes: natsMailboxes({ js, jsm }),
+      bus: natsBus(nc),
+      buckets: natsBuckets({ js, jsm }),
+      onReconnect(fn) {
+        listeners.add(fn);
+        return () => listeners.delete(fn);
+      },
+      close: () => nc.close(),
+    };
+  } catch (thrown) {
+    await nc.close();
+    throw thrown instanceof BerthError ? thrown : fromNats(thrown);
+  }
+}
+
+async function dial({ url, name }: NatsOptions): Promise<NatsConnection> {
+  const servers = url.split(",").map((part) => part.trim());
+  const first = new URL(servers[0] ?? "");
+  try {
+    return await connect({
+      servers: servers.map((server) => new URL(server).host),
+      name,
+      ...(first.username ? { user: decodeURIComponent(first.username) } : {}),
+      ...(first.password ? { pass: decodeURIComponent(first.password) } : {}),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 200,
+      reconnectJitter: 100,
+      pingInterval: 5_000,
+      maxPingOut: 2,
+      timeout: 5_000,
+    });
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new BerthError("broker.unavailable", `cannot connect to ${first.host}: ${reason}`, {
+      cause: thrown,
+    });
+  }
+}
+
+function requireVersion(nc: NatsConnection): void {
+  const version = nc.info?.version ?? "0.0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > MIN_VERSION[0] || (major === MIN_VERSION[0] && minor >= MIN_VERSION[1])) return;
+  throw new BerthError(
+    "broker.not_found",
+    `nats-server ${version} is too old; ${MIN_VERSION.join(".")} or newer is needed`,
+  );
+}
+
+async function retryUntilReady<T>(clock: Clock, attempt: () => Promise<T>): Promise<T> {
+  for (let n = 1; ; n += 1) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      if (thrown instanceof BerthError || n >= READY_ATTEMPTS) throw thrown;
+      await clock.sleep(READY_PAUSE_MS);
+    }
+  }
+}
+
+function followStatus(nc: NatsConnection, logger: Logger, listeners: Set<() => void>): void {
+  const follow = async () => {
+    for await (const status of nc.status()) {
+      if (status.type === "reconnect") {
+        logger.info({}, "connected to the broker again");
+        for (const listener of listeners) listener();
+      } else if (status.type === "disconnect") {
+        logger.warn({}, "lost the broker; reconnecting");
+      }
+    }
+  };
+  follow().catch((thrown: unknown) => logger.error({ err: thrown }, "connection status ended"));
+}

@@ -1,0 +1,227 @@
+/** A node: joins the deployment, hosts its share of partitions, and hands them over when it leaves. */
+import { ulid } from "ulid";
+import type { ActorRef } from "../protocols/ids.ts";
+import type { NodeRecord } from "../protocols/records.ts";
+import type { Activation } from "./activation.ts";
+import type { ActorDefinition } from "./actor.ts";
+import { actorClient } from "./actor-client.ts";
+import type { Client } from "./client.ts";
+import type { Clock } from "./clock.ts";
+import { EffectRunner } from "./effects.ts";
+import { Gate } from "./gate.ts";
+import { NodeLease } from "./lease.ts";
+import type { Logger } from "./logger.ts";
+import { type HostedPartition, Membership } from "./membership.ts";
+import type { Metrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import { PartitionHost } from "./partition-host.ts";
+import type { Tools } from "./tools.ts";
+import type { Transport } from "./transport.ts";
+
+export interface NodeOptions {
+  readonly transport: Transport;
+  readonly definitions: readonly ActorDefinition[];
+  readonly tools: Tools;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** In [0, 1); spreads backoffs. */
+  readonly random: () => number;
+  /** Stable over restarts: a restarted node takes its own partitions back at once. */
+  readonly nodeId: string;
+  readonly version: string;
+  readonly drivers: NodeRecord["drivers"];
+  /** After so long without renewal others take over (default 4 000). */
+  readonly leaseTtlMs?: number;
+  /** How often idle activations are looked for (default 1 000). */
+  readonly sweepMs?: number;
+  /** Longest wait for turns when partitions move (default 10 000). */
+  readonly handoverMs?: number;
+  readonly admitUplink?: (worker: string, ref: ActorRef, type: string, input: unknown) => boolean;
+  /** Another process runs under this node's id: this one has stopped working and should exit. */
+  readonly onReplaced?: () => void;
+}
+
+export interface RunningNode {
+  readonly id: string;
+  readonly client: Client;
+  /** Live nodes, this one included. */
+  nodes(): NodeRecord[];
+  partitions(): number[];
+  /** Activations in memory, the fullest mailbox first, at most `limit`. */
+  actors(limit: number): ReturnType<Activation["describe"]>[];
+  isReady(): boolean;
+  /** Hands every partition over; the node stays up and serves nothing. */
+  drain(): Promise<void>;
+  /** Drains, leaves, and closes what the node opened (not the transport). */
+  stop(): Promise<void>;
+  /** Stops as a crash would, for tests: nothing is released. */
+  crash(): Promise<void>;
+}
+
+const DEFAULT_LEASE_TTL_MS = 4_000;
+const DEFAULT_SWEEP_MS = 1_000;
+const DEFAULT_HANDOVER_MS = 10_000;
+/** Records loaded at once: a start with much mail waiting must not flood the broker. */
+const LOADS_AT_ONCE = 64;
+
+export async function startNode(options: NodeOptions): Promise<RunningNode> {
+  const node = new BerthNode(options);
+  await node.start();
+  return node;
+}
+
+class BerthNode implements RunningNode {
+  readonly client: Client;
+  readonly #options: NodeOptions;
+  readonly #incarnation = ulid();
+  readonly #hosts = new Map<number, PartitionHost>();
+  readonly #membership: Membership;
+  readonly #lease: NodeLease;
+  readonly #sweeping = new AbortController();
+  readonly #definitions: ReadonlyMap<string, ActorDefinition>;
+  readonly #gate = new Gate(LOADS_AT_ONCE);
+  readonly #outbox: Outbox;
+  readonly #effects: EffectRunner;
+  #stopReconnects: () => void = () => {};
+  #sweeper: Promise<void> = Promise.resolve();
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.client = actorClient(options);
+    this.#definitions = new Map(options.definitions.map((d) => [d.protocol.kind, d]));
+    this.#outbox = new Outbox(options);
+    this.#effects = new EffectRunner(options);
+    this.#membership = new Membership({
+      ...options,
+      incarnation: this.#incarnation,
+      handoverMs: options.handoverMs ?? DEFAULT_HANDOVER_MS,
+      host: (partition, epoch) => this.#host(partition, epoch),
+    });
+    this.#lease = new NodeLease(
+      {
+        ...options,
+        ttlMs: options.leaseTtlMs ?? DEFAULT_LEASE_TTL_MS,
+        held: () => this.#membership.setActive(true),
+        lost: (reason) => this.#onLeaseLost(reason),
+      },
+      {
+        id: options.nodeId,
+        incarnation: this.#incarnation,
+        version: options.version,
+        started_at: options.clock.now(),
+        draining: false,
+        drivers: options.drivers,
+        kinds: [...this.#definitions.keys()],
+      },
+    );
+  }
+
+  get id(): string {
+    return this.#options.nodeId;
+  }
+
+  async start(): Promise<void> {
+    await this.#membership.start();
+    await this.#lease.acquire();
+    this.#stopReconnects = this.#options.transport.onReconnect(() => {
+      for (const host of this.#hosts.values()) host.reopen().catch(() => undefined);
+    });
+    this.#sweeper = this.#sweep();
+  }
+
+  nodes(): NodeRecord[] {
+    return this.#membership.nodes;
+  }
+
+  partitions(): number[] {
+    return this.#membership.held;
+  }
+
+  isReady(): boolean {
+    return this.#lease.isValid() && this.#membership.held.length > 0;
+  }
+
+  actors(limit: number): ReturnType<Activation["describe"]>[] {
+    const all = [...this.#hosts.values()].flatMap((host) => [...host.activations]);
+    return all
+      .toSorted((a, b) => b.waiting - a.waiting)
+      .slice(0, limit)
+      .map((activation) => activation.describe());
+  }
+
+  async drain(): Promise<void> {
+    await this.#lease.drain();
+    await this.#membership.stop();
+  }
+
+  async stop(): Promise<void> {
+    this.#sweeping.abort();
+    this.#stopReconnects();
+    await this.#lease.drain().catch(() => undefined);
+    await this.#membership.stop();
+    await this.#lease.release();
+    await this.#sweeper;
+  }
+
+  async crash(): Promise<void> {
+    this.#sweeping.abort();
+    this.#stopReconnects();
+    this.#lease.abandon();
+    await this.#membership.abort();
+    await this.#sweeper;
+  }
+
+  async #host(partition: number, epoch: number): Promise<HostedPartition> {
+    const host = new PartitionHost({
+      ...this.#options,
+      partition,
+      epoch,
+      definitions: this.#definitions,
+      outbox: this.#outbox,
+      effects: this.#effects,
+      gate: this.#gate,
+      writer: this.#incarnation,
+      leaseValid: () => this.#lease.isValid(),
+      fenced: () => this.#membership.fenced(partition),
+      admitUplink: this.#options.admitUplink ?? (() => false),
+    });
+    await host.open();
+    this.#hosts.set(partition, host);
+    return {
+      drain: (withinMs: number) =>
+        host.drain(withinMs).finally(() => this.#forget(partition, host)),
+      close: () => host.close().finally(() => this.#forget(partition, host)),
+    };
+  }
+
+  #forget(partition: number, host: PartitionHost): void {
+    if (this.#hosts.get(partition) === host) this.#hosts.delete(partition);
+  }
+
+  async #onLeaseLost(reason: "expired" | "replaced"): Promise<void> {
+    await this.#membership.abandonAll();
+    if (reason === "replaced") this.#options.onReplaced?.();
+  }
+
+  async #sweep(): Promise<void> {
+    const { clock, logger, metrics } = this.#options;
+    const { signal } = this.#sweeping;
+    while (!signal.aborted) {
+      await clock.sleep(this.#options.sweepMs ?? DEFAULT_SWEEP_MS, signal);
+      for (const host of [...this.#hosts.values()]) {
+        if (signal.aborted) return;
+        await host
+          .sweep()
+          .catch((thrown: unknown) => logger.warn({ err: thrown }, "a sweep failed"));
+      }
+      const sizes = [...this.#hosts.values()].map((host) => host.size);
+      metrics.gauge(
+        "berth_activations",
+        sizes.reduce((sum, n) => sum + n, 0),
+      );
+      metrics.gauge("berth_partitions_held", sizes.length);
+      metrics.gauge("berth_effects_running", this.#effects.running);
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/** The record of an actor: all that a commit saves, as JSON that people can read with the `nats` CLI. */
+import { z } from "zod";
+import { dueSchema, envelopeSchema, refSchema } from "../protocols/envelope.ts";
+import { BerthError } from "../protocols/errors.ts";
+import { eventSchema, type SessionEvent } from "../protocols/events.ts";
+import { LANES } from "../protocols/protocol.ts";
+import { deadLetterSchema } from "../protocols/records.ts";
+import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
+
+const bucketSchema = z.enum(Object.keys(BUCKETS) as [Bucket, ...Bucket[]]);
+
+/** What goes out after a commit, in this order. Each entry is safe to send twice. */
+const outboxEntrySchema = z.discriminatedUnion("op", [
+  z.object({ op: z.literal("tell"), to: refSchema, lane: z.enum(LANES), envelope: envelopeSchema }),
+  z.object({
+    op: z.literal("put"),
+    bucket: bucketSchema,
+    key: z.string(),
+    value: z.unknown(),
+    mode: z.enum(["set", "create", "patch", "remove"]),
+  }),
+  z.object({ op: z.literal("remind"), due: dueSchema, at: z.number() }),
+  z.object({ op: z.literal("forget"), name: z.string() }),
+  z.object({ op: z.literal("dead"), letter: deadLetterSchema }),
+]);
+export type OutboxEntry = z.infer<typeof outboxEntrySchema>;
+
+const effectSchema = z.object({
+  tool: z.string(),
+  input: z.unknown(),
+  /** The message that takes the result; the other, the one that takes an error only. */
+  reply: z.string().optional(),
+  failed: z.string().optional(),
+});
+export type PendingEffect = z.infer<typeof effectSchema>;
+
+export const recordSchema = z.object({
+  v: z.literal(1),
+  /** Epoch of the partition under which it was written: the fencing token (R1). */
+  epoch: z.number(),
+  /** Who wrote it: the node's incarnation and a number, so that a writer knows its own write again. */
+  writer: z.string(),
+  commit: z.number(),
+  /** Per lane, the highest mailbox sequence whose effect is in here (R3). */
+  cursor: z.record(z.string(), z.number()),
+  state: z.unknown(),
+  /** Counts what this actor sends; ids of its messages and effects come from it. */
+  nth: z.number(),
+  /** Per sending actor: the number of its last message handled, and when (R3). */
+  heard: z.record(z.string(), z.tuple([z.number(), z.number()])),
+  outbox: z.array(outboxEntrySchema),
+  effects: z.record(z.string(), effectSchema),
+  /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */
+  reminders: z.record(z.string(), z.string()),
+  /** Journaled actors: seq of the newest event, sparse marks [seq, revision] of earlier pages, this page's events. */
+  lastSeq: z.number().optional(),
+  index: z.array(z.tuple([z.number(), z.number()])).optional(),
+  events: z.array(eventSchema).optional(),
+});
+export type ActorRecord = z.infer<typeof recordSchema>;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export function decodeRecord(data: Uint8Array): ActorRecord {
+  try {
+    return recordSchema.parse(JSON.parse(decoder.decode(data)));
+  } catch (thrown) {
+    throw new BerthError("internal.unexpected", "a record cannot be read", { cause: thrown });
+  }
+}
+
+/** `stateJson` is given ready made: it is needed anyway to see whether the state changed. */
+export function encodeRecord(record: Omit<ActorRecord, "state">, stateJson: string): Uint8Array {
+  const { events, ...head } = record;
+  const text = JSON.stringify(head);
+  const tail = events ? `,"events":${JSON.stringify(events)}` : "";
+  return encoder.encode(`${text.slice(0, -1)},"state":${stateJson}${tail}}`);
+}
+
+/** What a reader of the log needs of a page. */
+export interface JournalPage {
+  readonly events: readonly SessionEvent[];
+  readonly lastSeq: number;
+  /** Ascending [first seq, revision] marks of earlier pages: where to start reading for a cursor. */
+  readonly index: readonly (readonly [number, number])[];
+}
+
+const pageSchema = z.object({
+  events: z.array(z.custom<SessionEvent>((value) => typeof value === "object")).default([]),
+  lastSeq: z.number().default(0),
+  index: z.array(z.tuple([z.number(), z.number()])).default([]),
+});
+
+/** Reads a journal record as a page of the log, without checking each event again: the writer did. */
+export function decodePage(data: Uint8Array): JournalPage {
+  return pageSchema.parse(JSON.parse(decoder.decode(data)));
+}
+
+export function isPending(record: Pick<ActorRecord, "outbox" | "effects">): boolean {
+  return record.outbox.length > 0 || Object.keys(record.effects).length > 0;
+}
+
+/** Marks kept in `index`; when there are more, every second one goes. */
+const MAX_MARKS = 64;
+
+/** Adds a page's first seq and revision to the sparse index: dense at the new end, thinner the older. Pure. */
+export function addMark(
+  index: readonly (readonly [number, number])[],
+  firstSeq: number,
+  revision: number,
+): [number, number][] {
+  const marks = [
+    ...index.map(([seq, at]): [number, number] => [seq, at]),
+    [firstSeq, revision] as [number, number],
+  ];
+  return marks.length <= MAX_MARKS ? marks : marks.filter((_, i) => i % 2 === 0);
+}

@@ -1,0 +1,147 @@
+/**
+ * What the turns of one commit have recorded so far. Several turns may share a commit (a hot actor handles
+ * what queued up while the last commit was on its way); nothing of it leaves before the commit is stored.
+ */
+import { ulid } from "ulid";
+import type { EventType, SessionEvent } from "../protocols/events.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import { refName } from "../protocols/ids.ts";
+import type { Lane } from "../protocols/protocol.ts";
+import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
+
+export interface MetricEntry {
+  readonly type: "count" | "observe";
+  readonly name: string;
+  readonly value: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Entries of senders not heard for this long are dropped, once this activation itself is as old (R3). */
+const HEARD_FOR_MS = 600_000;
+const MAX_HEARD = 512;
+
+export class Stage {
+  readonly self: ActorRef;
+  readonly outbox: OutboxEntry[] = [];
+  readonly newEffects = new Map<string, PendingEffect>();
+  readonly endedEffects = new Set<string>();
+  readonly events: SessionEvent[] = [];
+  readonly metrics: MetricEntry[] = [];
+  readonly reminders: Record<string, string>;
+  readonly cursor: Record<string, number>;
+  readonly heard: Record<string, [number, number]>;
+  nth: number;
+  lastSeq: number;
+  /** True once anything but the state has changed. */
+  touched = false;
+  state: unknown;
+
+  constructor(self: ActorRef, record: Omit<ActorRecord, "state">, state: unknown) {
+    this.self = self;
+    this.reminders = { ...record.reminders };
+    this.cursor = { ...record.cursor };
+    this.heard = { ...record.heard };
+    this.nth = record.nth;
+    this.lastSeq = record.lastSeq ?? 0;
+    this.state = state;
+  }
+
+  #nextId(): string {
+    this.nth += 1;
+    return `${refName(this.self)}:${this.nth}`;
+  }
+
+  tell(to: ActorRef, lane: Lane, type: string, payload: unknown, cause: Cause, now: number): void {
+    const id = this.#nextId();
+    this.add({
+      op: "tell",
+      to,
+      lane,
+      envelope: {
+        id,
+        type,
+        payload,
+        from: this.self,
+        nth: this.nth,
+        sentAt: now,
+        ...(cause.id === undefined ? {} : { cause: cause.id }),
+        ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
+      },
+    });
+  }
+
+  execute(effect: PendingEffect): string {
+    const id = this.#nextId();
+    this.newEffects.set(id, effect);
+    this.touched = true;
+    return id;
+  }
+
+  remind(name: string, type: string, payload: unknown, at: number): void {
+    const id = this.#nextId();
+    this.reminders[name] = id;
+    this.add({ op: "remind", due: { id, name, type, payload }, at });
+  }
+
+  forget(name: string): void {
+    if (this.reminders[name] === undefined) return;
+    delete this.reminders[name];
+    this.add({ op: "forget", name });
+  }
+
+  emit(type: EventType, jobId: string | null, data: Record<string, unknown>, at: number): number {
+    this.lastSeq += 1;
+    this.events.push({
+      id: `evt_${this.self.key.replace(/^ses_/, "")}_${this.lastSeq}`,
+      seq: this.lastSeq,
+      type,
+      time: new Date(at).toISOString(),
+      session_id: this.self.key,
+      job_id: jobId,
+      data,
+    });
+    this.touched = true;
+    return this.lastSeq;
+  }
+
+  add(entry: OutboxEntry): void {
+    this.outbox.push(entry);
+    this.touched = true;
+  }
+
+  endEffect(id: string): void {
+    this.endedEffects.add(id);
+    this.touched = true;
+  }
+
+  /** The lane's messages up to `seq` are handled: a redelivery of one is dropped (R3). */
+  advance(lane: string, seq: number): void {
+    this.cursor[lane] = Math.max(this.cursor[lane] ?? 0, seq);
+    this.touched = true;
+  }
+
+  hear(from: ActorRef, nth: number, now: number, activeForMs: number): void {
+    const name = refName(from);
+    delete this.heard[name];
+    this.heard[name] = [nth, now];
+    const names = Object.keys(this.heard);
+    const oldest = names[0];
+    if (oldest === undefined) return;
+    const stale = activeForMs > HEARD_FOR_MS && (this.heard[oldest]?.[1] ?? 0) < now - HEARD_FOR_MS;
+    if (stale || names.length > MAX_HEARD) delete this.heard[oldest];
+  }
+
+  hasHeard(from: ActorRef, nth: number): boolean {
+    return nth <= (this.heard[refName(from)]?.[0] ?? 0);
+  }
+
+  newId(prefix: string, now: number): string {
+    return `${prefix}_${ulid(now)}`;
+  }
+}
+
+/** What made a turn happen: passed on to what it sends. */
+export interface Cause {
+  readonly id: string | undefined;
+  readonly traceparent: string | undefined;
+}

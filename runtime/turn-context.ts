@@ -1,0 +1,133 @@
+/** The context of one turn: records on the stage, reads nothing but what it was given. */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import { PLATFORM_TENANT, parseId } from "../protocols/ids.ts";
+import type { Messages, Protocol } from "../protocols/protocol.ts";
+import type { Context, Peer, PutOptions, ReadContext } from "./actor.ts";
+import type { Logger } from "./logger.ts";
+import type { Cause, Stage } from "./stage.ts";
+
+export interface TurnInput {
+  readonly self: ActorRef;
+  readonly protocol: Protocol;
+  readonly exists: boolean;
+  readonly from: ActorRef | undefined;
+  readonly cause: Cause;
+  readonly now: number;
+  readonly log: Logger;
+}
+
+export function readContext(turn: TurnInput, state: unknown): ReadContext<unknown> {
+  return {
+    self: turn.self,
+    state: state as Readonly<unknown>,
+    now: turn.now,
+    log: turn.log,
+    exists: turn.exists,
+  };
+}
+
+/** A context that writes to `stage`. Valid during its turn only. */
+export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Messages> {
+  const { self, now, cause } = turn;
+  const peer = (protocol: Protocol, tenant: string, key: string): Peer<Messages> =>
+    peerOf(protocol, { kind: protocol.kind, tenant, key: parseId(key, "key") }, stage, cause, now);
+  const at = (protocol: Protocol, tenant: string, key: string) =>
+    peer(protocol, protocol.platform ? PLATFORM_TENANT : tenant, key);
+
+  const context: Context<unknown, Messages> = {
+    self,
+    now,
+    log: turn.log,
+    exists: turn.exists,
+    from: turn.from,
+    get state() {
+      return stage.state;
+    },
+    set state(value) {
+      stage.state = value;
+    },
+    get lastSeq() {
+      return stage.lastSeq;
+    },
+    actor: ((protocol: Protocol, key: string) => at(protocol, self.tenant, key)) as never,
+    in(tenant) {
+      if (self.tenant !== PLATFORM_TENANT && tenant !== self.tenant) {
+        throw new BerthError("auth.forbidden", `${self.kind} may not address another tenant`);
+      }
+      return { actor: ((protocol: Protocol, key: string) => at(protocol, tenant, key)) as never };
+    },
+    me: peer(turn.protocol, self.tenant, self.key),
+    execute(tool, input, then = {}) {
+      return stage.execute({
+        tool: tool.name,
+        input: tool.input.parse(input),
+        ...(then.reply === undefined ? {} : { reply: String(then.reply) }),
+        ...(then.failed === undefined ? {} : { failed: String(then.failed) }),
+      });
+    },
+    remind(message, payload, when, name) {
+      const due = "at" in when ? when.at : now + when.afterMs;
+      stage.remind(parseId(name ?? String(message), "reminder"), String(message), payload, due);
+    },
+    forget: (name) => stage.forget(name),
+    put(bucket, key, value, options: PutOptions = {}) {
+      stage.add({ op: "put", bucket, key, value, mode: putMode(value, options) });
+    },
+    emit: (type, jobId, data, eventAt) => stage.emit(type, jobId, data, eventAt ?? now),
+    newId: (prefix) => stage.newId(prefix, now),
+    count(name, labels = {}, by = 1) {
+      stage.metrics.push({ type: "count", name, labels, value: by });
+    },
+    observe(name, value, labels = {}) {
+      stage.metrics.push({ type: "observe", name, labels, value });
+    },
+  };
+  return context;
+}
+
+function putMode(value: unknown, options: PutOptions): "set" | "create" | "patch" | "remove" {
+  if (value === undefined) return "remove";
+  if (options.create) return "create";
+  return options.patch ? "patch" : "set";
+}
+
+/** Peers of one protocol share a prototype: its message functions are made once. */
+const peerShapes = new WeakMap<Protocol, Peer<Messages>>();
+
+interface PeerTarget {
+  readonly ref: ActorRef;
+  readonly stage: Stage;
+  readonly cause: Cause;
+  readonly now: number;
+}
+
+function peerOf(
+  protocol: Protocol,
+  ref: ActorRef,
+  stage: Stage,
+  cause: Cause,
+  now: number,
+): Peer<Messages> {
+  let shape = peerShapes.get(protocol);
+  if (!shape) {
+    shape = peerShape(protocol);
+    peerShapes.set(protocol, shape);
+  }
+  const target: PeerTarget = { ref, stage, cause, now };
+  return Object.assign(Object.create(shape) as Peer<Messages>, { target });
+}
+
+function peerShape(protocol: Protocol): Peer<Messages> {
+  const shape: Record<string, unknown> = {};
+  for (const [type, def] of Object.entries(protocol.messages)) {
+    if (def.type !== "tell") continue;
+    shape[type] = function send(this: { target: PeerTarget }, input: unknown) {
+      const { ref, stage, cause, now } = this.target;
+      const parsed = def.input.safeParse(input);
+      if (!parsed.success) throw asBerthError(parsed.error);
+      stage.tell(ref, def.lane, type, parsed.data, cause, now);
+    };
+  }
+  return shape as Peer<Messages>;
+}

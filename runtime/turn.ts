@@ -1,0 +1,118 @@
+/** One turn: finds out whether the item is still due, runs the handler, and says what came of it. */
+
+import type { Envelope } from "../protocols/envelope.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import type { Messages } from "../protocols/protocol.ts";
+import type { ActorDefinition, Behaviour } from "./actor.ts";
+import type { AskItem, Item, MailItem } from "./inbox.ts";
+import type { Logger } from "./logger.ts";
+import type { ActorRecord } from "./record.ts";
+import type { Stage } from "./stage.ts";
+import { readContext, type TurnInput, turnContext } from "./turn-context.ts";
+
+export interface TurnParts {
+  readonly definition: ActorDefinition;
+  readonly self: ActorRef;
+  readonly record: Pick<ActorRecord, "effects">;
+  readonly exists: boolean;
+  readonly stage: Stage;
+  readonly now: number;
+  readonly activeForMs: number;
+  readonly log: Logger;
+}
+
+type AnyHandler = (context: unknown, input: unknown) => unknown;
+
+/** Runs an item. Throws what the handler threw; the stage is then spoilt and must be thrown away. Returns an ask's reply. */
+export function runTurn(parts: TurnParts, item: Item): unknown {
+  return item.type === "ask" ? runAsk(parts, item) : runMail(parts, item);
+}
+
+function handlerOf(behaviour: Behaviour<unknown, Messages>, type: string): AnyHandler {
+  return behaviour.handlers[type] as AnyHandler;
+}
+
+function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
+  const turn: TurnInput = {
+    self: parts.self,
+    protocol: parts.definition.protocol,
+    exists: parts.exists,
+    from: request.from,
+    cause: { id: request.id, traceparent: request.traceparent },
+    now: parts.now,
+    log: parts.log,
+  };
+  const context = def.readOnly
+    ? readContext(turn, parts.stage.state)
+    : turnContext(turn, parts.stage);
+  return handlerOf(parts.definition.behaviour, request.type)(context, input);
+}
+
+function runMail(parts: TurnParts, { mail }: MailItem): undefined {
+  const { stage } = parts;
+  if (mail.seq <= (stage.cursor[mail.lane] ?? 0)) return undefined;
+  const message = "due" in mail.envelope ? dueMessage(parts, mail) : freshMessage(parts, mail);
+  if (message) deliver(parts, message);
+  stage.advance(mail.lane, mail.seq);
+  return undefined;
+}
+
+interface Message {
+  readonly type: string;
+  readonly payload: unknown;
+  readonly envelope: Envelope | undefined;
+}
+
+/** A reminder counts only if the record still names it: else it was cancelled or set again (R6). */
+function dueMessage({ stage }: TurnParts, mail: MailItem["mail"]): Message | undefined {
+  if (!("due" in mail.envelope)) return undefined;
+  const { due } = mail.envelope;
+  if (stage.reminders[due.name] !== due.id) return undefined;
+  delete stage.reminders[due.name];
+  return { type: due.type, payload: due.payload, envelope: undefined };
+}
+
+/** Drops what this actor has had: a sender's outbox sent again after a crash, a tool's second result (R3). */
+function freshMessage(parts: TurnParts, mail: MailItem["mail"]): Message | undefined {
+  if ("due" in mail.envelope) return undefined;
+  const { stage, record, now, activeForMs } = parts;
+  const envelope = mail.envelope;
+  if (envelope.effect !== undefined) {
+    const known = envelope.effect in record.effects && !stage.endedEffects.has(envelope.effect);
+    if (!known) return undefined;
+    stage.endEffect(envelope.effect);
+  }
+  if (envelope.from && envelope.nth !== undefined) {
+    if (stage.hasHeard(envelope.from, envelope.nth)) return undefined;
+    stage.hear(envelope.from, envelope.nth, now, activeForMs);
+  }
+  return { type: envelope.type, payload: envelope.payload, envelope };
+}
+
+function deliver(parts: TurnParts, message: Message): void {
+  const { definition, self, stage } = parts;
+  const def = definition.protocol.messages[message.type];
+  if (def?.type !== "tell") {
+    throw new BerthError("actor.unknown_message", `${self.kind} takes no tell "${message.type}"`);
+  }
+  const parsed = def.input.safeParse(message.payload);
+  if (!parsed.success) {
+    const field = parsed.error.issues[0]?.path.join(".");
+    throw new BerthError(
+      "request.invalid",
+      `${message.type}: ${asBerthError(parsed.error).message}`,
+      { field },
+    );
+  }
+  const turn: TurnInput = {
+    self,
+    protocol: definition.protocol,
+    exists: parts.exists,
+    from: message.envelope?.from,
+    cause: { id: message.envelope?.id, traceparent: message.envelope?.traceparent },
+    now: parts.now,
+    log: parts.log,
+  };
+  handlerOf(definition.behaviour, message.type)(turnContext(turn, stage), parsed.data);
+}
