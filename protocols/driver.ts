@@ -12,7 +12,10 @@ import { tool, wireErrorSchema } from "./protocol.ts";
 export const listWorkers = tool(
   "worker.list",
   {},
-  { driver: z.string(), workers: z.array(z.object({ worker: z.string(), spec: workerSpecSchema })) },
+  {
+    driver: z.string(),
+    workers: z.array(z.object({ worker: z.string(), spec: workerSpecSchema })),
+  },
 );
 
 export const DRIVER_VERBS = {

@@ -29,7 +29,11 @@ export const EVENT_DATA = {
     /** Set on the one event that says output past the job's limit was dropped, with the bytes dropped so far. */
     truncated_bytes: z.number().optional(),
   }),
-  "agent.message": z.object({ role: z.string(), text: z.string(), partial: z.boolean().optional() }),
+  "agent.message": z.object({
+    role: z.string(),
+    text: z.string(),
+    partial: z.boolean().optional(),
+  }),
   "agent.tool": z.object({
     name: z.string(),
     phase: z.enum(["call", "result"]),

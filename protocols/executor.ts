@@ -85,7 +85,15 @@ export const workerSpecSchema = z.object({
 });
 export type WorkerSpec = z.infer<typeof workerSpecSchema>;
 
-export const workerPhaseSchema = z.enum(["wanted", "starting", "idle", "busy", "draining", "stopping", "lost"]);
+export const workerPhaseSchema = z.enum([
+  "wanted",
+  "starting",
+  "idle",
+  "busy",
+  "draining",
+  "stopping",
+  "lost",
+]);
 
 /** A worker as people see it, under its id in the workers bucket. */
 export const workerRecordSchema = z.object({

@@ -9,7 +9,10 @@ export const ID_PATTERN = /^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?$/;
 
 export const idSchema = z
   .string()
-  .regex(ID_PATTERN, "1 to 64 letters, digits, '-' or '_', starting and ending with a letter or digit");
+  .regex(
+    ID_PATTERN,
+    "1 to 64 letters, digits, '-' or '_', starting and ending with a letter or digit",
+  );
 
 /** The tenant that owns what belongs to nobody: the shared pool, capacity. Users can never be given it. */
 export const PLATFORM_TENANT = "berth-platform";
@@ -23,7 +26,9 @@ export const tenantIdSchema = idSchema.refine((id) => !id.startsWith(RESERVED_TE
 });
 
 const prefixed = (prefix: string) =>
-  z.string().regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`), `an id such as ${prefix}_01J...`);
+  z
+    .string()
+    .regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`), `an id such as ${prefix}_01J...`);
 
 export const sessionIdSchema = prefixed("ses");
 export const jobIdSchema = prefixed("job");
@@ -34,7 +39,9 @@ export type IdPrefix = "ses" | "job" | "wrk" | "evt" | "req" | "node" | "key" | 
 /** Checks an identifier that came from outside; throws `id.invalid` naming `field`. */
 export function parseId(value: string, field: string): string {
   if (ID_PATTERN.test(value)) return value;
-  throw new BerthError("id.invalid", `${field} must be 1 to 64 letters, digits, "-" or "_"`, { field });
+  throw new BerthError("id.invalid", `${field} must be 1 to 64 letters, digits, "-" or "_"`, {
+    field,
+  });
 }
 
 /** Where an actor is: never chosen by a caller, only named. */

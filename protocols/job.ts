@@ -19,7 +19,13 @@ export const JOB_STATES = [
 export const jobStateSchema = z.enum(JOB_STATES);
 export type JobState = z.infer<typeof jobStateSchema>;
 
-export const TERMINAL_STATES = ["succeeded", "failed", "cancelled", "timed_out", "interrupted"] as const;
+export const TERMINAL_STATES = [
+  "succeeded",
+  "failed",
+  "cancelled",
+  "timed_out",
+  "interrupted",
+] as const;
 export type TerminalState = (typeof TERMINAL_STATES)[number];
 export const terminalStateSchema = z.enum(TERMINAL_STATES);
 

@@ -37,12 +37,20 @@ const limitsSchema = z.object({
 });
 export type TierLimits = z.infer<typeof limitsSchema>;
 
-export const tierTableSchema = z.object({ free: limitsSchema, pro: limitsSchema, enterprise: limitsSchema });
+export const tierTableSchema = z.object({
+  free: limitsSchema,
+  pro: limitsSchema,
+  enterprise: limitsSchema,
+});
 export type TierTable = z.infer<typeof tierTableSchema>;
 
 /** One tier, some fields changed: how configuration shortens a 15 minute rule to a second. */
 export const tierOverridesSchema = z
-  .object({ free: limitsSchema.partial(), pro: limitsSchema.partial(), enterprise: limitsSchema.partial() })
+  .object({
+    free: limitsSchema.partial(),
+    pro: limitsSchema.partial(),
+    enterprise: limitsSchema.partial(),
+  })
   .partial();
 export type TierOverrides = z.infer<typeof tierOverridesSchema>;
 

@@ -3,10 +3,10 @@
  * worker (pro) and the dedicated fleet (enterprise) speak one protocol, so that a job does not care.
  */
 import { z } from "zod";
-import { jobTicketSchema } from "../job.ts";
-import { ask, protocol, tell } from "../protocol.ts";
 import type { ActorRef } from "../ids.ts";
 import { PLATFORM_TENANT } from "../ids.ts";
+import { jobTicketSchema } from "../job.ts";
+import { ask, protocol, tell } from "../protocol.ts";
 import type { Tier, TierTable } from "../tiers.ts";
 import { tierSchema } from "../tiers.ts";
 
@@ -63,7 +63,12 @@ export const POOL_KEY = "main";
 /** The place that runs a tier's jobs for this user and agent. */
 export function placeOf(
   tiers: TierTable,
-  job: { readonly tier: Tier; readonly tenant: string; readonly user: string; readonly agent: string },
+  job: {
+    readonly tier: Tier;
+    readonly tenant: string;
+    readonly user: string;
+    readonly agent: string;
+  },
 ): ActorRef {
   const kind = tiers[job.tier].place;
   switch (kind) {
@@ -75,4 +80,3 @@ export function placeOf(
       return { kind, tenant: job.tenant, key: job.agent };
   }
 }
-

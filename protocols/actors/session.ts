@@ -4,8 +4,8 @@
  */
 import { z } from "zod";
 import { refSchema } from "../envelope.ts";
-import { frameSchema } from "../executor.ts";
 import { eventSchema } from "../events.ts";
+import { frameSchema } from "../executor.ts";
 import { jobStateSchema, jobTicketSchema, metadataSchema } from "../job.ts";
 import { ask, protocol, tell, tool } from "../protocol.ts";
 import { tierSchema } from "../tiers.ts";
@@ -71,10 +71,18 @@ export const Session = protocol("session", {
   remove: ask({ by: z.string() }, {}),
   liveJob: ask({ job_id: z.string() }, { job: liveJobSchema.nullable() }, { readOnly: true }),
   /** Text for the agent's standard input; refused when the job does not run. Returns where to send it. */
-  route: ask({ job_id: z.string() }, { worker: z.string(), attempt: z.number() }, { readOnly: true }),
+  route: ask(
+    { job_id: z.string() },
+    { worker: z.string(), attempt: z.number() },
+    { readOnly: true },
+  ),
 
   /** From the user actor: a job was accepted; creates the session when `birth` is there. */
-  queued: tell({ ticket: jobTicketSchema, prompt_preview: z.string(), birth: z.object(birth).optional() }),
+  queued: tell({
+    ticket: jobTicketSchema,
+    prompt_preview: z.string(),
+    birth: z.object(birth).optional(),
+  }),
   /** From a place: this worker's slot is the job's. */
   assign: tell({ ticket: jobTicketSchema, worker: z.string(), place: refSchema }),
   /** From the user actor. */
@@ -90,4 +98,3 @@ export const Session = protocol("session", {
 });
 
 export const journalPageSchema = z.object({ events: z.array(eventSchema) });
-

@@ -15,7 +15,12 @@ export const startWorker = tool(
 /** Stops a worker and removes what it left; resolves when it is gone. A worker that does not exist is gone. */
 export const stopWorker = tool(
   "worker.stop",
-  { worker: z.string(), host: z.string().nullable(), reason: z.string(), keep_workspace: z.boolean() },
+  {
+    worker: z.string(),
+    host: z.string().nullable(),
+    reason: z.string(),
+    keep_workspace: z.boolean(),
+  },
   {},
 );
 /** Which of these workers no longer live, as their hosts say. */
@@ -36,7 +41,10 @@ export const removeWorkspace = tool(
 );
 
 export const Supervisor = protocol("supervisor", {
-  configure: ask({ tenant: tenantRecordSchema.omit({ id: true, created_at: true }) }, { tenant: tenantRecordSchema }),
+  configure: ask(
+    { tenant: tenantRecordSchema.omit({ id: true, created_at: true }) },
+    { tenant: tenantRecordSchema },
+  ),
   view: ask({}, { workers: z.array(workerRecordSchema) }, { readOnly: true }),
   /** From a place: I want this worker. The intent is recorded before anything is created. */
   ensure: tell({ spec: workerSpecSchema, place: refSchema }),
@@ -49,7 +57,10 @@ export const Supervisor = protocol("supervisor", {
   /** From capacity: the worker may start now. */
   granted: tell({ worker: z.string() }),
   /** From places: a job was put on the worker, or the worker ran dry (for the workers' record). */
-  load: tell({ worker: z.string(), jobs: z.array(z.string()), idle_since: z.number().nullable() }, { lane: "background" }),
+  load: tell(
+    { worker: z.string(), jobs: z.array(z.string()), idle_since: z.number().nullable() },
+    { lane: "background" },
+  ),
   started: tell(startWorker.result),
   stopped: tell(stopWorker.result),
   verified: tell(verifyWorkers.result),

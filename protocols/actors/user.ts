@@ -53,7 +53,9 @@ export const User = protocol("user", {
   /** Jobs of this user that have not ended, oldest first. */
   active: ask(
     {},
-    { jobs: z.array(z.object({ job_id: z.string(), session_id: z.string(), waiting: z.boolean() })) },
+    {
+      jobs: z.array(z.object({ job_id: z.string(), session_id: z.string(), waiting: z.boolean() })),
+    },
     { readOnly: true },
   ),
   /** From the session: the job has ended. */
