@@ -31,6 +31,8 @@ export interface PlaceOptions {
   readonly deferMs: number;
   /** How often a place that is not at rest shrinks, asks again and reports loads. The seed's scaler ran every 10 s. */
   readonly tickMs: number;
+  /** How old the loads in the workers' records may be: reporting each job apart would double a job's messages. */
+  readonly reportMs: number;
   /** A worker neither ready nor lost after this long is asked for again. */
   readonly askAgainMs: number;
   /** How long `attached` holds: gateways repeat it every half a minute. */
@@ -88,6 +90,7 @@ export function actorOptions(settings: ActorSettings): ActorOptions {
       maxQueued: 1_000,
       deferMs: 2 * SECOND,
       tickMs: 10 * SECOND,
+      reportMs: SECOND,
       askAgainMs: 2 * MINUTE,
       attachedForMs: 90 * SECOND,
       replaceBackoff: { initialMs: SECOND, maxMs: MINUTE },

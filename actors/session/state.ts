@@ -52,6 +52,8 @@ export const sessionStateSchema = z.object({
   early_cancels: z.array(z.object({ job_id: z.string(), by: z.string() })).default([]),
   /** Time of the newest event: no later event is dated before it. */
   last_event_at: z.number().default(0),
+  /** Seq of the newest event, for readers that only read. */
+  last_seq: z.number().default(0),
 });
 export type SessionState = z.infer<typeof sessionStateSchema>;
 
@@ -67,7 +69,6 @@ export function expiresAt(state: SessionState, birth: Birth, now: number, tiers:
 /** What people see of it. Throws `session.not_found` or `session.deleted`. */
 export function sessionView(
   ctx: { readonly self: ActorRef; readonly state: SessionState; readonly now: number },
-  lastSeq: number,
   tiers: TierTable,
 ): SessionView {
   const { birth } = ctx.state;
@@ -84,7 +85,7 @@ export function sessionView(
     created_at: birth.created_at,
     last_active_at: ctx.state.last_active_at,
     expires_at: expiresAt(ctx.state, birth, ctx.now, tiers),
-    last_seq: lastSeq,
+    last_seq: ctx.state.last_seq,
     active_jobs: Object.keys(ctx.state.jobs),
   };
 }

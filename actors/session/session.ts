@@ -1,0 +1,214 @@
+/**
+ * The session actor. Its journal is the event log of its jobs.
+ *
+ * 1. Only this actor moves a job, by the table of `protocols/job.ts`; each move journals one event in the same commit.
+ * 2. A frame is acknowledged once journaled, and journaled once: frames of an attempt come by number (`decideFrame`).
+ * 3. An ended job leaves `jobs` in the turn that ends it, so nothing ends twice; what comes for it later finds nothing.
+ * 4. A job whose user cancelled it never starts another attempt.
+ */
+import { type SessionView, Session } from "../../protocols/actors/session.ts";
+import { BerthError, ERROR_TABLE, isErrorCode } from "../../protocols/errors.ts";
+import type { Frame } from "../../protocols/executor.ts";
+import type { ReceivedOf } from "../../protocols/protocol.ts";
+import type { SessionRecord } from "../../protocols/records.ts";
+import { type ActorDefinition, actor } from "../../runtime/actor.ts";
+import type { ActorOptions } from "../options.ts";
+import { placePeer } from "../place-peer.ts";
+import { applyFrame, loseAttempt, orderCancel, startAttempt } from "./attempts.ts";
+import { decideFrame } from "./decide-frame.ts";
+import { endJob } from "./ending.ts";
+import { type Scene, type SessionTurn, journal, watch } from "./journal.ts";
+import {
+  type ActiveJob,
+  type Birth,
+  MAX_MARKS,
+  expiresAt,
+  sessionStateSchema,
+  sessionView,
+} from "./state.ts";
+
+type Messages = (typeof Session)["messages"];
+type Received<K extends keyof Messages> = ReceivedOf<Messages[K]>;
+
+export function sessionActor(options: ActorOptions): ActorDefinition {
+  const scene = (ctx: SessionTurn): Scene => ({ ctx, options });
+  return actor(Session, {
+    state: sessionStateSchema,
+    journaled: true,
+    handlers: {
+      create(ctx, birth) {
+        if (!ctx.state.birth) bear(ctx, birth);
+        return { session: view(ctx, options) };
+      },
+      describe: (ctx) => ({ session: sessionView(ctx, options.tiers) }),
+      remove(ctx, { by }) {
+        if (!ctx.state.birth) throw new BerthError("session.not_found");
+        if (ctx.state.deleted) return {};
+        ctx.state.deleted = true;
+        ctx.put("sessions", recordKey(ctx, ctx.state.birth), { deleted: true }, { patch: true });
+        for (const job of Object.values(ctx.state.jobs)) cancelJob(scene(ctx), job, by);
+        return {};
+      },
+      liveJob(ctx, { job_id }) {
+        const job = ctx.state.jobs[job_id];
+        if (!job) return { job: null };
+        const { state, ticket, worker, started_at } = job;
+        return { job: { state, attempt: ticket.attempt, worker, started_at } };
+      },
+      route(ctx, { job_id }) {
+        const job = ctx.state.jobs[job_id];
+        if (job?.state === "running" && job.worker !== null) {
+          return { worker: job.worker, attempt: job.ticket.attempt };
+        }
+        throw new BerthError(job ? "job.not_running" : "job.finished");
+      },
+      queued: (ctx, input) => queue(scene(ctx), input),
+      assign: (ctx, input) => assign(scene(ctx), input),
+      cancel(ctx, { job_id, by }) {
+        const job = ctx.state.jobs[job_id];
+        if (job) cancelJob(scene(ctx), job, by);
+        else if (!hasEnded(ctx, job_id)) {
+          ctx.state.early_cancels = [...ctx.state.early_cancels, { job_id, by }].slice(-MAX_MARKS);
+        }
+      },
+      lost(ctx, { job_id, attempt, worker, reason }) {
+        const job = ctx.state.jobs[job_id];
+        if (job && job.ticket.attempt === attempt && job.worker === worker) {
+          loseAttempt(scene(ctx), job, reason);
+        }
+      },
+      frame: (ctx, frame) => takeFrame(scene(ctx), frame),
+      runFailed: (ctx, result) => runFailed(scene(ctx), result),
+      cancelFailed: (ctx, result) => cancelFailed(scene(ctx), result),
+      overdue(ctx, { job_id, attempt }) {
+        const job = ctx.state.jobs[job_id];
+        if (!job || job.worker === null || job.ticket.attempt !== attempt) return;
+        orderCancel(scene(ctx), job, job.cancel_by ?? "berth"); // in case it only cannot report
+        loseAttempt(scene(ctx), job, "the worker did not report in time");
+      },
+    },
+  });
+}
+
+function view(ctx: SessionTurn, options: ActorOptions): SessionView {
+  return sessionView(ctx, options.tiers);
+}
+
+function recordKey(ctx: SessionTurn, birth: Pick<Birth, "user">): string {
+  return `${ctx.self.tenant}.${birth.user}.${ctx.self.key}`;
+}
+
+function hasEnded({ state }: SessionTurn, jobId: string): boolean {
+  return state.ended.some((mark) => mark.job_id === jobId);
+}
+
+function bear(ctx: SessionTurn, { title, metadata, ...rest }: Received<"create">): void {
+  const birth = { ...rest, title: title ?? null, metadata: metadata ?? {}, created_at: ctx.now };
+  ctx.state.birth = birth;
+  ctx.state.last_active_at = ctx.now;
+  const record: SessionRecord = {
+    id: ctx.self.key,
+    tenant: ctx.self.tenant,
+    ...birth,
+    deleted: false,
+  };
+  ctx.put("sessions", recordKey(ctx, birth), record, { create: true });
+}
+
+function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued">): void {
+  const { ctx, options } = scene;
+  const { job_id } = ticket;
+  if (ctx.state.jobs[job_id] || hasEnded(ctx, job_id)) return;
+  if (!ctx.state.birth && birth) bear(ctx, birth);
+  const refusal = refusalOf(ctx, options);
+  const job: ActiveJob = {
+    ticket,
+    preview: prompt_preview,
+    state: "queued",
+    worker: null,
+    frame: 0,
+    started_at: null,
+    cancel_by: null,
+    run_effect: null,
+    cancel_effect: null,
+  };
+  ctx.state.jobs[job_id] = job;
+  ctx.state.last_active_at = ctx.now;
+  const { agent, tier } = ticket;
+  journal(scene, "job.queued", job_id, { agent, tier, prompt_preview }, ticket.queued_at);
+  const cancel = ctx.state.early_cancels.find((early) => early.job_id === job_id);
+  ctx.state.early_cancels = ctx.state.early_cancels.filter((early) => early !== cancel);
+  if (refusal) {
+    endJob(scene, job, {
+      state: "failed",
+      data: { code: refusal, message: ERROR_TABLE[refusal].title },
+    });
+  } else if (cancel) cancelJob(scene, job, cancel.by);
+}
+
+/** Why this session takes no job: the gateway has asked, but time passed since. */
+function refusalOf({ state, now }: SessionTurn, { tiers }: ActorOptions) {
+  if (!state.birth) return "session.not_found";
+  if (state.deleted) return "session.deleted";
+  return now > expiresAt(state, state.birth, now, tiers) ? "session.expired" : undefined;
+}
+
+function assign(scene: Scene, { ticket, worker, place }: Received<"assign">): void {
+  const job = scene.ctx.state.jobs[ticket.job_id];
+  const wanted = job && job.state === "queued" && job.ticket.attempt === ticket.attempt;
+  if (wanted) return startAttempt(scene, job, worker);
+  if (job?.worker === worker && job.ticket.attempt === ticket.attempt) return;
+  const { job_id, attempt } = ticket;
+  placePeer(scene.ctx, place).released({ job_id, attempt, worker });
+}
+
+function cancelJob(scene: Scene, job: ActiveJob, by: string): void {
+  if (job.cancel_by !== null) return;
+  job.cancel_by = by;
+  if (job.worker === null) return endJob(scene, job, { state: "cancelled", data: { by } });
+  orderCancel(scene, job, by);
+  watch(scene, job, scene.options.session.cancelTimeoutMs);
+}
+
+function takeFrame(scene: Scene, frame: Frame): { acked: number } {
+  const { ctx } = scene;
+  const job = ctx.state.jobs[frame.job_id];
+  const { job_id, attempt } = job?.ticket ?? frame;
+  const current = job && { job_id, attempt, worker: job.worker, frame: job.frame };
+  switch (decideFrame(frame, current, ctx.state.ended)) {
+    case "superseded":
+      throw new BerthError("job.superseded");
+    case "early":
+      throw new BerthError("job.not_running", `frame ${(job?.frame ?? 0) + 1} is missing`);
+    case "had":
+      return { acked: frame.frame };
+    case "apply":
+      if (job) applyFrame(scene, job, frame);
+      return { acked: frame.frame };
+  }
+}
+
+/** The executor did not take the order. One that did and whose answer was lost sends frames: then the failure is void. */
+function runFailed(scene: Scene, { effect, error }: Received<"runFailed">): void {
+  const job = Object.values(scene.ctx.state.jobs).find((other) => other.run_effect === effect);
+  if (!job || job.state !== "starting" || !error) return;
+  const code = isErrorCode(error.code) ? error.code : "internal.unexpected";
+  if (ERROR_TABLE[code].retry === "never" && job.cancel_by === null) {
+    endJob(scene, job, { state: "failed", data: { code, message: error.message } });
+    return;
+  }
+  if (code !== "worker.busy") orderCancel(scene, job, job.cancel_by ?? "berth");
+  loseAttempt(scene, job, error.message);
+}
+
+/**
+ * A worker that is gone took the process tree with it. A worker that does not know the attempt has yet to
+ * get it or has ended it: its frames will say, or the watchdog.
+ */
+function cancelFailed(scene: Scene, { effect, error }: Received<"cancelFailed">): void {
+  const job = Object.values(scene.ctx.state.jobs).find((other) => other.cancel_effect === effect);
+  if (!job || !error) return;
+  if (error.code === "worker.lost" || error.code === "worker.not_found") {
+    loseAttempt(scene, job, error.message);
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * The tenant supervisor: owns every worker of its tenant.
+ *
+ * 1. The intent is recorded before anything is created: a worker that stands without a record is nobody's.
+ * 2. A worker passes capacity's gate before each start, and gives its place there back when it is gone.
+ * 3. Its place hears `workerReady` at most once while it lives and `workerLost` once at its end, whatever ended it.
+ * 4. A worker id is used once; answers of tools count only if they are of the newest call (`effect`).
+ */
+import {
+  CAPACITY_KEY,
+  Capacity,
+  Supervisor,
+  verifyWorkers,
+} from "../../protocols/actors/supervisor.ts";
+import { DedicatedFleet } from "../../protocols/actors/place.ts";
+import type { ReceivedOf } from "../../protocols/protocol.ts";
+import { type ActorDefinition, actor } from "../../runtime/actor.ts";
+import type { ActorOptions } from "../options.ts";
+import { placePeer } from "../place-peer.ts";
+import { afterReading, armIdle, idleDue, noteCpu } from "./idling.ts";
+import {
+  acquire,
+  armSweep,
+  becomeReady,
+  begin,
+  failStart,
+  failStop,
+  orderStop,
+  stop,
+  vanish,
+} from "./lifecycle.ts";
+import {
+  type OwnedWorker,
+  type Yard,
+  show,
+  supervisorStateSchema,
+  workerRecord,
+} from "./state.ts";
+import { workspaceDue, workspaceRemoved } from "./workspaces.ts";
+
+type Received<K extends keyof (typeof Supervisor)["messages"]> = ReceivedOf<
+  (typeof Supervisor)["messages"][K]
+>;
+
+export function supervisorActor(options: ActorOptions): ActorDefinition {
+  const yard = (ctx: Yard["ctx"]): Yard => ({ ctx, options });
+  return actor(Supervisor, {
+    state: supervisorStateSchema,
+    handlers: {
+      configure: (ctx, { tenant }) => configure(yard(ctx), tenant),
+      view: (ctx) => ({
+        workers: Object.values(ctx.state.workers).map((worker) => workerRecord(worker, options.tiers)),
+      }),
+      ensure: (ctx, input) => ensure(yard(ctx), input),
+      retire: (ctx, { worker, reason }) => retire(yard(ctx), worker, reason),
+      idleAnswer(ctx, { worker: id, idle_since, may_go }) {
+        const worker = ctx.state.workers[id];
+        if (worker?.state !== "ready") return;
+        if (may_go) stop(yard(ctx), worker, "idle");
+        else armIdle(yard(ctx), worker, idle_since ?? ctx.now);
+      },
+      exited: (ctx, { worker, reason }) => exited(yard(ctx), worker, reason),
+      granted(ctx, { worker: id }) {
+        const worker = ctx.state.workers[id];
+        if (!worker) ctx.actor(Capacity, CAPACITY_KEY).release({ worker: id });
+        else if (worker.state === "wanted") begin(yard(ctx), worker);
+      },
+      load(ctx, { worker: id, jobs, idle_since }) {
+        const worker = ctx.state.workers[id];
+        if (!worker) return;
+        worker.jobs = jobs;
+        worker.idle_since = idle_since;
+        show(yard(ctx), worker);
+      },
+      started(ctx, { effect, output, error }) {
+        const worker = byEffect(yard(ctx), effect);
+        if (!worker) return;
+        if (output) becomeReady(yard(ctx), worker, output);
+        else failStart(yard(ctx), worker, error ?? NO_ANSWER);
+      },
+      stopped(ctx, { effect, error }) {
+        const worker = byEffect(yard(ctx), effect);
+        if (!worker) return;
+        if (error) failStop(yard(ctx), worker, error.message);
+        else vanish(yard(ctx), worker, worker.leaving ?? "stopped");
+      },
+      verified: (ctx, result) => verified(yard(ctx), result),
+      workspaceRemoved(ctx, result) {
+        const key = workspaceRemoved(yard(ctx), result);
+        for (const worker of Object.values(ctx.state.workers)) {
+          if (worker.granted && worker.spec.workspace_key === key) begin(yard(ctx), worker);
+        }
+      },
+      idleDue(ctx, { worker: id }) {
+        const worker = ctx.state.workers[id];
+        if (worker) idleDue(yard(ctx), worker);
+      },
+      retryStart(ctx, { worker: id }) {
+        const worker = ctx.state.workers[id];
+        if (worker?.state === "wanted") acquire(yard(ctx), worker);
+        else if (worker?.state === "stopping") orderStop(yard(ctx), worker);
+      },
+      sweep: (ctx) => sweep(yard(ctx)),
+      workspaceDue: (ctx, { workspace_key }) => workspaceDue(yard(ctx), workspace_key),
+    },
+  });
+}
+
+const NO_ANSWER = { code: "worker.start_failed", message: "the driver gave no answer" };
+
+function byEffect({ ctx }: Yard, effect: string): OwnedWorker | undefined {
+  return Object.values(ctx.state.workers).find((worker) => worker.effect === effect);
+}
+
+function configure({ ctx, options }: Yard, given: Received<"configure">["tenant"]) {
+  const created_at = ctx.state.tenant?.created_at ?? ctx.now;
+  const tenant = { id: ctx.self.tenant, ...given, created_at };
+  ctx.state.tenant = tenant;
+  ctx.put("tenants", tenant.id, tenant);
+  const hasFleet = options.tiers[tenant.tier].place === "dedicated-fleet";
+  if (hasFleet && !tenant.suspended) {
+    for (const agent of options.supervisor.fleetAgents) ctx.actor(DedicatedFleet, agent).warm({ agent });
+  }
+  return { tenant };
+}
+
+/** Records the intent (1); a place that asks again hears again what it may have missed. */
+function ensure(yard: Yard, { spec, place }: Received<"ensure">): void {
+  const { ctx } = yard;
+  const known = ctx.state.workers[spec.worker];
+  if (known) {
+    if (known.state === "ready") placePeer(ctx, known.place).workerReady({ worker: spec.worker });
+    return;
+  }
+  const worker: OwnedWorker = {
+    spec,
+    place,
+    state: "wanted",
+    host: null,
+    driver: null,
+    created_at: ctx.now,
+    ready_at: null,
+    effect: null,
+    granted: false,
+    starts: 0,
+    stops: 0,
+    leaving: null,
+    jobs: [],
+    idle_since: null,
+    idle_effect: null,
+    cpu: null,
+    cpu_active_at: null,
+  };
+  ctx.state.workers[spec.worker] = worker;
+  acquire(yard, worker);
+  show(yard, worker);
+}
+
+function retire(yard: Yard, id: string, reason: string): void {
+  const { ctx } = yard;
+  const worker = ctx.state.workers[id];
+  if (!worker) {
+    if (ctx.from) placePeer(ctx, ctx.from).workerLost({ worker: id, reason: "there is no such worker" });
+    return;
+  }
+  switch (worker.state) {
+    case "wanted":
+      return vanish(yard, worker, reason);
+    case "starting":
+      worker.leaving = reason; // its start is under way: it stops as soon as that is over
+      return;
+    case "ready":
+      return stop(yard, worker, reason);
+    case "stopping":
+      return;
+  }
+}
+
+/** Its process or container ended by itself. One that is stopping is gone when its driver has cleaned up. */
+function exited(yard: Yard, id: string, reason: string): void {
+  const worker = yard.ctx.state.workers[id];
+  if (worker?.state === "starting") {
+    failStart(yard, worker, { code: "worker.start_failed", message: reason });
+  } else if (worker?.state === "ready") vanish(yard, worker, reason);
+}
+
+function sweep(yard: Yard): void {
+  const { ctx } = yard;
+  ctx.state.sweeping = false;
+  const workers = Object.values(ctx.state.workers)
+    .filter(({ state }) => state === "ready")
+    .map(({ spec, host }) => ({ worker: spec.worker, host }));
+  if (workers.length === 0) return;
+  ctx.execute(verifyWorkers, { workers }, { reply: "verified" });
+  armSweep(yard);
+}
+
+function verified(yard: Yard, { effect, output }: Received<"verified">): void {
+  const { ctx } = yard;
+  for (const [id, cpuMs] of Object.entries(output?.cpu_ms ?? {})) {
+    const worker = ctx.state.workers[id];
+    if (worker) noteCpu(yard, worker, cpuMs);
+  }
+  for (const id of output?.lost ?? []) exited(yard, id, "the worker is not on its host any more");
+  for (const worker of Object.values(ctx.state.workers)) {
+    if (worker.idle_effect === effect) afterReading(yard, worker);
+  }
+}
