@@ -1,0 +1,37 @@
+/** The environment of an agent process: a short list, the order's own variables, and nothing of ours. */
+import type { JobOrder } from "../protocols/executor.ts";
+import type { Place } from "./agents/agent.ts";
+import { RUN_MARKER } from "./process-tree.ts";
+
+/** Taken over from the worker when set. Its own credential stands in none of them. */
+const INHERITED = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"] as const;
+
+export function agentEnvironment(options: {
+  readonly inherited: Readonly<Record<string, string | undefined>>;
+  readonly path: string;
+  readonly worker: string;
+  readonly order: JobOrder;
+  readonly place: Place;
+  readonly extra: Readonly<Record<string, string>>;
+}): Record<string, string> {
+  const { order, place, worker, inherited } = options;
+  const passed = INHERITED.flatMap((name) => {
+    const value = inherited[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return {
+    LANG: "C.UTF-8",
+    TERM: "dumb",
+    ...Object.fromEntries(passed),
+    ...order.env,
+    ...options.extra,
+    // Last, so that no order can change where an agent lives or hide its processes.
+    PATH: options.path,
+    HOME: place.home,
+    PWD: place.work,
+    TMPDIR: place.tmp,
+    BERTH_JOB_ID: order.job_id,
+    BERTH_SESSION_ID: order.session_id,
+    [RUN_MARKER]: `${worker}.${order.job_id}.${order.attempt}.`,
+  };
+}
