@@ -68,7 +68,9 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 
 type Settings = {
-  readonly [K in keyof ActorOptions]?: ActorOptions[K] extends number ? number : Partial<ActorOptions[K]>;
+  readonly [K in keyof ActorOptions]?: ActorOptions[K] extends number
+    ? number
+    : Partial<ActorOptions[K]>;
 };
 /** The tier table must be given, the rest may be. */
 export type ActorSettings = Omit<Settings, "tiers"> & Pick<ActorOptions, "tiers">;

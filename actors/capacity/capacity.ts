@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { Capacity, SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
 import { tierSchema } from "../../protocols/tiers.ts";
-import { type ActorDefinition, type Context, actor } from "../../runtime/actor.ts";
+import { type ActorDefinition, actor, type Context } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import { decideGrants } from "./decide-grants.ts";
 

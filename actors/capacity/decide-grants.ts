@@ -28,7 +28,10 @@ export function decideGrants(
   limits: { readonly maxWorkers: number; readonly maxStarts: number },
   policy: FairPolicy,
 ): Grants {
-  const count = Math.max(0, Math.min(limits.maxWorkers - gate.held, limits.maxStarts - gate.starting));
+  const count = Math.max(
+    0,
+    Math.min(limits.maxWorkers - gate.held, limits.maxStarts - gate.starting),
+  );
   const turn = { rotation: gate.rotation, count, now: gate.now };
   const { picked, rotation } = pickFair(gate.waiting, turn, policy);
   const taken = new Set(picked);

@@ -1,5 +1,10 @@
 /** The three places: one dispatch, three ways to own workers. */
-import { DedicatedFleet, type PlaceKind, SharedPool, UserWorker } from "../../protocols/actors/place.ts";
+import {
+  DedicatedFleet,
+  type PlaceKind,
+  SharedPool,
+  UserWorker,
+} from "../../protocols/actors/place.ts";
 import { TIERS, type Tier, type TierTable } from "../../protocols/tiers.ts";
 import { type ActorDefinition, actor } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
@@ -28,5 +33,7 @@ export function dedicatedFleet(options: ActorOptions): ActorDefinition {
 
 /** The tier whose limits the kind's workers get; configuration may have given the kind to another tier. */
 function tierOf(tiers: TierTable, kind: PlaceKind, usual: Tier): Tier {
-  return tiers[usual].place === kind ? usual : (TIERS.find((t) => tiers[t].place === kind) ?? usual);
+  return tiers[usual].place === kind
+    ? usual
+    : (TIERS.find((t) => tiers[t].place === kind) ?? usual);
 }

@@ -8,7 +8,10 @@ import type { PlaceScene, SlotWorker } from "./state.ts";
 import { moveWorker } from "./worker-phase.ts";
 
 /** `shrink`: whether idle workers may go now. Only ticks do that, so that a short lull costs no cold start. */
-export function settle(scene: PlaceScene, options: { readonly shrink: boolean } = { shrink: false }): void {
+export function settle(
+  scene: PlaceScene,
+  options: { readonly shrink: boolean } = { shrink: false },
+): void {
   dispatch(scene);
   scale(scene, options.shrink);
   armTick(scene);
@@ -18,7 +21,10 @@ function dispatch({ ctx, limits, options }: PlaceScene): void {
   const { state } = ctx;
   const slots = Object.entries(state.workers)
     .filter(([, { phase }]) => phase === "idle" || phase === "busy")
-    .map(([worker, { jobs }]) => ({ worker, free: Math.max(0, limits.slotsPerWorker - jobs.length) }));
+    .map(([worker, { jobs }]) => ({
+      worker,
+      free: Math.max(0, limits.slotsPerWorker - jobs.length),
+    }));
   const { assignments, queue, rotation } = decideDispatch(
     { queue: state.queue, rotation: state.rotation, slots, now: ctx.now },
     { priorityOf: (tier) => options.tiers[tier].priority, agePerSecond: options.agePerSecond },
@@ -103,7 +109,8 @@ function armTick({ ctx, policy, limits, options }: PlaceScene): void {
   const wishes: number[] = [];
   if (workers.some((worker) => worker.unreported)) wishes.push(ctx.now + options.place.reportMs);
   if (state.queue.length > 0 && state.held_until > ctx.now) wishes.push(state.held_until);
-  if (workers.length < limits.minWorkers && state.held_until > ctx.now) wishes.push(state.held_until);
+  if (workers.length < limits.minWorkers && state.held_until > ctx.now)
+    wishes.push(state.held_until);
   const moving = workers.some(({ phase }) => phase === "starting" || phase === "draining");
   const spare = policy.shrinks && workers.length > limits.minWorkers;
   if (moving || spare) wishes.push(ctx.now + options.place.tickMs);

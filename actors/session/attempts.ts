@@ -6,8 +6,8 @@ import type { Frame } from "../../protocols/executor.ts";
 import { moveJob } from "../../protocols/job.ts";
 import { placePeer } from "../place-peer.ts";
 import { decideRetry } from "./decide-retry.ts";
-import { endJob, endingOf, leavePlace } from "./ending.ts";
-import { type Scene, journal, markEnded, watch, watchName } from "./journal.ts";
+import { endingOf, endJob, leavePlace } from "./ending.ts";
+import { journal, markEnded, type Scene, watch, watchName } from "./journal.ts";
 import type { ActiveJob } from "./state.ts";
 
 export function startAttempt(scene: Scene, job: ActiveJob, worker: string): void {
@@ -66,7 +66,12 @@ function applyEvent(scene: Scene, job: ActiveJob, event: DraftEvent): void {
 }
 
 /** The first event of an attempt says that its agent runs, whichever event it is. */
-function markStarted(scene: Scene, job: ActiveJob, at: number, more: { readonly pid?: number }): void {
+function markStarted(
+  scene: Scene,
+  job: ActiveJob,
+  at: number,
+  more: { readonly pid?: number },
+): void {
   if (job.state !== "starting" || job.worker === null) return;
   const { ctx, options } = scene;
   const { job_id, attempt, tier } = job.ticket;

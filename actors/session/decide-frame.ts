@@ -23,7 +23,12 @@ export type FrameVerdict =
  * come again when its acknowledgement was lost.
  */
 export function decideFrame(
-  frame: { readonly job_id: string; readonly attempt: number; readonly worker: string; readonly frame: number },
+  frame: {
+    readonly job_id: string;
+    readonly attempt: number;
+    readonly worker: string;
+    readonly frame: number;
+  },
   current: AttemptMark | undefined,
   ended: readonly AttemptMark[],
 ): FrameVerdict {

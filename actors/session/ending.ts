@@ -3,9 +3,9 @@ import { placeOf } from "../../protocols/actors/place.ts";
 import { User } from "../../protocols/actors/user.ts";
 import type { WireError } from "../../protocols/errors.ts";
 import type { EventData, Outcome, Usage } from "../../protocols/events.ts";
-import { type JobRecord, type TerminalState, jobKey, moveJob } from "../../protocols/job.ts";
+import { type JobRecord, jobKey, moveJob, type TerminalState } from "../../protocols/job.ts";
 import { placePeer } from "../place-peer.ts";
-import { type Scene, journal, markEnded, watchName } from "./journal.ts";
+import { journal, markEnded, type Scene, watchName } from "./journal.ts";
 import type { ActiveJob } from "./state.ts";
 
 /** How a job ended, with what its terminal event says. */
@@ -41,9 +41,14 @@ export function endJob(scene: Scene, job: ActiveJob, ending: Ending): void {
   moveJob(job.state, ending.state);
   journal(scene, `job.${ending.state}`, ticket.job_id, ending.data);
   const usage = usageOf(ending);
-  ctx.put("jobs", jobKey(ticket.tenant, ticket.user, ticket.job_id), endedRecord(scene, job, ending), {
-    patch: true,
-  });
+  ctx.put(
+    "jobs",
+    jobKey(ticket.tenant, ticket.user, ticket.job_id),
+    endedRecord(scene, job, ending),
+    {
+      patch: true,
+    },
+  );
   ctx.actor(User, ticket.user).finished({
     ticket,
     state: ending.state,

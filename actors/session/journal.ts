@@ -1,5 +1,5 @@
 /** How the session writes events and ends attempts; its other files go through here. */
-import { Session } from "../../protocols/actors/session.ts";
+import type { Session } from "../../protocols/actors/session.ts";
 import type { EventData, EventType } from "../../protocols/events.ts";
 import type { Context } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";

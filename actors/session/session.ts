@@ -6,7 +6,7 @@
  * 3. An ended job leaves `jobs` in the turn that ends it, so nothing ends twice; what comes for it later finds nothing.
  * 4. A job whose user cancelled it never starts another attempt.
  */
-import { type SessionView, Session } from "../../protocols/actors/session.ts";
+import { Session, type SessionView } from "../../protocols/actors/session.ts";
 import { BerthError, ERROR_TABLE, isErrorCode } from "../../protocols/errors.ts";
 import type { Frame } from "../../protocols/executor.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
@@ -17,12 +17,12 @@ import { placePeer } from "../place-peer.ts";
 import { applyFrame, loseAttempt, orderCancel, startAttempt } from "./attempts.ts";
 import { decideFrame } from "./decide-frame.ts";
 import { endJob } from "./ending.ts";
-import { type Scene, type SessionTurn, journal, watch } from "./journal.ts";
+import { journal, type Scene, type SessionTurn, watch } from "./journal.ts";
 import {
   type ActiveJob,
   type Birth,
-  MAX_MARKS,
   expiresAt,
+  MAX_MARKS,
   sessionStateSchema,
   sessionView,
 } from "./state.ts";

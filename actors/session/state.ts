@@ -61,7 +61,12 @@ export type SessionState = z.infer<typeof sessionStateSchema>;
 export const MAX_MARKS = 50;
 
 /** When the session can no longer be resumed; a session with a job in it does not expire. */
-export function expiresAt(state: SessionState, birth: Birth, now: number, tiers: TierTable): number {
+export function expiresAt(
+  state: SessionState,
+  birth: Birth,
+  now: number,
+  tiers: TierTable,
+): number {
   const busy = Object.keys(state.jobs).length > 0;
   return (busy ? now : state.last_active_at) + tiers[birth.tier].sessionResumeMs;
 }

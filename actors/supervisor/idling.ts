@@ -4,6 +4,10 @@ import { usedCpu } from "../decide-idle.ts";
 import { placePeer } from "../place-peer.ts";
 import type { OwnedWorker, Yard } from "./state.ts";
 
+export function idleName(worker: string): string {
+  return `idle-${worker}`;
+}
+
 function idleTimeoutMs({ options }: Yard, { spec }: OwnedWorker): number | null {
   return options.tiers[spec.tier].idleTimeoutMs;
 }
@@ -15,7 +19,7 @@ export function armIdle(yard: Yard, worker: OwnedWorker, quietSince = yard.ctx.n
   const due = quietSince + timeoutMs;
   const at = due > yard.ctx.now ? due : yard.ctx.now + timeoutMs;
   const id = worker.spec.worker;
-  yard.ctx.remind("idleDue", { worker: id }, { at }, `idle-${id}`);
+  yard.ctx.remind("idleDue", { worker: id }, { at }, idleName(id));
 }
 
 export function idleDue({ ctx }: Yard, worker: OwnedWorker): void {
@@ -27,7 +31,8 @@ export function idleDue({ ctx }: Yard, worker: OwnedWorker): void {
 /** Notes a reading of the CPU time of the worker's agents. */
 export function noteCpu({ ctx, options }: Yard, worker: OwnedWorker, cpuMs: number): void {
   const reading = { cpuMs, at: ctx.now };
-  if (usedCpu(worker.cpu, reading, options.supervisor.activeCpuShare)) worker.cpu_active_at = ctx.now;
+  if (usedCpu(worker.cpu, reading, options.supervisor.activeCpuShare))
+    worker.cpu_active_at = ctx.now;
   worker.cpu = reading;
 }
 

@@ -8,8 +8,8 @@ import {
 import { ERROR_TABLE, isErrorCode } from "../../protocols/errors.ts";
 import { backoffMs } from "../backoff.ts";
 import { placePeer } from "../place-peer.ts";
-import { armIdle } from "./idling.ts";
-import { type OwnedWorker, type Yard, show } from "./state.ts";
+import { armIdle, idleName } from "./idling.ts";
+import { type OwnedWorker, show, type Yard } from "./state.ts";
 import { moveState } from "./worker-state.ts";
 import { claimWorkspace, keepWorkspace } from "./workspaces.ts";
 
@@ -61,7 +61,8 @@ export function failStart(
   const { ctx, options } = yard;
   worker.effect = null;
   const code = isErrorCode(error.code) ? error.code : "internal.unexpected";
-  const hopeless = ERROR_TABLE[code].retry === "never" || worker.starts >= options.supervisor.maxStarts;
+  const hopeless =
+    ERROR_TABLE[code].retry === "never" || worker.starts >= options.supervisor.maxStarts;
   if (hopeless || worker.leaving !== null) {
     return stop(yard, worker, worker.leaving ?? error.message);
   }
@@ -102,7 +103,10 @@ export function failStop(yard: Yard, worker: OwnedWorker, message: string): void
   worker.effect = null;
   const id = worker.spec.worker;
   if (worker.stops >= options.supervisor.maxStops) {
-    ctx.log.error({ worker: id, host: worker.host, reason: message }, "a worker could not be stopped");
+    ctx.log.error(
+      { worker: id, host: worker.host, reason: message },
+      "a worker could not be stopped",
+    );
     return vanish(yard, worker, worker.leaving ?? message);
   }
   const afterMs = backoffMs(worker.stops, options.supervisor.startBackoff);
@@ -121,10 +125,6 @@ export function vanish(yard: Yard, worker: OwnedWorker, reason: string): void {
   placePeer(ctx, worker.place).workerLost({ worker: id, reason });
   ctx.put("workers", id, undefined);
   if (worker.host !== null) keepWorkspace(yard, worker);
-}
-
-export function idleName(worker: string): string {
-  return `idle-${worker}`;
 }
 
 function retryName(worker: string): string {

@@ -1,6 +1,6 @@
 /** The supervisor's record: each worker from the intent on, and workspaces that nobody uses. */
 import { z } from "zod";
-import { Supervisor } from "../../protocols/actors/supervisor.ts";
+import type { Supervisor } from "../../protocols/actors/supervisor.ts";
 import { refSchema } from "../../protocols/envelope.ts";
 import { type WorkerRecord, workerSpecSchema } from "../../protocols/executor.ts";
 import { tenantRecordSchema } from "../../protocols/records.ts";

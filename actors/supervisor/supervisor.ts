@@ -6,13 +6,14 @@
  * 3. Its place hears `workerReady` at most once while it lives and `workerLost` once at its end, whatever ended it.
  * 4. A worker id is used once; answers of tools count only if they are of the newest call (`effect`).
  */
+
+import { DedicatedFleet } from "../../protocols/actors/place.ts";
 import {
   CAPACITY_KEY,
   Capacity,
   Supervisor,
   verifyWorkers,
 } from "../../protocols/actors/supervisor.ts";
-import { DedicatedFleet } from "../../protocols/actors/place.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
 import { type ActorDefinition, actor } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
@@ -29,13 +30,7 @@ import {
   stop,
   vanish,
 } from "./lifecycle.ts";
-import {
-  type OwnedWorker,
-  type Yard,
-  show,
-  supervisorStateSchema,
-  workerRecord,
-} from "./state.ts";
+import { type OwnedWorker, show, supervisorStateSchema, workerRecord, type Yard } from "./state.ts";
 import { workspaceDue, workspaceRemoved } from "./workspaces.ts";
 
 type Received<K extends keyof (typeof Supervisor)["messages"]> = ReceivedOf<
@@ -49,7 +44,9 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
     handlers: {
       configure: (ctx, { tenant }) => configure(yard(ctx), tenant),
       view: (ctx) => ({
-        workers: Object.values(ctx.state.workers).map((worker) => workerRecord(worker, options.tiers)),
+        workers: Object.values(ctx.state.workers).map((worker) =>
+          workerRecord(worker, options.tiers),
+        ),
       }),
       ensure: (ctx, input) => ensure(yard(ctx), input),
       retire: (ctx, { worker, reason }) => retire(yard(ctx), worker, reason),
@@ -119,7 +116,8 @@ function configure({ ctx, options }: Yard, given: Received<"configure">["tenant"
   ctx.put("tenants", tenant.id, tenant);
   const hasFleet = options.tiers[tenant.tier].place === "dedicated-fleet";
   if (hasFleet && !tenant.suspended) {
-    for (const agent of options.supervisor.fleetAgents) ctx.actor(DedicatedFleet, agent).warm({ agent });
+    for (const agent of options.supervisor.fleetAgents)
+      ctx.actor(DedicatedFleet, agent).warm({ agent });
   }
   return { tenant };
 }
@@ -160,7 +158,8 @@ function retire(yard: Yard, id: string, reason: string): void {
   const { ctx } = yard;
   const worker = ctx.state.workers[id];
   if (!worker) {
-    if (ctx.from) placePeer(ctx, ctx.from).workerLost({ worker: id, reason: "there is no such worker" });
+    if (ctx.from)
+      placePeer(ctx, ctx.from).workerLost({ worker: id, reason: "there is no such worker" });
     return;
   }
   switch (worker.state) {

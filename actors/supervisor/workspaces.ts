@@ -47,12 +47,14 @@ export function workspaceRemoved(
   const [key, kept] = found;
   kept.effect = null;
   kept.tries += 1;
-  if (error && kept.tries < options.supervisor.maxStops && !isUsed({ ctx, options }, key)) {
+  const again = error && !isUsed({ ctx, options }, key);
+  if (again && kept.tries < options.supervisor.maxStops) {
     const afterMs = backoffMs(kept.tries, options.supervisor.startBackoff);
     ctx.remind("workspaceDue", { workspace_key: key }, { afterMs }, kept.reminder);
     return key;
   }
-  if (error) ctx.log.error({ workspace: key, code: error.code }, "a workspace could not be removed");
+  if (again)
+    ctx.log.error({ workspace: key, code: error.code }, "a workspace could not be removed");
   delete ctx.state.workspaces[key];
   return key;
 }

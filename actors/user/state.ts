@@ -57,7 +57,9 @@ export function ticketOf(user: ActorRef, job: UserJob): JobTicket {
 
 /** When this job id was accepted, as far back as the record remembers. */
 export function acceptedAt(state: UserState, jobId: string): number | undefined {
-  const open = [...state.waiting, ...state.running, ...state.ending].find((job) => job.job === jobId);
+  const open = [...state.waiting, ...state.running, ...state.ending].find(
+    (job) => job.job === jobId,
+  );
   return open?.at ?? state.recent.find(([id]) => id === jobId)?.[1];
 }
 

@@ -13,17 +13,17 @@ import { BerthError } from "../../protocols/errors.ts";
 import { type JobRecord, jobKey } from "../../protocols/job.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
 import type { TierLimits } from "../../protocols/tiers.ts";
-import { type ActorDefinition, type Context, actor } from "../../runtime/actor.ts";
+import { type ActorDefinition, actor, type Context } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import { placePeer } from "../place-peer.ts";
 import { decideAdmission } from "./decide-admission.ts";
 import { decideNext } from "./decide-next.ts";
 import {
-  type UserJob,
-  type UserState,
   acceptedAt,
   limitsView,
   ticketOf,
+  type UserJob,
+  type UserState,
   usageView,
   userStateSchema,
 } from "./state.ts";
@@ -127,13 +127,21 @@ function admit(ctx: Turn, { job, new_session }: Submitted, options: ActorOptions
       state.window = verdict.window;
       state.usage.since ??= now;
       state.recent = [...state.recent, [job.id, now] as [string, number]].slice(-MAX_RECENT);
-      const entry = { job: job.id, session: job.session_id, agent: job.agent, tier: job.tier, at: now };
+      const entry = {
+        job: job.id,
+        session: job.session_id,
+        agent: job.agent,
+        tier: job.tier,
+        at: now,
+      };
       state.waiting.push(entry);
       const { tenant, key: user } = ctx.self;
       ctx.put("jobs", jobKey(tenant, user, job.id), jobRecord(ctx, job, limits), { create: true });
       ctx.actor(Session, job.session_id).queued({
         ticket: ticketOf(ctx.self, entry),
-        prompt_preview: [...job.prompt.slice(0, PREVIEW_CHARS * 2)].slice(0, PREVIEW_CHARS).join(""),
+        prompt_preview: [...job.prompt.slice(0, PREVIEW_CHARS * 2)]
+          .slice(0, PREVIEW_CHARS)
+          .join(""),
         ...(new_session
           ? { birth: { user, agent: job.agent, tier: job.tier, ...new_session } }
           : {}),

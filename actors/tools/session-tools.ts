@@ -1,0 +1,67 @@
+/** The session's tools: orders to the executor that runs an attempt. */
+import { cancelAttempt, runAttempt } from "../../protocols/actors/session.ts";
+import { BerthError } from "../../protocols/errors.ts";
+import { type JobRecord, jobKey, jobRecordSchema } from "../../protocols/job.ts";
+import type { ToolImplementation, Tools } from "../../runtime/tools.ts";
+import { persist } from "./persist.ts";
+import type { ToolOptions } from "./tool-options.ts";
+import { orderWorker } from "./worker-order.ts";
+
+/** The record is written by the turn that accepted the job, before any other learns of it; the bucket may lag a moment. */
+const RECORD_WINDOW_MS = 3_000;
+
+export function sessionTools(options: ToolOptions): Tools {
+  return {
+    [runAttempt.name]: run(options),
+    [cancelAttempt.name]: cancel(options),
+  };
+}
+
+function run(options: ToolOptions): ToolImplementation {
+  return async (given, { signal }) => {
+    const input = runAttempt.input.parse(given);
+    const job = await jobRecord(options, input, signal);
+    const { worker, job_id, attempt, tenant, user, session_id, agent_session } = input;
+    const order = {
+      job_id,
+      attempt,
+      tenant,
+      user,
+      session_id,
+      agent: job.agent,
+      prompt: job.prompt,
+      timeout_ms: job.timeout_ms,
+      ...(job.model === undefined ? {} : { model: job.model }),
+      ...(agent_session === undefined ? {} : { agent_session }),
+      env: {},
+    };
+    await orderWorker(options, worker, { type: "run", order }, signal);
+    return {};
+  };
+}
+
+function cancel(options: ToolOptions): ToolImplementation {
+  return async (given, { signal }) => {
+    const { worker, job_id, attempt, by } = cancelAttempt.input.parse(given);
+    await orderWorker(options, worker, { type: "cancel", job_id, attempt, by }, signal);
+    return {};
+  };
+}
+
+function jobRecord(
+  { buckets, clock }: ToolOptions,
+  {
+    tenant,
+    user,
+    job_id,
+  }: { readonly tenant: string; readonly user: string; readonly job_id: string },
+  signal: AbortSignal,
+): Promise<JobRecord> {
+  const read = async () => {
+    const entry = await buckets.get("jobs", jobKey(tenant, user, job_id));
+    if (!entry?.value) throw new BerthError("job.not_found", `job ${job_id} has no record`);
+    return jobRecordSchema.parse(JSON.parse(new TextDecoder().decode(entry.value)));
+  };
+  const mayRetry = ({ code, retry }: BerthError) => code === "job.not_found" || retry !== "never";
+  return persist(read, { clock, windowMs: RECORD_WINDOW_MS, signal, mayRetry });
+}

@@ -1,0 +1,16 @@
+/** What the tools work with. */
+import type { NodeRecord } from "../../protocols/records.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { Buckets, Bus } from "../../runtime/transport.ts";
+
+export interface ToolOptions {
+  readonly bus: Bus;
+  readonly buckets: Buckets;
+  /** Live nodes that host a driver. */
+  readonly hosts: () => readonly NodeRecord[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long orders to a worker are repeated while it does not answer (default 10 s). */
+  readonly orderWindowMs?: number;
+}
