@@ -38,5 +38,5 @@ function spread(workers: readonly FreeSlots[]): string[] {
   const slots = workers.flatMap(({ worker, free }) =>
     Array.from({ length: free }, (_, at) => ({ worker, rank: free - at })),
   );
-  return slots.sort((a, b) => b.rank - a.rank).map((slot) => slot.worker);
+  return slots.toSorted((a, b) => b.rank - a.rank).map((slot) => slot.worker);
 }

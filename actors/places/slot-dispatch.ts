@@ -144,11 +144,15 @@ function answerIdle(scene: PlaceScene, id: string): void {
   const worker = ctx.state.workers[id];
   const answer = (idle_since: number | null, may_go: boolean) =>
     ctx.actor(Supervisor, SUPERVISOR_KEY).idleAnswer({ worker: id, idle_since, may_go });
-  if (!worker) return answer(null, true);
+  if (!worker) {
+    answer(null, true);
+    return;
+  }
   const live = Object.values(ctx.state.workers).filter(({ phase }) => phase !== "draining");
   const spare = live.length > limits.minWorkers;
   if (worker.phase !== "idle" || limits.idleTimeoutMs === null || !spare) {
-    return answer(worker.idle_since, worker.phase === "draining");
+    answer(worker.idle_since, worker.phase === "draining");
+    return;
   }
   const verdict = decideIdle(
     {
@@ -159,7 +163,10 @@ function answerIdle(scene: PlaceScene, id: string): void {
     limits.idleTimeoutMs,
     ctx.now,
   );
-  if (!verdict.go) return answer(verdict.idleSince, false);
+  if (!verdict.go) {
+    answer(verdict.idleSince, false);
+    return;
+  }
   worker.phase = moveWorker(worker.phase, "draining");
   worker.asked_at = ctx.now;
   answer(worker.idle_since, true);

@@ -97,14 +97,10 @@ export function loseAttempt(scene: Scene, job: ActiveJob, reason: string): void 
     },
     scene.options.session.maxAttempts,
   );
-  switch (verdict) {
-    case "cancelled":
-      return endJob(scene, job, { state: "cancelled", data: { by: job.cancel_by ?? "berth" } });
-    case "interrupted":
-      return endJob(scene, job, { state: "interrupted", data: { reason, will_retry: false } });
-    case "retry":
-      return retry(scene, job, reason);
-  }
+  if (verdict === "retry") retry(scene, job, reason);
+  else if (verdict === "cancelled") {
+    endJob(scene, job, { state: "cancelled", data: { by: job.cancel_by ?? "berth" } });
+  } else endJob(scene, job, { state: "interrupted", data: { reason, will_retry: false } });
 }
 
 function retry(scene: Scene, job: ActiveJob, reason: string): void {

@@ -15,23 +15,19 @@ export type Ending = {
 
 /** The executor's word as an ending; a cancel is by whoever asked for it. */
 export function endingOf(outcome: Outcome, cancelBy: string | null): Ending {
-  switch (outcome.state) {
-    case "succeeded": {
-      const { state, ...data } = outcome;
-      return { state, data };
-    }
-    case "failed": {
-      const { state, error, ...rest } = outcome;
-      return { state, data: { code: error.code, message: error.message, ...rest } };
-    }
-    case "cancelled":
-      return {
-        state: outcome.state,
-        data: { by: cancelBy ?? "executor", processes_killed: outcome.processes_killed },
-      };
-    case "timed_out":
-      return { state: outcome.state, data: { limit_ms: outcome.limit_ms } };
+  if (outcome.state === "succeeded") {
+    const { state, ...data } = outcome;
+    return { state, data };
   }
+  if (outcome.state === "failed") {
+    const { state, error, ...rest } = outcome;
+    return { state, data: { code: error.code, message: error.message, ...rest } };
+  }
+  if (outcome.state === "timed_out") {
+    return { state: outcome.state, data: { limit_ms: outcome.limit_ms } };
+  }
+  const { state, processes_killed } = outcome;
+  return { state, data: { by: cancelBy ?? "executor", processes_killed } };
 }
 
 /** Ends the job: journals the ending, completes its record, tells its user and its place. */
@@ -86,17 +82,11 @@ function endedRecord({ ctx }: Scene, job: ActiveJob, ending: Ending): Partial<Jo
 }
 
 function errorOf({ state, data }: Ending): WireError | null {
-  switch (state) {
-    case "failed":
-      return { code: data.code as WireError["code"], message: data.message };
-    case "timed_out":
-      return { code: "job.timed_out", message: `the job passed its limit of ${data.limit_ms} ms` };
-    case "interrupted":
-      return { code: "job.executor_lost", message: data.reason };
-    case "succeeded":
-    case "cancelled":
-      return null;
+  if (state === "failed") return { code: data.code as WireError["code"], message: data.message };
+  if (state === "timed_out") {
+    return { code: "job.timed_out", message: `the job passed its limit of ${data.limit_ms} ms` };
   }
+  return state === "interrupted" ? { code: "job.executor_lost", message: data.reason } : null;
 }
 
 function usageOf({ data }: Ending): Usage | undefined {

@@ -154,18 +154,22 @@ function refusalOf({ state, now }: SessionTurn, { tiers }: ActorOptions) {
 }
 
 function assign(scene: Scene, { ticket, worker, place }: Received<"assign">): void {
-  const job = scene.ctx.state.jobs[ticket.job_id];
-  const wanted = job && job.state === "queued" && job.ticket.attempt === ticket.attempt;
-  if (wanted) return startAttempt(scene, job, worker);
-  if (job?.worker === worker && job.ticket.attempt === ticket.attempt) return;
   const { job_id, attempt } = ticket;
-  placePeer(scene.ctx, place).released({ job_id, attempt, worker });
+  const job = scene.ctx.state.jobs[job_id];
+  const current = job?.ticket.attempt === attempt ? job : undefined;
+  if (current?.state === "queued") startAttempt(scene, current, worker);
+  else if (current?.worker !== worker) {
+    placePeer(scene.ctx, place).released({ job_id, attempt, worker });
+  }
 }
 
 function cancelJob(scene: Scene, job: ActiveJob, by: string): void {
   if (job.cancel_by !== null) return;
   job.cancel_by = by;
-  if (job.worker === null) return endJob(scene, job, { state: "cancelled", data: { by } });
+  if (job.worker === null) {
+    endJob(scene, job, { state: "cancelled", data: { by } });
+    return;
+  }
   orderCancel(scene, job, by);
   watch(scene, job, scene.options.session.cancelTimeoutMs);
 }
@@ -175,23 +179,19 @@ function takeFrame(scene: Scene, frame: Frame): { acked: number } {
   const job = ctx.state.jobs[frame.job_id];
   const { job_id, attempt } = job?.ticket ?? frame;
   const current = job && { job_id, attempt, worker: job.worker, frame: job.frame };
-  switch (decideFrame(frame, current, ctx.state.ended)) {
-    case "superseded":
-      throw new BerthError("job.superseded");
-    case "early":
-      throw new BerthError("job.not_running", `frame ${(job?.frame ?? 0) + 1} is missing`);
-    case "had":
-      return { acked: frame.frame };
-    case "apply":
-      if (job) applyFrame(scene, job, frame);
-      return { acked: frame.frame };
+  const verdict = decideFrame(frame, current, ctx.state.ended);
+  if (verdict === "superseded") throw new BerthError("job.superseded");
+  if (verdict === "early") {
+    throw new BerthError("job.not_running", `frame ${(job?.frame ?? 0) + 1} is missing`);
   }
+  if (verdict === "apply" && job) applyFrame(scene, job, frame);
+  return { acked: frame.frame };
 }
 
 /** The executor did not take the order. One that did and whose answer was lost sends frames: then the failure is void. */
 function runFailed(scene: Scene, { effect, error }: Received<"runFailed">): void {
   const job = Object.values(scene.ctx.state.jobs).find((other) => other.run_effect === effect);
-  if (!job || job.state !== "starting" || !error) return;
+  if (job?.state !== "starting" || !error) return;
   const code = isErrorCode(error.code) ? error.code : "internal.unexpected";
   if (ERROR_TABLE[code].retry === "never" && job.cancel_by === null) {
     endJob(scene, job, { state: "failed", data: { code, message: error.message } });

@@ -43,7 +43,8 @@ export function afterReading(yard: Yard, worker: OwnedWorker): void {
   if (worker.state !== "ready" || timeoutMs === null) return;
   const quietSince = worker.cpu_active_at;
   if (quietSince !== null && yard.ctx.now < quietSince + timeoutMs) {
-    return armIdle(yard, worker, quietSince);
+    armIdle(yard, worker, quietSince);
+    return;
   }
   placePeer(yard.ctx, worker.place).idleCheck({ worker: worker.spec.worker });
 }

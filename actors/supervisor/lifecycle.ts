@@ -45,7 +45,10 @@ export function becomeReady(
   worker.state = moveState(worker.state, "ready");
   worker.ready_at = ctx.now;
   worker.idle_since = ctx.now;
-  if (worker.leaving !== null) return stop(yard, worker, worker.leaving);
+  if (worker.leaving !== null) {
+    stop(yard, worker, worker.leaving);
+    return;
+  }
   placePeer(ctx, worker.place).workerReady({ worker: id });
   armIdle(yard, worker);
   armSweep(yard);
@@ -64,7 +67,8 @@ export function failStart(
   const hopeless =
     ERROR_TABLE[code].retry === "never" || worker.starts >= options.supervisor.maxStarts;
   if (hopeless || worker.leaving !== null) {
-    return stop(yard, worker, worker.leaving ?? error.message);
+    stop(yard, worker, worker.leaving ?? error.message);
+    return;
   }
   const id = worker.spec.worker;
   worker.state = moveState(worker.state, "wanted");
@@ -107,7 +111,8 @@ export function failStop(yard: Yard, worker: OwnedWorker, message: string): void
       { worker: id, host: worker.host, reason: message },
       "a worker could not be stopped",
     );
-    return vanish(yard, worker, worker.leaving ?? message);
+    vanish(yard, worker, worker.leaving ?? message);
+    return;
   }
   const afterMs = backoffMs(worker.stops, options.supervisor.startBackoff);
   ctx.remind("retryStart", { worker: id }, { afterMs }, retryName(id));

@@ -162,17 +162,10 @@ function retire(yard: Yard, id: string, reason: string): void {
       placePeer(ctx, ctx.from).workerLost({ worker: id, reason: "there is no such worker" });
     return;
   }
-  switch (worker.state) {
-    case "wanted":
-      return vanish(yard, worker, reason);
-    case "starting":
-      worker.leaving = reason; // its start is under way: it stops as soon as that is over
-      return;
-    case "ready":
-      return stop(yard, worker, reason);
-    case "stopping":
-      return;
-  }
+  if (worker.state === "wanted") vanish(yard, worker, reason);
+  else if (worker.state === "ready") stop(yard, worker, reason);
+  // A start that is under way cannot be called back: the worker stops as soon as it is over.
+  else if (worker.state === "starting") worker.leaving = reason;
 }
 
 /** Its process or container ended by itself. One that is stopping is gone when its driver has cleaned up. */

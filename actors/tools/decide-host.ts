@@ -11,7 +11,7 @@ export function decideHost(spec: WorkerSpec, nodes: readonly NodeRecord[]): Node
   const key = spec.workspace === "job" ? spec.worker : `${spec.tenant}/${spec.workspace_key}`;
   const able = nodes.filter((node) => !node.draining && node.drivers.length > 0);
   const ranked = able.map((node) => ({ node, rank: rankOf(node.id, key) }));
-  return ranked.sort((a, b) => (a.rank < b.rank ? 1 : -1))[0]?.node;
+  return ranked.toSorted((a, b) => (a.rank < b.rank ? 1 : -1))[0]?.node;
 }
 
 function rankOf(node: string, key: string): string {

@@ -100,8 +100,9 @@ export function userActor(options: ActorOptions): ActorDefinition {
 }
 
 /** Accepts the job or throws what refuses it; returns when it was first accepted (1). */
-function admit(ctx: Turn, { job, new_session }: Submitted, options: ActorOptions): number {
+function admit(ctx: Turn, submitted: Submitted, options: ActorOptions): number {
   const { state, now } = ctx;
+  const { job } = submitted;
   const limits = options.tiers[job.tier];
   const verdict = decideAdmission(
     {
@@ -112,44 +113,39 @@ function admit(ctx: Turn, { job, new_session }: Submitted, options: ActorOptions
     },
     { ...limits, windowMs: options.quotaWindowMs },
   );
-  switch (verdict.type) {
-    case "known":
-      return verdict.createdAt;
-    case "over-quota":
-      throw new BerthError(
-        "quota.hourly",
-        `${limits.jobsPerHour} jobs per hour are accepted on this tier`,
-        { retryAfterMs: verdict.retryAfterMs },
-      );
-    case "queue-full":
-      throw new BerthError("quota.queue_full", `${limits.queuedJobs} jobs are waiting already`);
-    case "accepted": {
-      state.window = verdict.window;
-      state.usage.since ??= now;
-      state.recent = [...state.recent, [job.id, now] as [string, number]].slice(-MAX_RECENT);
-      const entry = {
-        job: job.id,
-        session: job.session_id,
-        agent: job.agent,
-        tier: job.tier,
-        at: now,
-      };
-      state.waiting.push(entry);
-      const { tenant, key: user } = ctx.self;
-      ctx.put("jobs", jobKey(tenant, user, job.id), jobRecord(ctx, job, limits), { create: true });
-      ctx.actor(Session, job.session_id).queued({
-        ticket: ticketOf(ctx.self, entry),
-        prompt_preview: [...job.prompt.slice(0, PREVIEW_CHARS * 2)]
-          .slice(0, PREVIEW_CHARS)
-          .join(""),
-        ...(new_session
-          ? { birth: { user, agent: job.agent, tier: job.tier, ...new_session } }
-          : {}),
-      });
-      pump(ctx, options);
-      return now;
-    }
+  if (verdict.type === "known") return verdict.createdAt;
+  if (verdict.type === "queue-full") {
+    throw new BerthError("quota.queue_full", `${limits.queuedJobs} jobs are waiting already`);
   }
+  if (verdict.type === "over-quota") {
+    const message = `${limits.jobsPerHour} jobs per hour are accepted on this tier`;
+    throw new BerthError("quota.hourly", message, { retryAfterMs: verdict.retryAfterMs });
+  }
+  state.window = verdict.window;
+  state.usage.since ??= now;
+  state.recent.push([job.id, now]);
+  if (state.recent.length > MAX_RECENT) state.recent.shift();
+  accept(ctx, submitted, limits);
+  pump(ctx, options);
+  return now;
+}
+
+function accept(ctx: Turn, { job, new_session }: Submitted, limits: TierLimits): void {
+  const { tenant, key: user } = ctx.self;
+  const { id, session_id: session, agent, tier } = job;
+  const entry = { job: id, session, agent, tier, at: ctx.now };
+  ctx.state.waiting.push(entry);
+  ctx.put("jobs", jobKey(tenant, user, id), jobRecord(ctx, job, limits), { create: true });
+  ctx.actor(Session, session).queued({
+    ticket: ticketOf(ctx.self, entry),
+    prompt_preview: preview(job.prompt),
+    ...(new_session ? { birth: { user, agent, tier, ...new_session } } : {}),
+  });
+}
+
+/** The prompt's beginning; no half of a surrogate pair at its end. */
+function preview(prompt: string): string {
+  return prompt.slice(0, PREVIEW_CHARS).replace(/[\uD800-\uDBFF]$/, "");
 }
 
 function jobRecord(ctx: Turn, job: Submitted["job"], limits: TierLimits): JobRecord {
