@@ -4,7 +4,14 @@ import type { Place } from "./agents/agent.ts";
 import { RUN_MARKER } from "./process-tree.ts";
 
 /** Taken over from the worker when set. Its own credential stands in none of them. */
-const INHERITED = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"] as const;
+const INHERITED = [
+  "LANG",
+  "LC_ALL",
+  "TZ",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "NODE_EXTRA_CA_CERTS",
+] as const;
 
 export function agentEnvironment(options: {
   readonly inherited: Readonly<Record<string, string | undefined>>;

@@ -47,9 +47,11 @@ export class Link implements UplinkWire {
     return await new Promise<Uint8Array>((resolve, reject) => {
       const onBack = () => reject(new Error("the connection was lost and is back"));
       signal.addEventListener("abort", onBack, { once: true });
-      answer.then((message) => resolve(message.data), reject).finally(() => {
-        signal.removeEventListener("abort", onBack);
-      });
+      answer
+        .then((message) => resolve(message.data), reject)
+        .finally(() => {
+          signal.removeEventListener("abort", onBack);
+        });
     });
   }
 
@@ -92,7 +94,9 @@ export class Link implements UplinkWire {
 
 /** Takes user and password out of `nats://user:pass@a:4222,b:4222`: they are no part of a server's address. */
 export function serversOf(url: string): { servers: string[]; user?: string; pass?: string } {
-  const urls = url.split(",").map((part) => new URL(part.includes("://") ? part : `nats://${part}`));
+  const urls = url
+    .split(",")
+    .map((part) => new URL(part.includes("://") ? part : `nats://${part}`));
   const servers = urls.map((part) => part.host);
   const login = urls.find((part) => part.username !== "");
   if (login === undefined) return { servers };

@@ -78,7 +78,10 @@ function decideMerge(last: Waiting, next: Waiting): Waiting | undefined {
     a["truncated_bytes"] === undefined &&
     b["truncated_bytes"] === undefined;
   const isDelta =
-    next.event.type === "agent.message" && a["partial"] === true && b["partial"] === true && a["role"] === b["role"];
+    next.event.type === "agent.message" &&
+    a["partial"] === true &&
+    b["partial"] === true &&
+    a["role"] === b["role"];
   if (!isOutput && !isDelta) return undefined;
   const text = `${String(a["text"])}${String(b["text"])}`;
   return { event: { ...last.event, data: { ...a, text } }, bytes };

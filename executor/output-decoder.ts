@@ -23,7 +23,8 @@ export class OutputDecoder {
   write(chunk: Buffer): Piece[] {
     const buffer = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk]);
     const lines = buffer.lastIndexOf(NEWLINE) + 1;
-    const ready = buffer.length - lines > MAX_PIECE_BYTES ? characterEnd(buffer, buffer.length) : lines;
+    const ready =
+      buffer.length - lines > MAX_PIECE_BYTES ? characterEnd(buffer, buffer.length) : lines;
     this.#tail = buffer.subarray(ready);
     return this.#pieces(buffer.subarray(0, ready));
   }
@@ -79,5 +80,10 @@ function sequenceLength(lead: number): number {
 function decode(bytes: Buffer, offset: number): Piece {
   const text = bytes.toString("utf8");
   const binary = bytes.includes(0) || !isUtf8(bytes);
-  return { text: binary ? text.replaceAll("\0", "\uFFFD") : text, offset, bytes: bytes.length, binary };
+  return {
+    text: binary ? text.replaceAll("\0", "\uFFFD") : text,
+    offset,
+    bytes: bytes.length,
+    binary,
+  };
 }

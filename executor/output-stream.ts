@@ -6,7 +6,7 @@
 import type { Readable } from "node:stream";
 import type { Clock } from "../runtime/clock.ts";
 import type { AgentFact, LineParser } from "./agents/agent.ts";
-import { LineSplitter } from "./line-splitter.ts";
+import { type Line, LineSplitter } from "./line-splitter.ts";
 import type { OutputBudget } from "./output-budget.ts";
 import { OutputDecoder, type Piece } from "./output-decoder.ts";
 
@@ -24,7 +24,8 @@ export interface OutputStreamOptions {
 
 /** Starts reading; the promise resolves at the stream's end, also when it was destroyed. */
 export function readOutput(options: OutputStreamOptions): Promise<void> {
-  const reader = options.parser === undefined ? textReader(options) : jsonReader(options, options.parser);
+  const reader =
+    options.parser === undefined ? textReader(options) : jsonReader(options, options.parser);
   return new Promise((resolve) => {
     options.source.on("data", reader.write);
     options.source.on("error", () => {});
@@ -63,19 +64,23 @@ function textReader({ stream, budget, clock, onFact }: OutputStreamOptions): Rea
 }
 
 /** Lines in the agent's language become its facts; a stray line is output like any other. */
-function jsonReader({ stream, budget, onFact }: OutputStreamOptions, parser: LineParser): Reader {
+function jsonReader(options: OutputStreamOptions, parser: LineParser): Reader {
   const splitter = new LineSplitter();
-  const emit = (lines: ReturnType<LineSplitter["write"]>) => {
-    for (const { bytes, offset } of lines) {
-      const facts = parser(bytes.toString("utf8").trim());
-      if (facts === undefined) {
-        for (const fact of stray(bytes, offset)) for (const kept of budget.output(stream, fact)) onFact(kept);
-      } else {
-        for (const fact of facts) for (const kept of budget.fact(fact)) onFact(kept);
-      }
-    }
+  const emit = (lines: readonly Line[]) => {
+    for (const fact of lines.flatMap((line) => lineFacts(options, parser, line)))
+      options.onFact(fact);
   };
   return { write: (chunk) => emit(splitter.write(chunk)), end: () => emit(splitter.end()) };
+}
+
+function lineFacts(
+  { stream, budget }: OutputStreamOptions,
+  parser: LineParser,
+  line: Line,
+): AgentFact[] {
+  const facts = parser(line.bytes.toString("utf8").trim());
+  if (facts !== undefined) return facts.flatMap((fact) => budget.fact(fact));
+  return stray(line.bytes, line.offset).flatMap((piece) => budget.output(stream, piece));
 }
 
 function stray(bytes: Buffer, offset: number): Piece[] {

@@ -7,7 +7,13 @@
  */
 import { BerthError } from "../protocols/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { hasEnvironment, type ProcessEntry, readProcess, readProcessTable, ticksToMs } from "./process-table.ts";
+import {
+  hasEnvironment,
+  type ProcessEntry,
+  readProcess,
+  readProcessTable,
+  ticksToMs,
+} from "./process-table.ts";
 
 /** Set to `<worker>.<job>.<attempt>.` in every agent's environment. */
 export const RUN_MARKER = "BERTH_RUN";
@@ -115,7 +121,9 @@ export function decideMembers(view: {
   readonly startedAt: number;
   readonly isMarked: (pid: number) => boolean;
 }): ProcessEntry[] {
-  const young = view.table.filter((entry) => entry.startedAt >= view.startedAt && entry.pid !== process.pid);
+  const young = view.table.filter(
+    (entry) => entry.startedAt >= view.startedAt && entry.pid !== process.pid,
+  );
   const members = new Set<number>();
   const sessions = new Set([view.root]);
   const join = (entry: ProcessEntry) => {

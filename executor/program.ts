@@ -34,7 +34,7 @@ export interface ProgramEnd {
   readonly killed: number;
 }
 
-/** Streams whose other end was handed to a process that is gone close at once; this is for the kernel's pleasure. */
+/** With every writer gone a stream ends once it is read; this much later it is held open by a stranger. */
 const DRAIN_MS = 2_000;
 /** What a program left running has had its time. */
 const LEFTOVER_GRACE_MS = 500;
@@ -53,7 +53,11 @@ export class Program {
     this.#child = child;
     this.#options = options;
     this.pid = pid;
-    this.#tree = new ProcessTree({ root: pid, marker: markerOf(...options.run), clock: options.clock });
+    this.#tree = new ProcessTree({
+      root: pid,
+      marker: markerOf(...options.run),
+      clock: options.clock,
+    });
     this.ended = this.#end(this.#read());
   }
 
@@ -63,20 +67,34 @@ export class Program {
     for (const file of launch.files ?? []) writeFileSync(file.path, file.text, { mode: file.mode });
     const command = findCommand(launch.command, env["PATH"] ?? "");
     if (command === undefined) {
-      throw new BerthError("agent.unavailable", `"${launch.command}", which agent ${agent} runs, is not installed`);
+      throw new BerthError(
+        "agent.unavailable",
+        `"${launch.command}", which agent ${agent} runs, is not installed`,
+      );
     }
     const child = spawn(command, launch.args, { cwd, env, stdio: "pipe", detached: true });
     child.stdin.on("error", () => {});
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
       child.once("error", (cause) => {
-        reject(new BerthError("agent.unavailable", `Agent ${agent} could not be started: ${cause.message}`, { cause }));
+        reject(
+          new BerthError(
+            "agent.unavailable",
+            `Agent ${agent} could not be started: ${cause.message}`,
+            { cause },
+          ),
+        );
       });
     });
     if (child.pid === undefined) throw new BerthError("agent.unavailable");
     const program = new Program(child, child.pid, options);
     if (launch.stdin !== "open") child.stdin.end(launch.stdin.text);
     return program;
+  }
+
+  /** False from its own end on, while what it left is still being killed. */
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
   /** Ends it all: SIGTERM, the grace, SIGKILL. `ended` tells when it is done. */
@@ -113,38 +131,52 @@ export class Program {
       this.#stderrTail = (this.#stderrTail + chunk.toString("utf8")).slice(-STDERR_TAIL_UNITS);
     });
     return Promise.all([
-      readOutput({ stream: "stdout", source: stdout, parser: launch.parser, budget, clock, onFact }),
+      readOutput({
+        stream: "stdout",
+        source: stdout,
+        parser: launch.parser,
+        budget,
+        clock,
+        onFact,
+      }),
       readOutput({ stream: "stderr", source: stderr, parser: undefined, budget, clock, onFact }),
     ]);
   }
 
   async #end(drained: Promise<unknown>): Promise<ProgramEnd> {
     const child = this.#child;
-    const exit = await new Promise<{ exitCode: number | null; signal: string | null }>((resolve) => {
-      child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
-    });
+    const exit = await new Promise<{ exitCode: number | null; signal: string | null }>(
+      (resolve) => {
+        child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
+      },
+    );
     const graceMs = Math.min(this.#options.graceMs, LEFTOVER_GRACE_MS);
     const killed = await (this.#killing ?? this.#tree.kill(graceMs));
-    // G2: at most what is left in the pipes, unless the reader is held back by what is not acknowledged.
     const cut = new AbortController();
-    void this.#options.clock.sleep(DRAIN_MS, cut.signal).then(() => this.#destroyIdle(cut.signal));
+    void this.#cutIdle(cut.signal);
     await drained;
     cut.abort();
     return { ...exit, killed, stderrTail: this.#stderrTail };
   }
 
-  /** Nobody is left who could write: a pipe still open is open somewhere we cannot see. */
-  #destroyIdle(done: AbortSignal): void {
-    if (done.aborted) return;
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      if (stream.isPaused()) stream.once("resume", () => void stream.destroy());
-      else stream.destroy();
+  /**
+   * Nobody is left who could write: a pipe that is still open is open somewhere we cannot see. One that is
+   * paused is only waiting for us (G2).
+   */
+  async #cutIdle(done: AbortSignal): Promise<void> {
+    while (!done.aborted) {
+      await this.#options.clock.sleep(DRAIN_MS, done);
+      if (done.aborted) return;
+      for (const stream of [this.#child.stdout, this.#child.stderr])
+        if (!stream.isPaused()) stream.destroy();
     }
   }
 }
 
 function findCommand(command: string, path: string): string | undefined {
-  const candidates = isAbsolute(command) ? [command] : path.split(delimiter).map((folder) => join(folder, command));
+  const candidates = isAbsolute(command)
+    ? [command]
+    : path.split(delimiter).map((folder) => join(folder, command));
   return candidates.find((candidate) => {
     try {
       accessSync(candidate, constants.X_OK);

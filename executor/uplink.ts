@@ -187,7 +187,9 @@ export function decideNext(
   if (answer === undefined) return { pauseMs };
   if (!answer.ok) {
     const error = errorFromWire(answer.error as Parameters<typeof errorFromWire>[0]);
-    return error.retry === "never" ? error : { pauseMs: Math.max(pauseMs, error.retryAfterMs ?? 0) };
+    return error.retry === "never"
+      ? error
+      : { pauseMs: Math.max(pauseMs, error.retryAfterMs ?? 0) };
   }
   const acked = (answer.payload as { readonly acked?: unknown } | undefined)?.acked;
   if (typeof acked === "number" && acked >= frame) return "acknowledged";

@@ -38,7 +38,9 @@ export async function openWorkspace(options: WorkspaceOptions, name: string): Pr
       await mkdir(folder, { recursive: true, mode: OWNER_ONLY });
     }
   } catch (thrown) {
-    throw new BerthError("internal.unexpected", "The workspace could not be made", { cause: thrown });
+    throw new BerthError("internal.unexpected", "The workspace could not be made", {
+      cause: thrown,
+    });
   }
   return { place, wipe: () => removeTree(scratch) };
 }
@@ -64,7 +66,10 @@ async function unlock(path: string): Promise<void> {
 const MAX_DEPTH = 4;
 
 /** Is the transcript of that conversation still in this home? */
-export async function hasTranscript(home: string, { folder, suffix }: TranscriptPlace): Promise<boolean> {
+export async function hasTranscript(
+  home: string,
+  { folder, suffix }: TranscriptPlace,
+): Promise<boolean> {
   return await search(join(home, folder), suffix, MAX_DEPTH);
 }
 
@@ -72,7 +77,11 @@ async function search(folder: string, suffix: string, depth: number): Promise<bo
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) {
     if (entry.isFile() && entry.name.endsWith(suffix)) return true;
-    if (entry.isDirectory() && depth > 1 && (await search(join(folder, entry.name), suffix, depth - 1))) {
+    if (
+      entry.isDirectory() &&
+      depth > 1 &&
+      (await search(join(folder, entry.name), suffix, depth - 1))
+    ) {
       return true;
     }
   }

@@ -1,7 +1,8 @@
 /** The port to an agent: how one job of it is run and how what it prints becomes events. */
+
+import type { WireError } from "../../protocols/errors.ts";
 import type { EventData, EventType, Usage } from "../../protocols/events.ts";
 import type { JobOrder } from "../../protocols/executor.ts";
-import type { WireError } from "../../protocols/errors.ts";
 
 type AgentEventType = Extract<EventType, `agent.${string}`>;
 
@@ -40,7 +41,11 @@ export interface Launch {
   /** Text written to standard input, which then ends; or `open`, which takes a job's `input`. */
   readonly stdin: { readonly text: string } | "open";
   /** Written before the start: for what must not stand on a command line (its length is limited, and others can read it). */
-  readonly files?: readonly { readonly path: string; readonly text: string; readonly mode: number }[];
+  readonly files?: readonly {
+    readonly path: string;
+    readonly text: string;
+    readonly mode: number;
+  }[];
   /** None: output is passed on as it is. */
   readonly parser?: LineParser;
 }
@@ -82,6 +87,7 @@ export interface AgentSummary {
 /** The error of a program that ended badly: its own words first, then its standard error, then the bare code. */
 export function failureOf(agent: string, exit: string, summary: AgentSummary): WireError {
   const said = (summary.failure ?? summary.stderrTail).trim();
-  const message = said === "" ? `${agent} ended with ${exit}` : `${agent} ended with ${exit}: ${said}`;
+  const message =
+    said === "" ? `${agent} ended with ${exit}` : `${agent} ended with ${exit}: ${said}`;
   return { code: "agent.failed", message: message.slice(0, 2_000) };
 }

@@ -4,16 +4,30 @@ import type { Usage } from "../../protocols/events.ts";
 import type { AgentFact, LineParser, ProgramAgent } from "./agent.ts";
 import { asNumber, asObject, asText, type Json, objectsOf, parseJsonLine } from "./json-line.ts";
 
-const CREDENTIALS = ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_API_KEY"];
+const CREDENTIALS = [
+  "CLAUDE_CODE_OAUTH_TOKEN",
+  "ANTHROPIC_API_KEY",
+  "ANTHROPIC_AUTH_TOKEN",
+  "CLAUDE_API_KEY",
+];
 
 export const claude: ProgramAgent = {
   name: "claude",
   kind: "program",
   launch(order, { isolated }) {
     if (!CREDENTIALS.some((name) => order.env[name])) {
-      throw new BerthError("agent.credential_missing", "claude needs a claude_api or claude_oauth credential");
+      throw new BerthError(
+        "agent.credential_missing",
+        "claude needs a claude_api or claude_oauth credential",
+      );
     }
-    const args = ["-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"];
+    const args = [
+      "-p",
+      "--output-format",
+      "stream-json",
+      "--verbose",
+      "--include-partial-messages",
+    ];
     if (order.agent_session !== undefined) args.push("--resume", order.agent_session);
     if (order.model !== undefined) args.push("--model", order.model);
     if (isolated) args.push("--dangerously-skip-permissions");
@@ -76,7 +90,10 @@ function deltaOf(event: Json | undefined): AgentFact[] {
   const text = asText(delta?.["text"]);
   if (delta?.["type"] !== "text_delta" || text === undefined || text === "") return [];
   return [
-    { fact: "event", event: { type: "agent.message", data: { role: "assistant", text, partial: true } } },
+    {
+      fact: "event",
+      event: { type: "agent.message", data: { role: "assistant", text, partial: true } },
+    },
   ];
 }
 
@@ -127,9 +144,14 @@ function toolResult(part: Json): AgentFact[] {
 function resultOf(json: Json): AgentFact[] {
   const facts: AgentFact[] = [{ fact: "usage", usage: usageOf(json) }];
   if (json["is_error"] === true) {
-    const errors = Array.isArray(json["errors"]) ? json["errors"].filter((e) => typeof e === "string") : [];
+    const errors = Array.isArray(json["errors"])
+      ? json["errors"].filter((e) => typeof e === "string")
+      : [];
     const message = asText(json["result"]) ?? errors.join("; ");
-    facts.push({ fact: "failure", message: message === "" ? (asText(json["subtype"]) ?? "error") : message });
+    facts.push({
+      fact: "failure",
+      message: message === "" ? (asText(json["subtype"]) ?? "error") : message,
+    });
   } else {
     facts.push(...sessionOf(json));
   }

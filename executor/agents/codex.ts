@@ -91,7 +91,9 @@ function itemFacts(item: Json | undefined, phase: "call" | "result"): AgentFact[
   const text = asText(item["text"]) ?? asText(item["message"]) ?? "";
   if (type === "agent_message" || type === "error") {
     const role = type === "error" ? "system" : "assistant";
-    return phase === "call" ? [] : [{ fact: "event", event: { type: "agent.message", data: { role, text } } }];
+    return phase === "call"
+      ? []
+      : [{ fact: "event", event: { type: "agent.message", data: { role, text } } }];
   }
   return [{ fact: "event", event: { type: "agent.tool", data: toolData(item, type, phase) } }];
 }
@@ -99,7 +101,11 @@ function itemFacts(item: Json | undefined, phase: "call" | "result"): AgentFact[
 function toolData(item: Json, type: string, phase: "call" | "result"): EventData<"agent.tool"> {
   const { id, type: _, status, aggregated_output, exit_code, result, error, ...input } = item;
   const call_id = asText(id);
-  const named = { name: toolName(item, type), phase, ...(call_id === undefined ? {} : { call_id }) };
+  const named = {
+    name: toolName(item, type),
+    phase,
+    ...(call_id === undefined ? {} : { call_id }),
+  };
   if (phase === "call") return { ...named, input };
   const output = { input, status, output: aggregated_output ?? result ?? error, exit_code };
   return { ...named, output, ...(status === "failed" ? { is_error: true } : {}) };

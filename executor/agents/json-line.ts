@@ -13,11 +13,14 @@ export function parseJsonLine(line: string): Json | undefined {
 }
 
 export function asObject(value: unknown): Json | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : undefined;
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Json)
+    : undefined;
 }
 
 export function objectsOf(value: unknown): Json[] {
-  return Array.isArray(value) ? value.flatMap((item) => asObject(item) ?? []) : [];
+  if (!Array.isArray(value)) return [];
+  return value.map(asObject).filter((item) => item !== undefined);
 }
 
 export function asText(value: unknown): string | undefined {
@@ -26,10 +29,4 @@ export function asText(value: unknown): string | undefined {
 
 export function asNumber(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
-}
-
-/** The object without its undefined fields. */
-export function defined<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

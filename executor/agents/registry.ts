@@ -6,11 +6,14 @@ import { codex } from "./codex.ts";
 import { echo } from "./echo.ts";
 import { shell } from "./shell.ts";
 
-const AGENTS: ReadonlyMap<string, Agent> = new Map([echo, shell, claude, codex].map((agent) => [agent.name, agent]));
+const AGENTS: ReadonlyMap<string, Agent> = new Map(
+  [echo, shell, claude, codex].map((agent) => [agent.name, agent]),
+);
 
 /** Throws `agent.unknown`. */
 export function agentNamed(name: string): Agent {
   const agent = AGENTS.get(name);
-  if (agent === undefined) throw new BerthError("agent.unknown", `This worker knows no agent "${name}"`);
+  if (agent === undefined)
+    throw new BerthError("agent.unknown", `This worker knows no agent "${name}"`);
   return agent;
 }

@@ -1,0 +1,66 @@
+/** What a worker is told by its environment, read once at its start. */
+import { BerthError } from "../protocols/errors.ts";
+import type { WorkspaceOptions } from "./workspace.ts";
+
+export interface ExecutorConfig {
+  readonly worker: string;
+  /** With user and password: never logged, never given to an agent. */
+  readonly natsUrl: string;
+  readonly partitions: number;
+  readonly slots: number;
+  readonly tier: string;
+  readonly workspace: WorkspaceOptions;
+  /** Search path of agents. */
+  readonly path: string;
+  /** The worker's own environment, from which agents get a short list. */
+  readonly inherited: Readonly<Record<string, string | undefined>>;
+  /** Between SIGTERM and SIGKILL. */
+  readonly graceMs: number;
+  /** Without a word from any node for so long, the worker ends itself. */
+  readonly orphanAfterMs: number;
+  readonly outputLimitBytes: number;
+  /** Undefined: no health server. */
+  readonly healthPort: number | undefined;
+}
+
+const MODES = ["job", "user", "tenant"] as const;
+const DEFAULT_OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** Throws `config.invalid`, naming the variable. */
+export function parseExecutorConfig(
+  env: Readonly<Record<string, string | undefined>>,
+): ExecutorConfig {
+  const text = (name: string, fallback?: string): string => {
+    const value = env[name] ?? fallback;
+    if (value === undefined || value === "")
+      throw new BerthError("config.invalid", `${name} is not set`);
+    return value;
+  };
+  const whole = (name: string, fallback: number): number => {
+    const value = Number(env[name] ?? fallback);
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw new BerthError("config.invalid", `${name} must be a whole number`);
+  };
+  const mode = MODES.find((name) => name === text("BERTH_WORKSPACE_MODE", "job"));
+  if (mode === undefined)
+    throw new BerthError(
+      "config.invalid",
+      `BERTH_WORKSPACE_MODE must be one of ${MODES.join(", ")}`,
+    );
+  const isolated = env["BERTH_ISOLATED"] === "1";
+  return Object.freeze({
+    worker: text("BERTH_WORKER"),
+    natsUrl: text("BERTH_NATS_URL"),
+    partitions: whole("BERTH_PARTITIONS", 64),
+    slots: whole("BERTH_SLOTS", 1),
+    tier: text("BERTH_TIER", "free"),
+    workspace: { root: text("BERTH_WORKSPACE"), mode, isolated },
+    path: text("BERTH_AGENT_PATH", env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"),
+    inherited: env,
+    graceMs: whole("BERTH_GRACE_MS", 5_000),
+    orphanAfterMs: whole("BERTH_ORPHAN_AFTER_MS", 60_000),
+    outputLimitBytes: whole("BERTH_OUTPUT_LIMIT_BYTES", DEFAULT_OUTPUT_LIMIT_BYTES),
+    healthPort:
+      env["BERTH_HEALTH_PORT"] === undefined ? undefined : whole("BERTH_HEALTH_PORT", 8080),
+  });
+}

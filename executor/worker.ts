@@ -1,0 +1,71 @@
+/** A running worker: connection, jobs, presence and health, put together and taken apart in order. */
+import { pack } from "msgpackr";
+import { asBerthError } from "../protocols/errors.ts";
+import type { DownReply } from "../protocols/executor.ts";
+import { subjects } from "../protocols/subjects.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { ExecutorConfig } from "./config.ts";
+import { Contact } from "./contact.ts";
+import { parseDownRequest } from "./down.ts";
+import { Executor } from "./executor.ts";
+import { Link } from "./link.ts";
+import { beat, sayHello } from "./presence.ts";
+
+/** Runs until told to stop; resolves with the reason when nothing of it is left. */
+export async function runWorker(options: {
+  readonly config: ExecutorConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Aborts when the process is asked to end. */
+  readonly signal: AbortSignal;
+}): Promise<string> {
+  const { config, clock, log } = options;
+  const stopping = new AbortController();
+  const onStop = (reason: string) => stopping.abort(reason);
+  options.signal.addEventListener("abort", () => onStop("the process was asked to end"), {
+    once: true,
+  });
+  const contact = new Contact(clock);
+  const link = await Link.open(config.natsUrl, config.worker, log);
+  const executor = new Executor({ config, wire: link, clock, contact, log, onStop });
+  await link.serve(subjects.down(config.worker), (data) =>
+    Promise.resolve(pack(answer(executor, data))),
+  );
+  const presence = {
+    ...config,
+    wire: link,
+    clock,
+    contact,
+    status: () => executor.status(),
+    onStop,
+    signal: stopping.signal,
+  };
+  let isKnown = false;
+  const health = await startHealthIfAsked(
+    config,
+    () => isKnown && link.isConnected && !stopping.signal.aborted,
+  );
+  isKnown = await sayHello(presence);
+  log.info({ uptime_ms: executor.status().uptime_ms, slots: config.slots }, "worker ready");
+  await beat(presence);
+  log.info({ reason: String(stopping.signal.reason) }, "worker ending");
+  await executor.stop();
+  await link.close();
+  health?.close();
+  return String(stopping.signal.reason);
+}
+
+function answer(executor: Executor, data: Uint8Array): DownReply {
+  try {
+    return executor.handle(parseDownRequest(data));
+  } catch (thrown) {
+    return { ok: false, error: asBerthError(thrown).toWire() };
+  }
+}
+
+async function startHealthIfAsked(config: ExecutorConfig, isReady: () => boolean) {
+  if (config.healthPort === undefined) return undefined;
+  const { startHealth } = await import("./health.ts");
+  return await startHealth(config.healthPort, isReady);
+}
