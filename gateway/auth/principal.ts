@@ -1,0 +1,51 @@
+/** Who a request acts for, and what that allows. Pure. */
+import { BerthError } from "../../protocols/errors.ts";
+import type { Scope } from "../../protocols/records.ts";
+
+export interface Principal {
+  /** Null for operators, who belong to no tenant. */
+  readonly tenant: string | null;
+  readonly user: string;
+  readonly scope: Scope;
+  /** SHA-256 of the API key; undefined for a JWT. */
+  readonly keyHash: string | undefined;
+  /** Milliseconds since the epoch; null is never. */
+  readonly expiresAt: number | null;
+}
+
+/** A principal inside one tenant: what all user routes act for. */
+export interface TenantPrincipal extends Principal {
+  readonly tenant: string;
+}
+
+/** Whether `principal` sees what `user` of `tenant` owns. What it does not see does not exist for it (404). */
+export function canSee(principal: Principal, tenant: string, user: string): boolean {
+  if (principal.scope === "operator") return true;
+  if (principal.tenant !== tenant) return false;
+  return principal.scope === "tenant_admin" || principal.user === user;
+}
+
+export function requireOperator(principal: Principal): void {
+  if (principal.scope === "operator") return;
+  throw new BerthError("auth.forbidden", "only operators may do this");
+}
+
+export function requireTenant(principal: Principal): TenantPrincipal {
+  const { tenant } = principal;
+  if (tenant !== null) return { ...principal, tenant };
+  throw new BerthError("auth.forbidden", "an operator's credential belongs to no tenant");
+}
+
+/** The tenant whose things are read: the caller's own, or the one that an operator names. */
+export function decideTenant(principal: Principal, named: string | undefined): string {
+  if (principal.scope === "operator") {
+    const tenant = named ?? principal.tenant;
+    if (tenant !== null) return tenant;
+    throw new BerthError("request.invalid", "an operator must name the tenant: ?tenant=...", {
+      field: "tenant",
+    });
+  }
+  const { tenant } = requireTenant(principal);
+  if (named === undefined || named === tenant) return tenant;
+  throw new BerthError("auth.forbidden", "only operators may name a tenant", { field: "tenant" });
+}

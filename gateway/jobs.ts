@@ -1,0 +1,209 @@
+/** Jobs on behalf of a caller: submitted, found, listed, cancelled, given input. */
+
+import { Session } from "../protocols/actors/session.ts";
+import { type LimitsView, User } from "../protocols/actors/user.ts";
+import {
+  type AcceptedJob,
+  type ApiJob,
+  type CreateJob,
+  formatTime,
+  type JobSummary,
+} from "../protocols/api.ts";
+import { asBerthError, BerthError, errorFromWire, type WireError } from "../protocols/errors.ts";
+import { type DownRequest, downReplySchema } from "../protocols/executor.ts";
+import {
+  isTerminal,
+  type JobRecord,
+  type JobState,
+  jobKey,
+  jobRecordSchema,
+} from "../protocols/job.ts";
+import { subjects } from "../protocols/subjects.ts";
+import { pack, unpack } from "../runtime/ask-codec.ts";
+import { decideTenant, type Principal } from "./auth/principal.ts";
+import { awaitFresh } from "./fresh.ts";
+import { paginate, parseValue, readAll } from "./listing.ts";
+import type { Services } from "./services.ts";
+import { requireAgent, type Sessions } from "./sessions.ts";
+import { type Caller, checkModel, checkPrompt, checkSession, decideTimeout } from "./submission.ts";
+import { jobSummary, jobView, type LiveJob } from "./views.ts";
+
+/** Jobs in flight that one listing asks their sessions about. */
+const MAX_LIVE_LOOKS = 200;
+const LIVE_LOOKS_AT_ONCE = 8;
+
+export interface Accepted {
+  readonly job: AcceptedJob;
+  readonly limits: LimitsView;
+}
+
+export interface JobQuery {
+  readonly limit: number;
+  readonly after?: string | undefined;
+  readonly tenant?: string | undefined;
+  readonly state?: JobState | undefined;
+  readonly session_id?: string | undefined;
+}
+
+export class Jobs {
+  readonly #services: Services;
+  readonly #sessions: Sessions;
+
+  constructor(services: Services, sessions: Sessions) {
+    this.#services = services;
+    this.#sessions = sessions;
+  }
+
+  /** `ids` are the caller's to repeat: the same ones again are the same job, counted once. */
+  async submit(
+    caller: Caller,
+    order: CreateJob,
+    ids: { readonly job: string; readonly session: string },
+  ): Promise<Accepted> {
+    const { client, clock, config, tiers, tuning } = this.#services;
+    const { principal, tier } = caller;
+    requireAgent(config.agents, order.agent);
+    checkPrompt(order.prompt);
+    checkModel(order.model, tiers[tier].customModels, tier);
+    if (order.session_id !== undefined) {
+      const session = await this.#sessions.find(principal, order.session_id);
+      checkSession(session, caller, order, clock.now());
+    }
+    const { session_id = ids.session, timeout_ms: asked, ...rest } = order;
+    const timeout_ms = decideTimeout(asked, tiers[tier].jobTimeoutMs);
+    const job = { ...rest, id: ids.job, session_id, tier, timeout_ms };
+    const user = client.actor(User, principal.tenant, principal.user);
+    const answer = await user.submit(
+      order.session_id === undefined ? { job, new_session: {} } : { job },
+      { timeoutMs: tuning.askTimeoutMs },
+    );
+    return {
+      job: {
+        id: ids.job,
+        session_id,
+        state: "queued",
+        agent: order.agent,
+        tier,
+        created_at: formatTime(answer.created_at),
+        timeout_ms,
+        position: answer.position,
+      },
+      limits: answer.limits,
+    };
+  }
+
+  /** The stored record, if the caller sees it; else `job.not_found`. */
+  async record(principal: Principal, id: string, tenantNamed?: string): Promise<JobRecord> {
+    const { clock, tuning, transport } = this.#services;
+    const tenant = decideTenant(principal, tenantNamed);
+    const own = async () => {
+      const entry = await transport.buckets.get("jobs", jobKey(tenant, principal.user, id));
+      return entry?.value && parseValue(jobRecordSchema, entry.value);
+    };
+    const anyones = async () =>
+      (await readAll(transport.buckets, "jobs", jobRecordSchema, tenant)).find(({ key }) =>
+        key.endsWith(`.${id}`),
+      )?.value;
+    const look = async () =>
+      (await own()) ?? (principal.scope === "user" ? undefined : await anyones());
+    const record = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
+    if (record) return record;
+    throw new BerthError("job.not_found");
+  }
+
+  async find(principal: Principal, id: string, tenantNamed?: string): Promise<ApiJob> {
+    const record = await this.record(principal, id, tenantNamed);
+    return jobView(record, await this.#live(record));
+  }
+
+  /** Whether the job's session has it in hand. */
+  async isLive(record: JobRecord): Promise<boolean> {
+    return (await this.#live(record)) !== undefined;
+  }
+
+  async list(
+    principal: Principal,
+    query: JobQuery,
+  ): Promise<{ data: JobSummary[]; next: string | null }> {
+    const tenant = decideTenant(principal, query.tenant);
+    const prefix = principal.scope === "user" ? `${tenant}.${principal.user}` : tenant;
+    const { buckets } = this.#services.transport;
+    const found = (await readAll(buckets, "jobs", jobRecordSchema, prefix))
+      .map(({ value }) => value)
+      .filter(({ session_id }) => (query.session_id ?? session_id) === session_id);
+    if (query.state === undefined) {
+      const { data, next } = paginate(found, query);
+      return { data: await this.#summaries(data), next };
+    }
+    const running = found.filter(({ state }) => !isTerminal(state));
+    const candidates = isTerminal(query.state)
+      ? found
+      : paginate(running, { limit: MAX_LIVE_LOOKS, after: query.after }).data;
+    const summaries = isTerminal(query.state)
+      ? candidates.map((record) => jobSummary(record))
+      : await this.#summaries(candidates);
+    return paginate(
+      summaries.filter(({ state }) => state === query.state),
+      query,
+    );
+  }
+
+  /** Takes the order; the job is cancelled once its process tree is gone, which its events tell. */
+  async cancel(principal: Principal, id: string, tenantNamed?: string): Promise<ApiJob> {
+    const record = await this.record(principal, id, tenantNamed);
+    if (isTerminal(record.state)) {
+      throw new BerthError("job.finished", `the job has ${record.state}`);
+    }
+    const { client, tuning } = this.#services;
+    const user = client.actor(User, record.tenant, record.user);
+    const { found } = await user.cancelJob(
+      { job_id: id, by: principal.user },
+      { timeoutMs: tuning.askTimeoutMs },
+    );
+    if (!found) throw new BerthError("job.finished");
+    return jobView(record, await this.#live(record));
+  }
+
+  /** Text for the standard input of the job's agent; resolves when its executor has taken it. */
+  async input(principal: Principal, id: string, text: string, tenantNamed?: string): Promise<void> {
+    const { client, tuning, transport } = this.#services;
+    const record = await this.record(principal, id, tenantNamed);
+    if (isTerminal(record.state)) throw new BerthError("job.finished");
+    const { worker, attempt } = await client
+      .actor(Session, record.tenant, record.session_id)
+      .route({ job_id: id }, { timeoutMs: tuning.askTimeoutMs });
+    const request: DownRequest = { type: "input", job_id: id, attempt, text };
+    const answer = await transport.bus.request(
+      subjects.down(worker),
+      pack(request),
+      tuning.askTimeoutMs,
+    );
+    const reply = downReplySchema.parse(unpack(answer));
+    if (!reply.ok) throw errorFromWire(reply.error as WireError);
+  }
+
+  async #summaries(records: readonly JobRecord[]): Promise<JobSummary[]> {
+    const summaries: JobSummary[] = [];
+    for (let at = 0; at < records.length; at += LIVE_LOOKS_AT_ONCE) {
+      const some = records.slice(at, at + LIVE_LOOKS_AT_ONCE);
+      const live = await Promise.all(some.map((record) => this.#live(record)));
+      summaries.push(...some.map((record, i) => jobSummary(record, live[i])));
+    }
+    return summaries;
+  }
+
+  /** A session that does not answer leaves the record's own word standing. */
+  async #live(record: JobRecord): Promise<LiveJob | undefined> {
+    if (isTerminal(record.state)) return undefined;
+    const { client, logger, tuning } = this.#services;
+    try {
+      const session = client.actor(Session, record.tenant, record.session_id);
+      const options = { timeoutMs: tuning.askTimeoutMs };
+      return (await session.liveJob({ job_id: record.id }, options)).job ?? undefined;
+    } catch (thrown) {
+      const { code } = asBerthError(thrown);
+      logger.debug({ code, job: record.id }, "a session did not tell of its job");
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,172 @@
+/** What happens around every request: id, authentication, idempotency, problems, log line, metrics. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { ulid } from "ulid";
+import { BerthError } from "../../protocols/errors.ts";
+import { ID_PATTERN } from "../../protocols/ids.ts";
+import { tokenOf } from "../auth/tokens.ts";
+import { fingerprintOf } from "../idempotency.ts";
+import { errorOf, retryAfterOf, toProblem } from "../problem.ts";
+import { retryAfterHeader } from "../rate-headers.ts";
+import type { Services } from "../services.ts";
+import type { App } from "./app.ts";
+
+const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
+
+/** The caller's own request id if it is an identifier, else a new one. */
+export function requestId(header: string | string[] | undefined): string {
+  if (typeof header === "string" && ID_PATTERN.test(header)) return header;
+  return `req_${ulid()}`;
+}
+
+/** Hooks of every route. */
+export function addHooks(app: App, services: Services): void {
+  const { clock, logger, metrics } = services;
+  app.decorateRequest("principal", null);
+  app.decorateRequest("reservation", null);
+  app.decorateRequest("startedAt", 0);
+
+  app.addHook("onRequest", async (request, reply) => {
+    request.startedAt = clock.monotonic();
+    reply.header("x-request-id", request.id);
+    reply.header("cache-control", "no-store");
+  });
+
+  app.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "none";
+    const labels = { method: request.method, route, status: String(reply.statusCode) };
+    const seconds = (clock.monotonic() - request.startedAt) / 1_000;
+    metrics.count("berth_gateway_requests_total", labels);
+    metrics.observe("berth_gateway_request_seconds", seconds, { route });
+    const fields = { ...labels, request: request.id, tenant: request.principal?.tenant };
+    logger.debug({ ...fields, ms: Math.round(seconds * 1_000) }, "request");
+  });
+
+  app.setErrorHandler((thrown: Error, request, reply) =>
+    sendProblem(services, request, reply, thrown),
+  );
+  app.setNotFoundHandler((request, reply) => {
+    const methods = methodsOf(app, request);
+    if (methods.length > 0) reply.header("allow", methods.join(", "));
+    const code = methods.length > 0 ? "request.method_not_allowed" : "request.not_found";
+    return sendProblem(services, request, reply, new BerthError(code));
+  });
+}
+
+const METHODS = ["GET", "POST", "PUT", "DELETE"] as const;
+
+/** Methods that the path does take; matching is the router's own. */
+function methodsOf(app: App, request: FastifyRequest): string[] {
+  const path = request.url.split("?")[0] ?? "";
+  const segments = path.split("/");
+  return METHODS.filter((method) => matches(app, method, segments));
+}
+
+function matches(app: App, method: string, segments: readonly string[]): boolean {
+  for (const route of app.routeTable) {
+    if (route.method !== method || route.segments.length !== segments.length) continue;
+    if (route.segments.every((part, i) => part.startsWith(":") || part === segments[i]))
+      return true;
+  }
+  return false;
+}
+
+declare module "fastify" {
+  interface FastifyInstance {
+    /** Every route's method and path, for answers of 405. */
+    routeTable: { readonly method: string; readonly segments: readonly string[] }[];
+  }
+}
+
+export function keepRouteTable(app: App): void {
+  app.decorate("routeTable", []);
+  app.addHook("onRoute", (route) => {
+    for (const method of [route.method].flat()) {
+      app.routeTable.push({ method, segments: route.url.split("/") });
+    }
+  });
+}
+
+export function sendProblem(
+  services: Pick<Services, "logger">,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  thrown: Error,
+): FastifyReply {
+  const error = errorOf(thrown);
+  if (error.status >= 500) {
+    services.logger.error(
+      { error: thrown, code: error.code, request: request.id },
+      "a request failed",
+    );
+  }
+  const retryAfterMs = retryAfterOf(error);
+  if (retryAfterMs !== undefined && (error.status === 429 || error.status === 503)) {
+    reply.header("retry-after", retryAfterHeader(retryAfterMs));
+  }
+  if (error.status === 401) reply.header("www-authenticate", 'Bearer realm="berth"');
+  // A body that was not read to its end would be taken for the next request.
+  if (error.code === "request.too_large") reply.header("connection", "close");
+  const problem = toProblem(error, request.id);
+  return reply
+    .code(problem.status)
+    .header("content-type", PROBLEM_TYPE)
+    .serializer((value: unknown) => JSON.stringify(value))
+    .send(problem);
+}
+
+/** Hooks of the routes under `/v1`: authentication in front of all, idempotency around POST. */
+export function addApiHooks(app: App, services: Services): void {
+  app.addHook("onRequest", async (request) => {
+    if (request.routeOptions.config.ownAuth === true) return;
+    request.principal = await services.access.authenticate(tokenOf(request.headers));
+  });
+  app.addHook("preHandler", (request, reply) => reserve(services, request, reply));
+  app.addHook("onSend", async (request, reply, payload) => {
+    const { reservation } = request;
+    if (!reservation) return payload;
+    request.reservation = null;
+    const location = reply.getHeader("location");
+    try {
+      await reservation.settle({
+        status: reply.statusCode,
+        ...(typeof location === "string" ? { location } : {}),
+        body: typeof payload === "string" ? payload : "",
+      });
+    } catch (error) {
+      // The caller's work is done; a repetition finds the reservation and gets the same ids (I2).
+      services.logger.warn({ error, request: request.id }, "an idempotent answer was not kept");
+    }
+    return payload;
+  });
+}
+
+async function reserve(services: Services, request: FastifyRequest, reply: FastifyReply) {
+  const key = request.headers["idempotency-key"];
+  const { principal } = request;
+  if (request.method !== "POST" || typeof key !== "string" || !principal) return;
+  const begun = await services.idempotency.begin({
+    caller: `${principal.scope}/${principal.tenant ?? ""}/${principal.user}`,
+    secret: request.routeOptions.config.secretAnswer ? tokenOf(request.headers) : undefined,
+    key,
+    fingerprint: fingerprintOf(request.method, request.url, request.body),
+  });
+  if (!("replay" in begun)) {
+    request.reservation = begun;
+    return;
+  }
+  const { status, location, body } = begun.replay;
+  if (location !== undefined) reply.header("location", location);
+  const type = status >= 400 ? PROBLEM_TYPE : "application/json; charset=utf-8";
+  reply.code(status).header("idempotency-replayed", "true").header("content-type", type);
+  reply.serializer((text: unknown) => String(text));
+  await reply.send(body);
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** The route authenticates by itself: the WebSocket, which may do so in its first frame. */
+    ownAuth?: boolean;
+    /** The answer holds a secret: kept answers are sealed with the caller's credential. */
+    secretAnswer?: boolean;
+  }
+}

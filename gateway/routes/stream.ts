@@ -1,0 +1,61 @@
+/** `GET /v1/stream`: the WebSocket. */
+import websocket from "@fastify/websocket";
+import type { FastifyRequest } from "fastify";
+import { BerthError } from "../../protocols/errors.ts";
+import { STREAM_PROTOCOL } from "../../protocols/frames.ts";
+import { streamTokenOf } from "../auth/tokens.ts";
+import type { Services } from "../services.ts";
+import { Connection, type StreamDeps } from "../stream/connection.ts";
+import type { App } from "./app.ts";
+
+export async function registerStreams(app: App, services: Services): Promise<void> {
+  await app.register(websocket, {
+    options: {
+      maxPayload: services.tuning.frameBytes,
+      perMessageDeflate: false,
+      // The one with the token must not be echoed: it would be logged where the token would not.
+      handleProtocols: (offered) => (offered.has(STREAM_PROTOCOL) ? STREAM_PROTOCOL : false),
+    },
+    // Streams are closed by the drain, each with its cursors.
+    preClose: (done: () => void) => done(),
+    errorHandler: (error, socket) => {
+      services.logger.debug({ error }, "a stream's connection failed");
+      socket.terminate();
+    },
+  });
+}
+
+export function streamRoute(app: App, deps: StreamDeps): void {
+  app.get(
+    "/v1/stream",
+    {
+      websocket: true,
+      config: { ownAuth: true },
+      preValidation: async (request) => admit(deps.services, request),
+    },
+    (socket, request) => {
+      const connection = new Connection(socket, request.raw.socket, deps);
+      const token = streamTokenOf(request.headers);
+      if (token !== undefined) void connection.authenticate(token);
+    },
+  );
+}
+
+/** Refusals that need no open socket come as HTTP answers. */
+async function admit({ access, config, drain, tuning }: Services, request: FastifyRequest) {
+  if (drain.draining) throw new BerthError("node.draining");
+  if (drain.streams >= tuning.maxStreams) {
+    throw new BerthError("request.rate_limited", "this gateway holds as many streams as it may");
+  }
+  checkOrigin(request, config.corsOrigins ?? []);
+  const token = streamTokenOf(request.headers);
+  if (token !== undefined) await access.authenticate(token);
+}
+
+/** Browsers send cookies nowhere here, but another site's page must not open streams either. */
+function checkOrigin(request: FastifyRequest, allowed: readonly string[]): void {
+  const { origin, host } = request.headers;
+  if (origin === undefined || allowed.includes(origin) || allowed.includes("*")) return;
+  if (URL.canParse(origin) && new URL(origin).host === host) return;
+  throw new BerthError("auth.forbidden", "this origin may not open a stream");
+}

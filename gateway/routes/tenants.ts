@@ -1,0 +1,174 @@
+/** Tenants and their API keys, for operators. */
+import { randomBytes } from "node:crypto";
+import { ulid } from "ulid";
+import { z } from "zod";
+import { SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
+import { pageQuerySchema } from "../../protocols/api.ts";
+import {
+  createdKeySchema,
+  createKeySchema,
+  keyPageSchema,
+  keyParamsSchema,
+  putTenantSchema,
+  tenantPageSchema,
+  tenantParamsSchema,
+  tenantSchema,
+} from "../../protocols/api-operators.ts";
+import { BerthError } from "../../protocols/errors.ts";
+import {
+  type ApiKeyRecord,
+  apiKeyRecordSchema,
+  tenantRecordSchema,
+} from "../../protocols/records.ts";
+import { hashKey } from "../auth/access.ts";
+import { requireOperator } from "../auth/principal.ts";
+import { paginate, readAll } from "../listing.ts";
+import type { Services } from "../services.ts";
+import { keyView, tenantView } from "../views.ts";
+import { type App, principalOf } from "./app.ts";
+import { problems, tagged } from "./openapi.ts";
+
+const KEY_BYTES = 32;
+const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+
+export function tenantRoutes(app: App, services: Services): void {
+  const { client, transport, tuning } = services;
+  const { buckets } = transport;
+
+  app.get(
+    "/v1/tenants",
+    {
+      schema: {
+        ...tagged("operators", "List tenants"),
+        querystring: pageQuerySchema,
+        response: { 200: tenantPageSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const all = await readAll(buckets, "tenants", tenantRecordSchema);
+      const { data, next } = paginate(
+        all.map(({ value }) => value),
+        request.query,
+      );
+      return { data: data.map(tenantView), next };
+    },
+  );
+
+  app.get(
+    "/v1/tenants/:id",
+    {
+      schema: {
+        ...tagged("operators", "Get a tenant"),
+        params: tenantParamsSchema,
+        response: { 200: tenantSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      return tenantView(await tenantOf(services, request.params.id));
+    },
+  );
+
+  app.put(
+    "/v1/tenants/:id",
+    {
+      schema: {
+        ...tagged("operators", "Put a tenant"),
+        params: tenantParamsSchema,
+        body: putTenantSchema,
+        response: { 200: tenantSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const supervisor = client.actor(Supervisor, request.params.id, SUPERVISOR_KEY);
+      const options = { timeoutMs: tuning.askTimeoutMs };
+      const { tenant } = await supervisor.configure({ tenant: request.body }, options);
+      return tenantView(tenant);
+    },
+  );
+
+  app.get(
+    "/v1/tenants/:id/keys",
+    {
+      schema: {
+        ...tagged("operators", "List keys"),
+        params: tenantParamsSchema,
+        querystring: pageQuerySchema,
+        response: { 200: keyPageSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const tenant = await tenantOf(services, request.params.id);
+      const found = await keysOf(services, tenant.id);
+      const { data, next } = paginate(
+        found.map(({ value }) => value),
+        request.query,
+      );
+      return { data: data.map(keyView), next };
+    },
+  );
+
+  app.post(
+    "/v1/tenants/:id/keys",
+    {
+      config: { secretAnswer: true },
+      schema: {
+        ...tagged("operators", "Create a key; it is shown this once"),
+        params: tenantParamsSchema,
+        body: createKeySchema,
+        response: { 201: createdKeySchema, ...problems },
+      },
+    },
+    async (request, reply) => {
+      requireOperator(principalOf(request));
+      const tenant = await tenantOf(services, request.params.id);
+      const { name, user, scope, expires_at } = request.body;
+      const record: ApiKeyRecord = {
+        id: `key_${request.reservation?.seed ?? ulid()}`,
+        name,
+        tenant: tenant.id,
+        user,
+        scope,
+        created_at: services.clock.now(),
+        expires_at: expires_at === undefined ? null : Date.parse(expires_at),
+        revoked: false,
+      };
+      const key = `berth_${randomBytes(KEY_BYTES).toString("base64url")}`;
+      await buckets.put("keys", hashKey(key), encode(record), { expected: 0 });
+      return reply.code(201).send({ ...keyView(record), key });
+    },
+  );
+
+  app.delete(
+    "/v1/tenants/:id/keys/:key_id",
+    {
+      schema: {
+        ...tagged("operators", "Revoke a key"),
+        params: keyParamsSchema,
+        response: { 204: z.undefined().describe("Revoked"), ...problems },
+      },
+    },
+    async (request, reply) => {
+      requireOperator(principalOf(request));
+      const { id, key_id } = request.params;
+      const found = (await keysOf(services, id)).find(({ value }) => value.id === key_id);
+      if (!found) throw new BerthError("request.not_found", "the tenant has no such key");
+      await buckets.put("keys", found.key, encode({ ...found.value, revoked: true }));
+      return reply.code(204).send();
+    },
+  );
+}
+
+async function tenantOf({ access }: Services, id: string) {
+  const tenant = await access.tenant(id);
+  if (tenant) return tenant;
+  throw new BerthError("tenant.not_found");
+}
+
+async function keysOf({ transport }: Services, tenant: string) {
+  const all = await readAll(transport.buckets, "keys", apiKeyRecordSchema);
+  return all.filter(({ value }) => value.tenant === tenant);
+}

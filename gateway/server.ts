@@ -1,0 +1,236 @@
+/** The gateway: one HTTP listener for the API, streams and dashboard, one for metrics. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import cors from "@fastify/cors";
+import helmet from "@fastify/helmet";
+import Fastify from "fastify";
+import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import { ulid } from "ulid";
+import { BerthError } from "../protocols/errors.ts";
+import { apiKeyRecordSchema, tenantRecordSchema } from "../protocols/records.ts";
+import { Attachments } from "./attachments.ts";
+import { createAccess } from "./auth/access.ts";
+import { jwtVerifier } from "./auth/jwt.ts";
+import { watchBucket } from "./auth/watched-bucket.ts";
+import { DEFAULT_TUNING, type GatewayConfig } from "./config.ts";
+import { Drain } from "./drain.ts";
+import { createIdempotency } from "./idempotency.ts";
+import { Jobs } from "./jobs.ts";
+import { SessionFeeds } from "./reader/session-feed.ts";
+import { accountRoutes } from "./routes/account.ts";
+import type { App } from "./routes/app.ts";
+import { registerDashboard } from "./routes/dashboard.ts";
+import { eventRoutes } from "./routes/events.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { addApiHooks, addHooks, keepRouteTable, requestId, sendProblem } from "./routes/hooks.ts";
+import { jobRoutes } from "./routes/jobs.ts";
+import { openApiRoute, registerOpenApi } from "./routes/openapi.ts";
+import { operationRoutes } from "./routes/operations.ts";
+import { sessionRoutes } from "./routes/sessions.ts";
+import { registerStreams, streamRoute } from "./routes/stream.ts";
+import { tenantRoutes } from "./routes/tenants.ts";
+import type { Services } from "./services.ts";
+import { Sessions } from "./sessions.ts";
+
+/** Longer than any identifier, so that a long one is refused by its schema with a clear answer. */
+const MAX_PARAM_CHARS = 2_048;
+
+export interface Gateway {
+  readonly url: string;
+  readonly metricsUrl: string;
+  /** Not ready from now on: streams are closed with their cursors, requests in flight finish. Bounded. */
+  drain(): Promise<void>;
+  /** Drains and stops listening. */
+  close(): Promise<void>;
+}
+
+export type GatewayDeps = Pick<
+  Services,
+  "client" | "transport" | "clock" | "logger" | "metrics" | "tiers" | "deadLetters"
+> & {
+  readonly config: GatewayConfig;
+  /** The text of `/metrics`. */
+  readonly metricsText: () => Promise<string>;
+};
+
+export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
+  const { services, stop } = await createServices(deps);
+  const app = await createApp(services);
+  try {
+    const { host, port, metricsPort } = deps.config;
+    await app.listen({ host, port });
+    const metricsServer = await listenMetrics(deps, host, metricsPort);
+    const drain = () => services.drain.begin(services.tuning.drainMs);
+    let closing: Promise<void> | undefined;
+    const close = async () => {
+      await drain();
+      await bounded(services, app.close());
+      metricsServer.closeAllConnections();
+      await new Promise((resolve) => metricsServer.close(resolve));
+      await stop();
+    };
+    return {
+      url: urlOf(app.server),
+      metricsUrl: `${urlOf(metricsServer)}/metrics`,
+      drain,
+      close: () => (closing ??= close()),
+    };
+  } catch (thrown) {
+    await app.close();
+    await stop();
+    throw portError(thrown);
+  }
+}
+
+async function createServices(deps: GatewayDeps) {
+  const { clock, client, config, logger, tiers, transport } = deps;
+  const { buckets } = transport;
+  const tuning = { ...DEFAULT_TUNING, ...config.tuning };
+  const keys = await watchBucket({ buckets, bucket: "keys", schema: apiKeyRecordSchema, logger });
+  const tenants = await watchBucket({
+    buckets,
+    bucket: "tenants",
+    schema: tenantRecordSchema,
+    logger,
+  });
+  const services: Services = {
+    ...deps,
+    tuning,
+    access: createAccess({
+      keys,
+      tenants,
+      clock,
+      jwt: config.jwt && jwtVerifier(config.jwt, clock),
+    }),
+    idempotency: createIdempotency({ buckets, clock, newSeed: () => ulid() }),
+    feeds: new SessionFeeds({ transport, clock, logger, verifyMs: tuning.verifyMs }),
+    attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
+    drain: new Drain(clock),
+  };
+  const stop = async () => {
+    await keys.close();
+    await tenants.close();
+  };
+  return { services, stop };
+}
+
+/** The application without a listener: tests send requests into it. */
+async function createApp(services: Services): Promise<App> {
+  const { config, tuning } = services;
+  const app: App = Fastify({
+    logger: false,
+    bodyLimit: tuning.bodyBytes,
+    requestIdHeader: false,
+    genReqId: (raw) => requestId(raw.headers["x-request-id"]),
+    forceCloseConnections: "idle",
+    return503OnClosing: false,
+    requestTimeout: 60_000,
+    routerOptions: { maxParamLength: MAX_PARAM_CHARS },
+    frameworkErrors: (error, request, reply) => sendProblem(services, request, reply, error),
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  takeEmptyJson(app);
+  keepRouteTable(app);
+  addHooks(app, services);
+  await registerSecurity(app, config);
+  await registerOpenApi(app, config.version);
+  await registerStreams(app, services);
+  healthRoutes(app, services);
+  openApiRoute(app);
+  if (config.dashboard !== undefined) await registerDashboard(app, config.dashboard);
+  await app.register(async (api) => {
+    const scoped = api.withTypeProvider() as App;
+    addApiHooks(scoped, services);
+    const sessions = new Sessions(services);
+    const jobs = new Jobs(services, sessions);
+    jobRoutes(scoped, services, jobs);
+    sessionRoutes(scoped, services, sessions);
+    eventRoutes(scoped, services, { jobs, sessions });
+    accountRoutes(scoped, services);
+    tenantRoutes(scoped, services);
+    operationRoutes(scoped, services);
+    streamRoute(scoped, { services, jobs, sessions });
+  });
+  await app.ready();
+  return app;
+}
+
+/** Clients that always say `application/json` do so for bodies that are not there, too. */
+function takeEmptyJson(app: App): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeContentTypeParser(["application/json", "text/plain"]);
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    if (body === "") done(null, undefined);
+    else parse(request, body as string, done);
+  });
+}
+
+async function registerSecurity(app: App, config: GatewayConfig): Promise<void> {
+  const origins = [...(config.corsOrigins ?? [])];
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        connectSrc: ["'self'"],
+        fontSrc: ["'self'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+        imgSrc: ["'self'", "data:"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+      },
+    },
+    crossOriginResourcePolicy: { policy: origins.length > 0 ? "cross-origin" : "same-origin" },
+    // Whoever ends TLS in front of us decides that browsers come back by TLS only.
+    strictTransportSecurity: false,
+  });
+  await app.register(cors, {
+    origin: origins.includes("*") ? true : origins,
+    methods: ["GET", "POST", "PUT", "DELETE"],
+    exposedHeaders: ["location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
+    maxAge: 600,
+  });
+}
+
+async function listenMetrics(deps: GatewayDeps, host: string, port: number): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (request.method !== "GET" || request.url?.split("?")[0] !== "/metrics") {
+      response.writeHead(404).end();
+      return;
+    }
+    deps.metricsText().then(
+      (text) => response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(text),
+      (error: unknown) => {
+        deps.logger.error({ error }, "metrics cannot be collected");
+        response.writeHead(500).end();
+      },
+    );
+  });
+  return await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port }, () => resolve(server));
+  });
+}
+
+/** Requests in flight finish, but not for ever. */
+async function bounded({ clock, tuning }: Services, work: PromiseLike<unknown>): Promise<void> {
+  const late = new AbortController();
+  await Promise.race([work, clock.sleep(tuning.drainMs, late.signal)]);
+  late.abort();
+}
+
+function urlOf(server: Pick<Server, "address">): string {
+  const { address, family, port } = server.address() as AddressInfo;
+  const isAny = address === "0.0.0.0" || address === "::";
+  const host = isAny ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
+  return `http://${host}:${port}`;
+}
+
+function portError(thrown: unknown): unknown {
+  const { code, port } = thrown as { code?: string; port?: number };
+  if (code !== "EADDRINUSE") return thrown;
+  return new BerthError("setup.port_taken", `port ${port} is taken`, { cause: thrown });
+}

@@ -1,0 +1,92 @@
+/** Sessions on behalf of a caller: found, made, listed, removed. */
+
+import { Session, type SessionView } from "../protocols/actors/session.ts";
+import type { CreateSession, SessionSummary } from "../protocols/api.ts";
+import { BerthError } from "../protocols/errors.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import { sessionRecordSchema } from "../protocols/records.ts";
+import { canSee, decideTenant, type Principal } from "./auth/principal.ts";
+import { awaitFresh } from "./fresh.ts";
+import { paginate, readAll } from "./listing.ts";
+import type { Services } from "./services.ts";
+import type { Caller } from "./submission.ts";
+import { sessionSummary } from "./views.ts";
+
+export function sessionRef(tenant: string, id: string): ActorRef {
+  return { kind: Session.kind, tenant, key: id };
+}
+
+export class Sessions {
+  readonly #services: Services;
+
+  constructor(services: Services) {
+    this.#services = services;
+  }
+
+  /** The session, if the caller sees it; what it does not see does not exist (`session.not_found`). */
+  async find(principal: Principal, id: string, tenantNamed?: string): Promise<SessionView> {
+    const { client, clock, tuning } = this.#services;
+    const tenant = decideTenant(principal, tenantNamed);
+    const look = async () => {
+      try {
+        const options = { timeoutMs: tuning.askTimeoutMs };
+        return (await client.actor(Session, tenant, id).describe({}, options)).session;
+      } catch (thrown) {
+        if (thrown instanceof BerthError && thrown.code === "session.not_found") return undefined;
+        throw thrown;
+      }
+    };
+    const view = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
+    if (!view || !canSee(principal, tenant, view.user)) throw new BerthError("session.not_found");
+    return view;
+  }
+
+  async create(caller: Caller, order: CreateSession, id: string): Promise<SessionView> {
+    const { client, config, tuning } = this.#services;
+    requireAgent(config.agents, order.agent);
+    const { tenant, user } = caller.principal;
+    const { agent, title, metadata } = order;
+    const birth = {
+      user,
+      agent,
+      tier: caller.tier,
+      ...(title === undefined ? {} : { title }),
+      ...(metadata === undefined ? {} : { metadata }),
+    };
+    const options = { timeoutMs: tuning.askTimeoutMs };
+    return (await client.actor(Session, tenant, id).create(birth, options)).session;
+  }
+
+  async list(
+    principal: Principal,
+    query: {
+      readonly limit: number;
+      readonly after?: string | undefined;
+      readonly tenant?: string | undefined;
+    },
+  ): Promise<{ data: SessionSummary[]; next: string | null }> {
+    const tenant = decideTenant(principal, query.tenant);
+    const prefix = principal.scope === "user" ? `${tenant}.${principal.user}` : tenant;
+    const found = await readAll(
+      this.#services.transport.buckets,
+      "sessions",
+      sessionRecordSchema,
+      prefix,
+    );
+    const alive = found.map(({ value }) => value).filter((session) => !session.deleted);
+    const { data, next } = paginate(alive, query);
+    return { data: data.map(sessionSummary), next };
+  }
+
+  async remove(principal: Principal, id: string, tenantNamed?: string): Promise<void> {
+    const { tenant } = await this.find(principal, id, tenantNamed);
+    const { client, tuning } = this.#services;
+    const options = { timeoutMs: tuning.askTimeoutMs };
+    await client.actor(Session, tenant, id).remove({ by: principal.user }, options);
+  }
+}
+
+export function requireAgent(agents: readonly string[], agent: string): void {
+  if (agents.includes(agent)) return;
+  throw new BerthError("agent.unknown", `the agents are ${agents.join(", ")}`, { field: "agent" });
+}
