@@ -120,8 +120,9 @@ export class Stage {
     this.touched = true;
   }
 
-  hear(from: ActorRef, nth: number, now: number, activeForMs: number): void {
-    const name = refName(from);
+  /** Counted apart per lane: a later message on a faster lane arrives first, and must not hide an earlier one (R2). */
+  hear(from: ActorRef, lane: string, nth: number, now: number, activeForMs: number): void {
+    const name = `${refName(from)}/${lane}`;
     delete this.heard[name];
     this.heard[name] = [nth, now];
     const names = Object.keys(this.heard);
@@ -131,8 +132,8 @@ export class Stage {
     if (stale || names.length > MAX_HEARD) delete this.heard[oldest];
   }
 
-  hasHeard(from: ActorRef, nth: number): boolean {
-    return nth <= (this.heard[refName(from)]?.[0] ?? 0);
+  hasHeard(from: ActorRef, lane: string, nth: number): boolean {
+    return nth <= (this.heard[`${refName(from)}/${lane}`]?.[0] ?? 0);
   }
 
   newId(prefix: string, now: number): string {

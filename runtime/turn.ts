@@ -84,8 +84,8 @@ function freshMessage(parts: TurnParts, mail: MailItem["mail"]): Message | undef
     stage.endEffect(envelope.effect);
   }
   if (envelope.from && envelope.nth !== undefined) {
-    if (stage.hasHeard(envelope.from, envelope.nth)) return undefined;
-    stage.hear(envelope.from, envelope.nth, now, activeForMs);
+    if (stage.hasHeard(envelope.from, mail.lane, envelope.nth)) return undefined;
+    stage.hear(envelope.from, mail.lane, envelope.nth, now, activeForMs);
   }
   return { type: envelope.type, payload: envelope.payload, envelope };
 }
