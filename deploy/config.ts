@@ -1,0 +1,163 @@
+/**
+ * Configuration: the environment, checked once and frozen. Nothing else reads `process.env`. Every
+ * variable is here with its default and why; an error names the variable.
+ */
+import { z } from "zod";
+import { type Duration, parseDuration } from "../protocols/duration.ts";
+import { BerthError } from "../protocols/errors.ts";
+import { idSchema } from "../protocols/ids.ts";
+import { TIERS, type TierTable, tierTable } from "../protocols/tiers.ts";
+
+const duration = (fallback: Duration) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text) => parseDuration(text));
+const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback);
+const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
+const list = (fallback: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text) =>
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== ""),
+    );
+
+const environmentSchema = z.object({
+  /** Where everything that must survive is kept; development keeps it in the checkout. */
+  BERTH_DATA: z.string().min(1).default(".berth"),
+  /** A nats-server that runs already; without it one is found, started and supervised. */
+  BERTH_NATS_URL: z.string().url().optional(),
+  /** The URL that workers use; default: that of the server we start, or BERTH_NATS_URL. */
+  BERTH_WORKER_NATS_URL: z.string().url().optional(),
+  /** Port of the server that we start. */
+  BERTH_NATS_PORT: port(4222),
+  /** A release archive of nats-server and its checksum, for machines without Debian's packages. */
+  BERTH_NATS_ARCHIVE: z.string().url().optional(),
+  BERTH_NATS_SHA256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  /** Copies of every stream. 3 in production; 1 is all that a single server can hold. */
+  BERTH_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
+  /** Partitions of mailboxes, fixed by the first node that starts. 16 spread well over up to about 8 nodes. */
+  BERTH_PARTITIONS: count(16),
+  /** Mail that one actor may have waiting in a lane before senders are told. */
+  BERTH_MAILBOX_CAPACITY: count(10_000),
+  /** How long session events are kept: the longest resume window. */
+  BERTH_JOURNAL_RETENTION: duration("30d"),
+  /** Without renewal for this long a node counts as dead. Three renewals fit in. */
+  BERTH_LEASE_TTL: duration("4s"),
+  /** Names this node; default: made once and kept in the data folder. */
+  BERTH_NODE_ID: idSchema.optional(),
+  BERTH_HOST: z.string().default("127.0.0.1"),
+  BERTH_PORT: port(8_000),
+  BERTH_METRICS_PORT: port(9_464),
+  /** Health of a node without a gateway. */
+  BERTH_NODE_PORT: port(3_000),
+  BERTH_DRIVER: z.enum(["process"]).default("process"),
+  /** Workers that this node may hold, and starts at once. */
+  BERTH_MAX_WORKERS: count(64),
+  BERTH_START_CONCURRENCY: count(8),
+  /** Agents that jobs may name. */
+  BERTH_AGENTS: list("shell,echo,claude,codex"),
+  /** Directory with the agents' command line tools, put in front of their PATH. */
+  BERTH_AGENTS_PATH: z.string().optional(),
+  /** Agents whose fleets an enterprise tenant gets when it is made. */
+  BERTH_FLEET_AGENTS: list("shell"),
+  /** Changes to the tier table as JSON; durations may be written `"1s"`. */
+  BERTH_TIERS: z.string().default("{}"),
+  /** Length of the window that hourly limits count in; shortened by tests. */
+  BERTH_QUOTA_WINDOW: duration("1h"),
+  /** A worker that hears from no node for this long ends itself. */
+  BERTH_ORPHAN_AFTER: duration("60s"),
+  /** From SIGTERM to SIGKILL of an agent's processes. */
+  BERTH_KILL_GRACE: duration("5s"),
+  /** Output of one job that is kept; the rest is counted and dropped. */
+  BERTH_OUTPUT_LIMIT_BYTES: count(16 * 1024 ** 2),
+  BERTH_DRAIN_TIMEOUT: duration("10s"),
+  BERTH_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  BERTH_JWT_SECRET: z.string().min(32, "at least 32 characters").optional(),
+  BERTH_JWKS_URL: z.string().url().optional(),
+  BERTH_JWT_ISSUER: z.string().optional(),
+  BERTH_JWT_AUDIENCE: z.string().optional(),
+  BERTH_JWT_SKEW: duration("5s"),
+  BERTH_CORS_ORIGINS: list(""),
+});
+type Environment = z.output<typeof environmentSchema>;
+
+/** Read elsewhere: by the command line as a client, and by workers. */
+const FOREIGN = new Set(["BERTH_KEY", "BERTH_URL", "BERTH_TEST_NATS"]);
+
+export interface Config extends Readonly<Environment> {
+  readonly tiers: TierTable;
+  /** Ports that were set on purpose: taken means an error, not another port. */
+  readonly explicitPorts: ReadonlySet<
+    "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT" | "BERTH_NODE_PORT"
+  >;
+  /** BERTH_ variables that nothing reads: most likely misspelt. */
+  readonly unknown: readonly string[];
+}
+
+/** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. */
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
+  const parsed = environmentSchema.safeParse(environment);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const name = String(issue?.path[0] ?? "the environment");
+    throw new BerthError("config.invalid", `${name}: ${issue?.message ?? "not valid"}`, {
+      field: name,
+    });
+  }
+  const known = new Set(Object.keys(environmentSchema.shape));
+  const ports = ["BERTH_PORT", "BERTH_METRICS_PORT", "BERTH_NATS_PORT", "BERTH_NODE_PORT"] as const;
+  return Object.freeze({
+    ...parsed.data,
+    tiers: readTiers(parsed.data.BERTH_TIERS),
+    explicitPorts: new Set(ports.filter((name) => environment[name] !== undefined)),
+    unknown: Object.keys(environment).filter(
+      (name) => name.startsWith("BERTH_") && !known.has(name) && !FOREIGN.has(name),
+    ),
+  });
+}
+
+function readTiers(text: string): TierTable {
+  try {
+    const overrides: unknown = JSON.parse(text, (key, value: unknown) =>
+      key.endsWith("Ms") && typeof value === "string" ? parseDuration(value) : value,
+    );
+    const schema = z.strictObject(
+      Object.fromEntries(TIERS.map((tier) => [tier, z.record(z.string(), z.unknown()).optional()])),
+    );
+    return tierTable(schema.parse(overrides));
+  } catch (thrown) {
+    const reason = thrown instanceof z.ZodError ? describeIssue(thrown) : String(thrown);
+    throw new BerthError("config.invalid", `BERTH_TIERS: ${reason}`, {
+      field: "BERTH_TIERS",
+      cause: thrown,
+    });
+  }
+}
+
+function describeIssue(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return `${issue?.path.join(".") ?? ""} ${issue?.message ?? "not valid"}`.trim();
+}
+
+const SECRET = /SECRET|_URL$/;
+
+/** The configuration as it may be printed: secrets and URLs with credentials are not in it. */
+export function describeConfig(config: Config): Record<string, unknown> {
+  const entries = Object.entries(config).filter(([name]) => name.startsWith("BERTH_"));
+  return Object.fromEntries(
+    entries.map(([name, value]) => [
+      name,
+      value !== undefined && SECRET.test(name) ? "[set]" : value,
+    ]),
+  );
+}

@@ -1,0 +1,46 @@
+/** pino as the Logger port: JSON lines, secrets redacted, levels by configuration. */
+import { pino } from "pino";
+import type { Logger } from "../runtime/logger.ts";
+
+/** Fields that may hold a secret, at any of the first levels. */
+const SECRET_FIELDS = [
+  "key",
+  "token",
+  "password",
+  "secret",
+  "authorization",
+  "env",
+  "credential",
+  "prompt",
+];
+const REDACTED = SECRET_FIELDS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+/** user:password in a URL. */
+const URL_CREDENTIALS = /\/\/[^/@\s]+@/g;
+
+export function createLogger(options: {
+  readonly level: string;
+  readonly destination: NodeJS.WritableStream;
+  readonly fields: object;
+}): Logger {
+  return pino(
+    {
+      level: options.level,
+      base: options.fields,
+      redact: { paths: REDACTED, censor: "[redacted]" },
+      serializers: { err: describeError },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    options.destination,
+  );
+}
+
+function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const code: unknown = "code" in error ? error.code : undefined;
+  return {
+    ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
+    message: error.message.replaceAll(URL_CREDENTIALS, "//[redacted]@"),
+    stack: error.stack?.replaceAll(URL_CREDENTIALS, "//[redacted]@"),
+  };
+}

@@ -1,0 +1,113 @@
+/** Every metric that Berth exports, in one table, on prom-client. Names of the first group are a contract. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { BerthError } from "../protocols/errors.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+
+interface CounterRow {
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+interface HistogramRow {
+  readonly type: "histogram";
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly buckets: readonly number[];
+}
+type MetricRow = CounterRow | HistogramRow;
+
+const FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const counter = (help: string, ...labels: string[]): MetricRow => ({
+  type: "counter",
+  help,
+  labels,
+});
+const gauge = (help: string, ...labels: string[]): MetricRow => ({ type: "gauge", help, labels });
+const histogram = (help: string, buckets: readonly number[], ...labels: string[]): MetricRow => ({
+  type: "histogram",
+  help,
+  labels,
+  buckets,
+});
+
+export const METRICS: Readonly<Record<string, MetricRow>> = {
+  berth_jobs_total: counter("Jobs that ended", "tier", "status", "agent_type"),
+  berth_job_duration_seconds: histogram(
+    "From the start of the agent to the end of the job",
+    [1, 5, 10, 30, 60, 120, 300, 600],
+    "tier",
+    "agent_type",
+  ),
+  berth_workers_active: gauge("Workers that are up", "tier"),
+  berth_worker_utilization: gauge("Share of workers that run a job, 0 to 1", "tier"),
+  berth_queue_depth: gauge("Jobs that wait", "tier"),
+  berth_queue_wait_seconds: histogram(
+    "From acceptance to a worker",
+    [0.1, 0.5, 1, 5, 10, 30, 60],
+    "tier",
+  ),
+
+  berth_turns_total: counter("Messages handled", "kind"),
+  berth_turn_failures_total: counter("Handlers that threw, by what was done", "kind", "action"),
+  berth_commit_seconds: histogram("From a commit's publish to its acknowledgement", FAST),
+  berth_commit_conflicts_total: counter("Commits refused because another wrote first", "kind"),
+  berth_fences_total: counter("Partitions given up because a later epoch had written"),
+  berth_dead_letters_total: counter("Messages that could not be handled", "kind"),
+  berth_activations: gauge("Actors in memory"),
+  berth_activations_total: counter("Actors loaded", "kind"),
+  berth_passivations_total: counter("Idle actors that left memory", "kind"),
+  berth_partitions_held: gauge("Partitions that this node owns"),
+  berth_takeovers_total: counter("Partitions claimed"),
+  berth_effects_running: gauge("Tools that run"),
+
+  berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),
+  berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
+  berth_gateway_streams: gauge("Open streams", "transport"),
+  berth_gateway_streams_total: counter("Streams opened", "transport"),
+  berth_gateway_readers_cut_total: counter("Readers cut because they were too slow", "transport"),
+};
+
+export interface PrometheusMetrics extends Metrics {
+  /** The text that `/metrics` serves. */
+  text(): Promise<string>;
+}
+
+/** Throws `config.invalid` at the first use of a metric that the table does not have. */
+export function prometheusMetrics(): PrometheusMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const made = new Map<string, Counter | Gauge | Histogram>();
+  for (const [name, row] of Object.entries(METRICS)) made.set(name, create(registry, name, row));
+  const find = (name: string) => {
+    const metric = made.get(name);
+    if (!metric) throw new BerthError("config.invalid", `there is no metric "${name}"`);
+    return metric;
+  };
+  return {
+    count(name, labels = {}, by = 1) {
+      const metric = find(name);
+      if (metric instanceof Counter) metric.inc({ ...labels }, by);
+    },
+    gauge(name, value, labels = {}) {
+      const metric = find(name);
+      if (metric instanceof Gauge) metric.set({ ...labels }, value);
+    },
+    observe(name, value, labels = {}) {
+      const metric = find(name);
+      if (metric instanceof Histogram) metric.observe({ ...labels }, value);
+    },
+    text: () => registry.metrics(),
+  };
+}
+
+function create(registry: Registry, name: string, row: MetricRow): Counter | Gauge | Histogram {
+  const common = { name, help: row.help, labelNames: [...row.labels], registers: [registry] };
+  switch (row.type) {
+    case "counter":
+      return new Counter(common);
+    case "gauge":
+      return new Gauge(common);
+    case "histogram":
+      return new Histogram({ ...common, buckets: [...row.buckets] });
+  }
+}
