@@ -1,0 +1,40 @@
+import { Command } from "commander";
+import { action, type CliContext } from "./context.ts";
+import { EXIT } from "./exit-codes.ts";
+
+/** What `berth up` starts: everything, in this process. */
+export type StartUp = (options: {
+  readonly demo: boolean;
+  readonly print: (line: string) => void;
+}) => Promise<{ stop(): Promise<void> }>;
+
+export function upCommand(context: CliContext, startUp: StartUp): Command {
+  return new Command("up")
+    .description("start nats-server, a node and a gateway on this machine, and stay up")
+    .option("--no-demo", "do not run the first job")
+    .action(action(context, ({ demo }: { demo: boolean }) => up(context, startUp, demo)));
+}
+
+/** Runs until the first SIGINT or SIGTERM, then stops gracefully; a second one leaves at once. */
+async function up(context: CliContext, startUp: StartUp, demo: boolean): Promise<number> {
+  const { terminal } = context;
+  const asked = Promise.withResolvers<void>();
+  let isStopping = false;
+  const release = context.onInterrupt(() => {
+    if (isStopping) context.exitNow(EXIT.interrupted);
+    isStopping = true;
+    asked.resolve();
+  });
+  try {
+    const running = await startUp({ demo, print: (line) => void terminal.out(`${line}\n`) });
+    await asked.promise;
+    await terminal.err(
+      "Stopping: running jobs are handed over. Press Ctrl-C again to leave at once.\n",
+    );
+    await running.stop();
+    await terminal.err("Stopped.\n");
+    return EXIT.ok;
+  } finally {
+    release();
+  }
+}
