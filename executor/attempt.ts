@@ -200,12 +200,14 @@ export class Attempt {
   #take(fact: AgentFact): void {
     switch (fact.fact) {
       case "event":
-        return this.#event(fact.event.type, fact.event.data);
+        this.#event(fact.event.type, fact.event.data);
+        break;
       case "session":
-        return this.#uplink.agentSession(fact.id);
+        this.#uplink.agentSession(fact.id);
+        break;
       case "usage":
         this.#usage = fact.usage;
-        return;
+        break;
       case "failure":
         this.#failure = fact.message;
     }

@@ -48,10 +48,14 @@ export function ticksToMs(ticks: number): number {
   return ticks * TICK_MS;
 }
 
-/** Does the process carry a variable that begins with `prefix`? False also when its environment may not be read. */
-export function hasEnvironment(pid: number, prefix: string): boolean {
+/** Does the process carry a variable that begins with one of these? False also when its environment may not be read. */
+export function hasEnvironment(pid: number, prefixes: readonly string[]): boolean {
   const environment = tryRead(`/proc/${pid}/environ`);
-  return environment?.split("\0").some((variable) => variable.startsWith(prefix)) ?? false;
+  return (
+    environment
+      ?.split("\0")
+      .some((variable) => prefixes.some((prefix) => variable.startsWith(prefix))) ?? false
+  );
 }
 
 function listPids(): number[] {
@@ -69,4 +73,9 @@ function tryRead(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The first process that carries exactly this variable. */
+export function findByEnvironment(variable: string): number | undefined {
+  return listPids().find((pid) => tryRead(`/proc/${pid}/environ`)?.split("\0").includes(variable));
 }

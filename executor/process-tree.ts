@@ -32,20 +32,24 @@ export interface TreeUse {
 }
 
 export class ProcessTree {
-  readonly #root: number;
-  readonly #marker: string;
+  readonly #root: number | undefined;
+  readonly #markers: readonly string[];
   readonly #clock: Clock;
   readonly #startedAt: number;
   #known = new Map<number, ProcessEntry>();
   #cpuTicks = 0;
   #lastTicks = 0;
 
-  /** `root` leads its own session. */
-  constructor(options: { readonly root: number; readonly marker: string; readonly clock: Clock }) {
+  /** `root` leads its own session; without one, only the markers find members. */
+  constructor(options: {
+    readonly root: number | undefined;
+    readonly markers: readonly string[];
+    readonly clock: Clock;
+  }) {
     this.#root = options.root;
-    this.#marker = options.marker;
+    this.#markers = options.markers;
     this.#clock = options.clock;
-    const entry = readProcess(options.root);
+    const entry = options.root === undefined ? undefined : readProcess(options.root);
     this.#startedAt = entry?.startedAt ?? 0;
     if (entry !== undefined) this.#known.set(entry.pid, entry);
   }
@@ -57,7 +61,7 @@ export class ProcessTree {
       known: this.#known,
       root: this.#root,
       startedAt: this.#startedAt,
-      isMarked: (pid) => hasEnvironment(pid, this.#marker),
+      isMarked: (pid) => hasEnvironment(pid, this.#markers),
     });
     this.#known = new Map(members.map((entry) => [entry.pid, entry]));
     const ticks = members.reduce((sum, entry) => sum + entry.cpuTicks, 0);
@@ -117,7 +121,7 @@ function send(entry: ProcessEntry, signal: NodeJS.Signals): void {
 export function decideMembers(view: {
   readonly table: readonly ProcessEntry[];
   readonly known: ReadonlyMap<number, ProcessEntry>;
-  readonly root: number;
+  readonly root: number | undefined;
   readonly startedAt: number;
   readonly isMarked: (pid: number) => boolean;
 }): ProcessEntry[] {
@@ -125,7 +129,7 @@ export function decideMembers(view: {
     (entry) => entry.startedAt >= view.startedAt && entry.pid !== process.pid,
   );
   const members = new Set<number>();
-  const sessions = new Set([view.root]);
+  const sessions = new Set(view.root === undefined ? [] : [view.root]);
   const join = (entry: ProcessEntry) => {
     members.add(entry.pid);
     sessions.add(entry.session).add(entry.group);

@@ -55,7 +55,7 @@ export class Program {
     this.pid = pid;
     this.#tree = new ProcessTree({
       root: pid,
-      marker: markerOf(...options.run),
+      markers: [markerOf(...options.run)],
       clock: options.clock,
     });
     this.ended = this.#end(this.#read());

@@ -1,0 +1,293 @@
+/**
+ * A node's service for starting and stopping workers through its driver, and the ear for their hellos and beats.
+ * Invariants:
+ * V1 `start` resolves only after the worker was heard, and leaves nothing behind when it fails.
+ * V2 each worker's end is told once: by the driver when its process ends, or by us when it fell silent and was ended.
+ * V3 a worker that was given up is told so when it is heard again, and ends itself.
+ */
+import { pack, unpack } from "msgpackr";
+import {
+  type ContactReply,
+  DRIVER_VERBS,
+  type DriverInput,
+  type DriverOutput,
+  type DriverReply,
+  type DriverVerb,
+} from "../protocols/driver.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import type { WorkerSpec, WorkerStatus } from "../protocols/executor.ts";
+import { subjects } from "../protocols/subjects.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Bus, Incoming, Serving } from "../runtime/transport.ts";
+import type { Driver, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
+import { WorkerRoster } from "./worker-roster.ts";
+
+export interface DriverHostOptions {
+  readonly node: string;
+  readonly driver: Driver;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Makes the credential of one worker. */
+  readonly connection: (spec: WorkerSpec) => WorkerConnection | Promise<WorkerConnection>;
+  /** A worker ended that nobody had stopped: its tenant's supervisor is to be told. */
+  readonly onExit: (exit: WorkerExit) => void;
+  /** How long a worker may take to its hello (default 30 s). */
+  readonly helloWithinMs?: number;
+  /** How long it may then be silent (default 10 s). */
+  readonly silentAfterMs?: number;
+}
+
+export interface DriverHost {
+  /** Stops every worker that is not wanted; resolves with those. */
+  reconcile(wanted: ReadonlySet<string>): Promise<string[]>;
+  /** Stops all, keeping workspaces: for a deployment that goes down as a whole. */
+  stopAll(): Promise<void>;
+  /** Serves no more. Workers live on. */
+  close(): Promise<void>;
+}
+
+const HELLO_WITHIN_MS = 30_000;
+const SILENT_AFTER_MS = 10_000;
+const CHECK_MS = 1_000;
+const PING = "ping";
+/** Given-up workers that are remembered (V3). */
+const REMEMBERED = 1_000;
+
+/** Resolves when it serves; workers of an earlier process are adopted. */
+export async function startDriverHost(options: DriverHostOptions): Promise<DriverHost> {
+  const host = new Host(options);
+  await host.open();
+  return host;
+}
+
+class Host implements DriverHost {
+  readonly #options: DriverHostOptions;
+  readonly #roster = new WorkerRoster();
+  readonly #gone = new Set<string>();
+  readonly #servings: Serving[] = [];
+  readonly #closing = new AbortController();
+
+  constructor(options: DriverHostOptions) {
+    this.#options = options;
+  }
+
+  async open(): Promise<void> {
+    const { driver, bus, node, clock } = this.#options;
+    for (const { spec } of await driver.list()) this.#roster.add(spec, clock.monotonic());
+    driver.watch((exit) => this.#exited(exit));
+    for (const subject of [subjects.hellos, subjects.beats]) {
+      this.#servings.push(bus.serve(subject, undefined, (request) => this.#heard(request)));
+    }
+    for (const verb of Object.keys(DRIVER_VERBS) as DriverVerb[]) {
+      this.#servings.push(
+        bus.serve(
+          subjects.driver(node, verb),
+          undefined,
+          (request) => void this.#serve(verb, request),
+        ),
+      );
+    }
+    const ping = subjects.driver(node, PING);
+    this.#servings.push(bus.serve(ping, undefined, (request) => request.reply(request.data)));
+    await Promise.all(this.#servings.map(({ ready }) => ready));
+    void this.#watch();
+  }
+
+  async reconcile(wanted: ReadonlySet<string>): Promise<string[]> {
+    const live = await this.#options.driver.list();
+    const unwanted = live.map(({ worker }) => worker).filter((worker) => !wanted.has(worker));
+    await Promise.all(unwanted.map((worker) => this.#stop(worker, true)));
+    return unwanted;
+  }
+
+  async stopAll(): Promise<void> {
+    await this.reconcile(new Set());
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#servings.map((serving) => serving.close()));
+    await this.#options.driver.dispose();
+  }
+
+  async #serve(verb: DriverVerb, request: Incoming): Promise<void> {
+    request.reply(pack(await this.#reply(verb, request.data)));
+  }
+
+  async #reply(verb: DriverVerb, data: Uint8Array): Promise<DriverReply> {
+    try {
+      return { ok: true, output: await this.#run(verb, data) };
+    } catch (thrown) {
+      const error = asBerthError(thrown);
+      this.#options.log.warn(
+        { verb, code: error.code, error: error.message },
+        "a driver request failed",
+      );
+      return { ok: false, error: error.toWire() };
+    }
+  }
+
+  #run(verb: DriverVerb, data: Uint8Array): Promise<DriverOutput<DriverVerb>> {
+    switch (verb) {
+      case "start":
+        return this.#start(read("start", data).spec);
+      case "stop": {
+        const { worker, keep_workspace } = read("stop", data);
+        return this.#stop(worker, keep_workspace);
+      }
+      case "list":
+        return this.#list();
+      case "verify":
+        return Promise.resolve(this.#verify(read("verify", data)));
+      case "remove-workspace": {
+        const { tenant, workspace_key } = read("remove-workspace", data);
+        return this.#options.driver.removeWorkspace(tenant, workspace_key).then(() => ({}));
+      }
+    }
+  }
+
+  /** V1. */
+  async #start(spec: WorkerSpec): Promise<DriverOutput<"start">> {
+    const { driver, clock, node, connection } = this.#options;
+    this.#gone.delete(spec.worker);
+    const { ready } = this.#roster.add(spec, clock.monotonic());
+    const waiting = new AbortController();
+    try {
+      await driver.start(spec, await connection(spec));
+      const within = this.#options.helloWithinMs ?? HELLO_WITHIN_MS;
+      const late = clock.sleep(within, waiting.signal).then(() => {
+        throw new BerthError(
+          "worker.start_failed",
+          `The worker did not answer within ${within} ms`,
+        );
+      });
+      await Promise.race([ready, late]);
+      return { host: node, driver: driver.name };
+    } catch (thrown) {
+      await this.#stop(spec.worker, true);
+      throw new BerthError("worker.start_failed", asBerthError(thrown).message, { cause: thrown });
+    } finally {
+      waiting.abort();
+    }
+  }
+
+  async #stop(worker: string, keepWorkspace: boolean): Promise<Record<string, never>> {
+    this.#roster.remove(worker, new BerthError("worker.start_failed", "The worker was stopped"));
+    this.#forget(worker);
+    await this.#options.driver.stop(worker, { keepWorkspace });
+    return {};
+  }
+
+  async #list(): Promise<DriverOutput<"list">> {
+    const workers = await this.#options.driver.list();
+    return { driver: this.#options.driver.name, workers: [...workers] };
+  }
+
+  #verify({ workers }: DriverInput<"verify">): DriverOutput<"verify"> {
+    const lost = workers.map(({ worker }) => worker).filter((worker) => !this.#roster.has(worker));
+    const cpu = workers.flatMap(({ worker }) => {
+      const ms = this.#roster.cpuMs(worker);
+      return ms === undefined ? [] : [[worker, ms] as const];
+    });
+    return { lost, cpu_ms: Object.fromEntries(cpu) };
+  }
+
+  #heard(request: Incoming): void {
+    const worker = request.subject.split(".").at(-1) ?? "";
+    const status = tryUnpack(request.data);
+    if (this.#gone.has(worker)) {
+      const { code, message } = new BerthError("worker.not_found");
+      answer(request, { ok: false, error: { code, message } });
+    } else if (this.#roster.heard(worker, status, this.#options.clock.monotonic())) {
+      answer(request, { ok: true });
+    }
+    // A worker of another host is that host's to answer.
+  }
+
+  /** V2. */
+  #exited(exit: WorkerExit): void {
+    const reason = new BerthError("worker.start_failed", `The worker ended: ${exit.reason}`);
+    const wasKnown = this.#roster.remove(exit.worker, reason) !== undefined;
+    this.#options.log.warn(
+      { worker: exit.worker, tenant: exit.spec.tenant, reason: exit.reason },
+      "a worker ended",
+    );
+    this.#forget(exit.worker);
+    // One that ended before this process began is in no roster, but somebody waits for news of it.
+    if (wasKnown || exit.worker !== "") this.#options.onExit(exit);
+  }
+
+  #forget(worker: string): void {
+    this.#gone.add(worker);
+    for (const oldest of this.#gone) {
+      if (this.#gone.size <= REMEMBERED) return;
+      this.#gone.delete(oldest);
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await clock.sleep(CHECK_MS, signal);
+      const isBrokerUp = await this.#isBrokerUp();
+      const silent = this.#roster.silent({
+        now: clock.monotonic(),
+        everyMs: CHECK_MS,
+        isBrokerUp,
+        silentAfterMs: this.#options.silentAfterMs ?? SILENT_AFTER_MS,
+      });
+      for (const spec of signal.aborted ? [] : silent) await this.#giveUp(spec);
+    }
+  }
+
+  /** A message to ourselves goes through the broker and back. */
+  async #isBrokerUp(): Promise<boolean> {
+    try {
+      await this.#options.bus.request(
+        subjects.driver(this.#options.node, PING),
+        new Uint8Array(),
+        CHECK_MS,
+      );
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #giveUp(spec: WorkerSpec): Promise<void> {
+    const { worker } = spec;
+    const reason = "it fell silent";
+    try {
+      await this.#stop(worker, true);
+    } catch (thrown) {
+      this.#options.log.error(
+        { worker, error: asBerthError(thrown).message },
+        "a silent worker could not be ended",
+      );
+    }
+    this.#exited({ worker, spec, reason });
+  }
+}
+
+function read<V extends DriverVerb>(verb: V, data: Uint8Array): DriverInput<V> {
+  const parsed = DRIVER_VERBS[verb].input.safeParse(tryUnpack(data));
+  if (parsed.success) return parsed.data as DriverInput<V>;
+  throw new BerthError("request.malformed", `The input of ${verb} is not valid`, {
+    cause: parsed.error,
+  });
+}
+
+function tryUnpack(data: Uint8Array): WorkerStatus {
+  try {
+    return unpack(data) as WorkerStatus;
+  } catch (cause) {
+    throw new BerthError("request.malformed", "The message is not msgpack", { cause });
+  }
+}
+
+function answer(request: Incoming, reply: ContactReply): void {
+  request.reply(pack(reply));
+}
