@@ -103,7 +103,7 @@ export interface Config extends Readonly<Environment> {
 }
 
 /** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. */
-export function readConfig(
+export function loadConfig(
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Config {
   const parsed = environmentSchema.safeParse(environment);
@@ -160,4 +160,19 @@ export function describeConfig(config: Config): Record<string, unknown> {
       value !== undefined && SECRET.test(name) ? "[set]" : value,
     ]),
   );
+}
+
+/** What the command line, as a client, takes from the environment. */
+export function clientEnvironment(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): {
+  readonly key: string | undefined;
+  readonly url: string | undefined;
+  readonly noColor: boolean;
+} {
+  return {
+    key: environment["BERTH_KEY"] || undefined,
+    url: environment["BERTH_URL"] || undefined,
+    noColor: (environment["NO_COLOR"] ?? "") !== "",
+  };
 }
