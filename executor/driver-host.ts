@@ -66,6 +66,7 @@ class Host implements DriverHost {
   readonly #options: DriverHostOptions;
   readonly #roster = new WorkerRoster();
   readonly #gone = new Set<string>();
+  readonly #starting = new Map<string, Promise<DriverOutput<"start">>>();
   readonly #servings: Serving[] = [];
   readonly #closing = new AbortController();
 
@@ -118,7 +119,7 @@ class Host implements DriverHost {
 
   async #reply(verb: DriverVerb, data: Uint8Array): Promise<DriverReply> {
     try {
-      return { ok: true, output: await this.#run(verb, data) };
+      return { ok: true, output: await this.#verbs[verb](data) };
     } catch (thrown) {
       const error = asBerthError(thrown);
       this.#options.log.warn(
@@ -129,23 +130,27 @@ class Host implements DriverHost {
     }
   }
 
-  #run(verb: DriverVerb, data: Uint8Array): Promise<DriverOutput<DriverVerb>> {
-    switch (verb) {
-      case "start":
-        return this.#start(read("start", data).spec);
-      case "stop": {
+  readonly #verbs: { readonly [V in DriverVerb]: (data: Uint8Array) => Promise<DriverOutput<V>> } =
+    {
+      start: (data) => this.#startOnce(read("start", data).spec),
+      stop: (data) => {
         const { worker, keep_workspace } = read("stop", data);
         return this.#stop(worker, keep_workspace);
-      }
-      case "list":
-        return this.#list();
-      case "verify":
-        return Promise.resolve(this.#verify(read("verify", data)));
-      case "remove-workspace": {
+      },
+      list: () => this.#list(),
+      verify: (data) => Promise.resolve(this.#verify(read("verify", data))),
+      "remove-workspace": async (data) => {
         const { tenant, workspace_key } = read("remove-workspace", data);
-        return this.#options.driver.removeWorkspace(tenant, workspace_key).then(() => ({}));
-      }
-    }
+        await this.#options.driver.removeWorkspace(tenant, workspace_key);
+        return {};
+      },
+    };
+
+  /** Requests for one worker that come at the same time are one start. */
+  #startOnce(spec: WorkerSpec): Promise<DriverOutput<"start">> {
+    const started = this.#starting.get(spec.worker) ?? this.#start(spec);
+    this.#starting.set(spec.worker, started);
+    return started.finally(() => this.#starting.delete(spec.worker));
   }
 
   /** V1. */
@@ -196,11 +201,10 @@ class Host implements DriverHost {
 
   #heard(request: Incoming): void {
     const worker = request.subject.split(".").at(-1) ?? "";
-    const status = tryUnpack(request.data);
     if (this.#gone.has(worker)) {
       const { code, message } = new BerthError("worker.not_found");
       answer(request, { ok: false, error: { code, message } });
-    } else if (this.#roster.heard(worker, status, this.#options.clock.monotonic())) {
+    } else if (this.#roster.heard(worker, cpuMsOf(request.data), this.#options.clock.monotonic())) {
       answer(request, { ok: true });
     }
     // A worker of another host is that host's to answer.
@@ -209,14 +213,14 @@ class Host implements DriverHost {
   /** V2. */
   #exited(exit: WorkerExit): void {
     const reason = new BerthError("worker.start_failed", `The worker ended: ${exit.reason}`);
-    const wasKnown = this.#roster.remove(exit.worker, reason) !== undefined;
+    this.#roster.remove(exit.worker, reason);
     this.#options.log.warn(
       { worker: exit.worker, tenant: exit.spec.tenant, reason: exit.reason },
       "a worker ended",
     );
     this.#forget(exit.worker);
-    // One that ended before this process began is in no roster, but somebody waits for news of it.
-    if (wasKnown || exit.worker !== "") this.#options.onExit(exit);
+    // Whoever waits for its start hears of it as the answer to that.
+    if (!this.#starting.has(exit.worker)) this.#options.onExit(exit);
   }
 
   #forget(worker: string): void {
@@ -280,12 +284,18 @@ function read<V extends DriverVerb>(verb: V, data: Uint8Array): DriverInput<V> {
   });
 }
 
-function tryUnpack(data: Uint8Array): WorkerStatus {
+function tryUnpack(data: Uint8Array): unknown {
   try {
-    return unpack(data) as WorkerStatus;
-  } catch (cause) {
-    throw new BerthError("request.malformed", "The message is not msgpack", { cause });
+    return unpack(data) as unknown;
+  } catch {
+    return undefined;
   }
+}
+
+/** A status that cannot be read is still a sign of life. */
+function cpuMsOf(data: Uint8Array): number {
+  const status = tryUnpack(data) as Partial<WorkerStatus> | undefined;
+  return typeof status?.cpu_ms === "number" ? status.cpu_ms : 0;
 }
 
 function answer(request: Incoming, reply: ContactReply): void {

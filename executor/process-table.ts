@@ -48,14 +48,18 @@ export function ticksToMs(ticks: number): number {
   return ticks * TICK_MS;
 }
 
-/** Does the process carry a variable that begins with one of these? False also when its environment may not be read. */
-export function hasEnvironment(pid: number, prefixes: readonly string[]): boolean {
-  const environment = tryRead(`/proc/${pid}/environ`);
-  return (
-    environment
-      ?.split("\0")
-      .some((variable) => prefixes.some((prefix) => variable.startsWith(prefix))) ?? false
-  );
+/** Does the process carry a variable that begins so? False also when its environment may not be read. */
+export function hasEnvironment(pid: number, prefix: string): boolean {
+  return environmentOf(pid).some((variable) => variable.startsWith(prefix));
+}
+
+/** The first process that carries exactly this variable. */
+export function findByEnvironment(variable: string): number | undefined {
+  return listPids().find((pid) => environmentOf(pid).includes(variable));
+}
+
+function environmentOf(pid: number): string[] {
+  return tryRead(`/proc/${pid}/environ`)?.split("\0") ?? [];
 }
 
 function listPids(): number[] {
@@ -73,9 +77,4 @@ function tryRead(path: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The first process that carries exactly this variable. */
-export function findByEnvironment(variable: string): number | undefined {
-  return listPids().find((pid) => tryRead(`/proc/${pid}/environ`)?.split("\0").includes(variable));
 }

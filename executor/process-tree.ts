@@ -15,7 +15,7 @@ import {
   ticksToMs,
 } from "./process-table.ts";
 
-/** Set to `<worker>.<job>.<attempt>.` in every agent's environment. */
+/** `<worker>.<job>.<attempt>.` in every agent's environment; what starts a worker sets `<worker>.`, so that one prefix names all of it. */
 export const RUN_MARKER = "BERTH_RUN";
 
 export function markerOf(...parts: readonly (string | number)[]): string {
@@ -33,21 +33,21 @@ export interface TreeUse {
 
 export class ProcessTree {
   readonly #root: number | undefined;
-  readonly #markers: readonly string[];
+  readonly #marker: string;
   readonly #clock: Clock;
   readonly #startedAt: number;
   #known = new Map<number, ProcessEntry>();
   #cpuTicks = 0;
   #lastTicks = 0;
 
-  /** `root` leads its own session; without one, only the markers find members. */
+  /** `root` leads its own session; without one, only the marker finds members. */
   constructor(options: {
     readonly root: number | undefined;
-    readonly markers: readonly string[];
+    readonly marker: string;
     readonly clock: Clock;
   }) {
     this.#root = options.root;
-    this.#markers = options.markers;
+    this.#marker = options.marker;
     this.#clock = options.clock;
     const entry = options.root === undefined ? undefined : readProcess(options.root);
     this.#startedAt = entry?.startedAt ?? 0;
@@ -61,7 +61,7 @@ export class ProcessTree {
       known: this.#known,
       root: this.#root,
       startedAt: this.#startedAt,
-      isMarked: (pid) => hasEnvironment(pid, this.#markers),
+      isMarked: (pid) => hasEnvironment(pid, this.#marker),
     });
     this.#known = new Map(members.map((entry) => [entry.pid, entry]));
     const ticks = members.reduce((sum, entry) => sum + entry.cpuTicks, 0);

@@ -55,7 +55,7 @@ export class Program {
     this.pid = pid;
     this.#tree = new ProcessTree({
       root: pid,
-      markers: [markerOf(...options.run)],
+      marker: markerOf(...options.run),
       clock: options.clock,
     });
     this.ended = this.#end(this.#read());

@@ -3,7 +3,7 @@
  * H1 a worker is silent only while the broker carries messages: the time in which it did not, or in which this
  *    process stood still, counts for nobody.
  */
-import type { WorkerSpec, WorkerStatus } from "../protocols/executor.ts";
+import type { WorkerSpec } from "../protocols/executor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 
 interface Entry {
@@ -32,11 +32,11 @@ export class WorkerRoster {
   }
 
   /** False for a worker that is not ours. */
-  heard(worker: string, status: Pick<WorkerStatus, "cpu_ms">, now: number): boolean {
+  heard(worker: string, cpuMs: number, now: number): boolean {
     const entry = this.#entries.get(worker);
     if (entry === undefined) return false;
     entry.seenAt = now;
-    entry.cpuMs = status.cpu_ms;
+    entry.cpuMs = cpuMs;
     entry.ready.resolve();
     return true;
   }

@@ -16,7 +16,7 @@ import { parseId } from "../../protocols/ids.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { findByEnvironment, readProcess } from "../process-table.ts";
-import { markerOf, ProcessTree } from "../process-tree.ts";
+import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import { removeTree } from "../workspace.ts";
 import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./driver.ts";
 import { type WorkerState, WorkerStates } from "./worker-state.ts";
@@ -54,6 +54,8 @@ export class ProcessDriver implements Driver {
   readonly #states: WorkerStates;
   readonly #boot = bootId();
   readonly #known = new Map<string, Known>();
+  readonly #starting = new Map<string, Promise<void>>();
+  #isDisposed = false;
   #unreported: WorkerExit[] = [];
   #onExit: ((exit: WorkerExit) => void) | undefined;
   #cancelWatch: () => void;
@@ -79,6 +81,12 @@ export class ProcessDriver implements Driver {
   async start(spec: WorkerSpec, connection: WorkerConnection): Promise<void> {
     parseId(spec.worker, "worker");
     if (this.#known.has(spec.worker)) return;
+    const starting = this.#starting.get(spec.worker) ?? this.#start(spec, connection);
+    this.#starting.set(spec.worker, starting);
+    await starting.finally(() => this.#starting.delete(spec.worker));
+  }
+
+  async #start(spec: WorkerSpec, connection: WorkerConnection): Promise<void> {
     this.#states.write({ spec, process: null });
     try {
       const pid = await this.#spawn(spec, connection);
@@ -94,6 +102,7 @@ export class ProcessDriver implements Driver {
     { keepWorkspace }: { readonly keepWorkspace: boolean },
   ): Promise<void> {
     parseId(worker, "worker");
+    await this.#starting.get(worker)?.catch(() => {});
     const known = this.#known.get(worker);
     if (known === undefined) return;
     known.isStopping = true;
@@ -126,6 +135,7 @@ export class ProcessDriver implements Driver {
 
   /** D4. */
   dispose(): Promise<void> {
+    this.#isDisposed = true;
     this.#cancelWatch();
     this.#onExit = undefined;
     return Promise.resolve();
@@ -172,7 +182,7 @@ export class ProcessDriver implements Driver {
   async #adopt({ spec, process: recorded }: WorkerState): Promise<void> {
     if (recorded === null) {
       // D1: it may have been started by a process of ours that died before it could say so.
-      const pid = findByEnvironment(`BERTH_WORKER=${spec.worker}`);
+      const pid = findByEnvironment(markerOf(spec.worker));
       if (pid !== undefined) return this.#keep(spec, pid);
     } else if (recorded.boot === this.#boot) {
       const known = { spec, pid: recorded.pid, startedAt: recorded.started_at, isStopping: false };
@@ -193,8 +203,8 @@ export class ProcessDriver implements Driver {
   }
 
   async #check(): Promise<void> {
-    for (const known of [...this.#known.values()]) {
-      if (known.isStopping || isAlive(known)) continue;
+    for (const known of this.#known.values()) {
+      if (this.#isDisposed || known.isStopping || isAlive(known)) continue;
       known.isStopping = true;
       await this.#bury(known, `its process ended: ${lastLine(this.logTail(known.spec.worker))}`);
     }
@@ -224,11 +234,10 @@ export class ProcessDriver implements Driver {
   }
 
   #treeOf(known: Known): ProcessTree {
-    const { worker } = known.spec;
-    const markers = [markerOf(worker), `BERTH_WORKER=${worker}`];
+    const marker = markerOf(known.spec.worker);
     return new ProcessTree({
       root: isAlive(known) ? known.pid : undefined,
-      markers,
+      marker,
       clock: this.#options.clock,
     });
   }
@@ -256,6 +265,7 @@ function workerEnvironment(
 ): Record<string, string> {
   return {
     BERTH_WORKER: spec.worker,
+    [RUN_MARKER]: `${spec.worker}.`,
     BERTH_NATS_URL: connection.natsUrl,
     BERTH_PARTITIONS: String(connection.partitions),
     BERTH_SLOTS: String(spec.slots),
