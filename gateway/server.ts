@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import Fastify from "fastify";
-import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { ulid } from "ulid";
 import { BerthError } from "../protocols/errors.ts";
 import { apiKeyRecordSchema, tenantRecordSchema } from "../protocols/records.ts";
@@ -126,7 +126,9 @@ async function createApp(services: Services): Promise<App> {
     return503OnClosing: false,
     requestTimeout: 60_000,
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
-    frameworkErrors: (error, request, reply) => sendProblem(services, request, reply, error),
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(services, request, reply, error);
+    },
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
@@ -140,7 +142,7 @@ async function createApp(services: Services): Promise<App> {
   openApiRoute(app);
   if (config.dashboard !== undefined) await registerDashboard(app, config.dashboard);
   await app.register(async (api) => {
-    const scoped = api.withTypeProvider() as App;
+    const scoped = api.withTypeProvider<ZodTypeProvider>();
     addApiHooks(scoped, services);
     const sessions = new Sessions(services);
     const jobs = new Jobs(services, sessions);
@@ -162,7 +164,7 @@ function takeEmptyJson(app: App): void {
   app.removeContentTypeParser(["application/json", "text/plain"]);
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     if (body === "") done(null, undefined);
-    else parse(request, body as string, done);
+    else void parse(request, body as string, done);
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { Session, type SessionView } from "../protocols/actors/session.ts";
 import type { CreateSession, SessionSummary } from "../protocols/api.ts";
-import { BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { sessionRecordSchema } from "../protocols/records.ts";
 import { canSee, decideTenant, type Principal } from "./auth/principal.ts";
@@ -32,13 +32,22 @@ export class Sessions {
         const options = { timeoutMs: tuning.askTimeoutMs };
         return (await client.actor(Session, tenant, id).describe({}, options)).session;
       } catch (thrown) {
-        if (thrown instanceof BerthError && thrown.code === "session.not_found") return undefined;
+        const { code } = asBerthError(thrown);
+        const isHidden = code === "session.deleted" && !(await this.#owned(principal, tenant, id));
+        if (code === "session.not_found" || isHidden) return undefined;
         throw thrown;
       }
     };
     const view = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
     if (!view || !canSee(principal, tenant, view.user)) throw new BerthError("session.not_found");
     return view;
+  }
+
+  /** That a session was deleted is told only to those who could see it. */
+  async #owned(principal: Principal, tenant: string, id: string): Promise<boolean> {
+    if (principal.scope !== "user") return true;
+    const key = `${tenant}.${principal.user}.${id}`;
+    return (await this.#services.transport.buckets.get("sessions", key)) !== undefined;
   }
 
   async create(caller: Caller, order: CreateSession, id: string): Promise<SessionView> {

@@ -51,7 +51,7 @@ export function jobSummary(record: JobRecord, live?: LiveJob): JobSummary {
     agent: record.agent,
     tier: record.tier,
     state: now?.state ?? record.state,
-    prompt_preview: [...record.prompt.slice(0, 2 * PREVIEW_CHARS)].slice(0, PREVIEW_CHARS).join(""),
+    prompt_preview: record.prompt.slice(0, PREVIEW_CHARS),
     model: record.model ?? null,
     timeout_ms: record.timeout_ms,
     metadata: record.metadata ?? {},
