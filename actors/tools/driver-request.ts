@@ -1,5 +1,4 @@
 /** One request to a node that hosts a driver. */
-import { pack, unpack } from "msgpackr";
 import {
   DRIVER_TIMEOUT_MS,
   DRIVER_VERBS,
@@ -10,6 +9,7 @@ import {
 } from "../../protocols/driver.ts";
 import { errorFromWire, isErrorCode } from "../../protocols/errors.ts";
 import { subjects } from "../../protocols/subjects.ts";
+import { pack, unpack } from "../../runtime/ask-codec.ts";
 import type { ToolOptions } from "./tool-options.ts";
 
 /** Over the host's own bound, so that its answer about a time-out arrives before ours. */

@@ -11,6 +11,8 @@ export interface ToolOptions {
   readonly hosts: () => readonly NodeRecord[];
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Variables for the processes of an agent, such as a provider's key that the deployment shares (default none). */
+  readonly agentEnvironment?: (agent: string) => Readonly<Record<string, string>>;
   /** How long orders to a worker are repeated while it does not answer (default 10 s). */
   readonly orderWindowMs?: number;
 }

@@ -1,8 +1,8 @@
 /** One order to the executor of a worker, on its down subject. */
-import { pack, unpack } from "msgpackr";
 import { BerthError, errorFromWire, isErrorCode } from "../../protocols/errors.ts";
 import { type DownRequest, downReplySchema } from "../../protocols/executor.ts";
 import { subjects } from "../../protocols/subjects.ts";
+import { pack, unpack } from "../../runtime/ask-codec.ts";
 import { persist } from "./persist.ts";
 import type { ToolOptions } from "./tool-options.ts";
 

@@ -86,7 +86,7 @@ export function userActor(options: ActorOptions): ActorDefinition {
         const job = take(ctx.state.running, ticket.job_id);
         if (!job) return;
         const { waiting } = ctx.state;
-        const next = waiting.findIndex((other) => other.at > job.at);
+        const next = waiting.findIndex((other) => other.at >= job.at);
         waiting.splice(next === -1 ? waiting.length : next, 0, job);
         ctx.state.held_until = ctx.now + after_ms;
         ctx.remind("offer", {}, { afterMs: after_ms });
