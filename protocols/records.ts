@@ -68,6 +68,13 @@ export const sessionRecordSchema = z.object({
 });
 export type SessionRecord = z.infer<typeof sessionRecordSchema>;
 
+/** Under `<tenant>.<kind>.<key>` of the actor that holds the queue: jobs that wait there. */
+export const queueRecordSchema = z.object({
+  tier: tierSchema,
+  waiting: z.number().int().nonnegative(),
+});
+export type QueueRecord = z.infer<typeof queueRecordSchema>;
+
 /** In the dead letters stream: what could not be handled, why, and all that is needed to send it again. */
 export const deadLetterSchema = z.object({
   id: z.string(),

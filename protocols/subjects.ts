@@ -28,6 +28,8 @@ export const BUCKETS = {
   jobs: "berth-jobs",
   sessions: "berth-sessions",
   workers: "berth-workers",
+  /** Jobs that wait, per actor that holds them; absent when none does. */
+  queues: "berth-queues",
   idempotency: "berth-idempotency",
 } as const;
 export type Bucket = keyof typeof BUCKETS;

@@ -33,7 +33,7 @@ function run(options: ToolOptions): ToolImplementation {
       timeout_ms: job.timeout_ms,
       ...(job.model === undefined ? {} : { model: job.model }),
       ...(agent_session === undefined ? {} : { agent_session }),
-      env: { ...options.agentEnvironment?.(record.agent) },
+      env: { ...options.agentEnvironment?.(job.agent) },
     };
     await orderWorker(options, worker, { type: "run", order }, signal);
     return {};
