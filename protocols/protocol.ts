@@ -86,6 +86,7 @@ export function protocol<const M extends Messages>(
 
 export type InputOf<D extends MessageDef> = z.input<D["input"]>;
 export type ReceivedOf<D extends MessageDef> = z.output<D["input"]>;
+// biome-ignore lint/suspicious/noConfusingVoidType: a tell has no answer, and callers await it as Promise<void>.
 export type OutputOf<D extends MessageDef> = D extends AskDef ? z.output<D["output"]> : void;
 
 /** The messages of `M` that are tells, or asks. */
