@@ -4,7 +4,11 @@ import type { AddressInfo } from "node:net";
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import Fastify from "fastify";
-import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import {
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from "fastify-type-provider-zod";
 import { ulid } from "ulid";
 import { BerthError } from "../protocols/errors.ts";
 import { apiKeyRecordSchema, tenantRecordSchema } from "../protocols/records.ts";

@@ -189,7 +189,7 @@ export const cancelledJobSchema = z
 export const MAX_INPUT_CHARS = 64 * 1024;
 export const jobInputSchema = z
   .strictObject({ text: z.string().min(1).max(MAX_INPUT_CHARS) })
-  .meta({ id: "JobInput" });
+  .meta({ id: "SendInput" });
 
 // Events
 

@@ -16,7 +16,7 @@ export function accountRoutes(app: App, services: Services): void {
     "/v1/me",
     {
       schema: {
-        ...tagged("account", "Who the credential belongs to"),
+        ...tagged("account", "getIdentity", "Who the credential belongs to"),
         response: { 200: identitySchema, ...problems },
       },
     },
@@ -32,7 +32,7 @@ export function accountRoutes(app: App, services: Services): void {
     "/v1/limits",
     {
       schema: {
-        ...tagged("account", "Limits of the user, and what remains"),
+        ...tagged("account", "getLimits", "Limits of the user, and what remains"),
         response: { 200: limitsSchema, ...problems },
       },
     },
@@ -49,7 +49,7 @@ export function accountRoutes(app: App, services: Services): void {
     "/v1/usage",
     {
       schema: {
-        ...tagged("account", "What the user's jobs used"),
+        ...tagged("account", "getUsage", "What the user's jobs used"),
         response: { 200: usageReportSchema, ...problems },
       },
     },

@@ -55,7 +55,7 @@ export function eventRoutes(
     "/v1/sessions/:id/events",
     {
       schema: {
-        ...tagged("events", "Read a session's events"),
+        ...tagged("events", "readSessionEvents", "Read a session's events"),
         params: sessionParamsSchema,
         querystring: eventsQuerySchema,
         response: answers,
@@ -78,7 +78,7 @@ export function eventRoutes(
     "/v1/jobs/:id/events",
     {
       schema: {
-        ...tagged("events", "Read a job's events"),
+        ...tagged("events", "readJobEvents", "Read a job's events"),
         params: jobParamsSchema,
         querystring: eventsQuerySchema,
         response: answers,

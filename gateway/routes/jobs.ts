@@ -32,7 +32,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
     "/v1/jobs",
     {
       schema: {
-        ...tagged("jobs", "Submit a job"),
+        ...tagged("jobs", "submitJob", "Submit a job"),
         body: createJobSchema,
         response: { 202: acceptedJobSchema, ...problems },
       },
@@ -56,7 +56,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
     "/v1/jobs",
     {
       schema: {
-        ...tagged("jobs", "List jobs, newest first"),
+        ...tagged("jobs", "listJobs", "List jobs, newest first"),
         querystring: jobListQuerySchema,
         response: { 200: jobPageSchema, ...problems },
       },
@@ -68,7 +68,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
     "/v1/jobs/:id",
     {
       schema: {
-        ...tagged("jobs", "Get a job"),
+        ...tagged("jobs", "getJob", "Get a job"),
         params: jobParamsSchema,
         querystring: scopedQuerySchema,
         response: { 200: jobSchema, ...problems },
@@ -81,7 +81,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
     "/v1/jobs/:id/cancel",
     {
       schema: {
-        ...tagged("jobs", "Cancel a job; its events tell when it is gone"),
+        ...tagged("jobs", "cancelJob", "Cancel a job; its events tell when it is gone"),
         params: jobParamsSchema,
         querystring: scopedQuerySchema,
         response: { 202: cancelledJobSchema, ...problems },
@@ -99,7 +99,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
     "/v1/jobs/:id/input",
     {
       schema: {
-        ...tagged("jobs", "Send text to the standard input of a running job's agent"),
+        ...tagged("jobs", "sendInput", "Send text to the standard input of a running job's agent"),
         params: jobParamsSchema,
         querystring: scopedQuerySchema,
         body: jobInputSchema,

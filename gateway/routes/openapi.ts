@@ -12,21 +12,9 @@ const TAGS = {
   operators: "For operators: tenants, keys, workers, nodes, queues, dead letters",
 } as const;
 
-/** The document's words on one operation. */
-export function tagged(tag: keyof typeof TAGS, summary: string) {
-  return { tags: [tag], summary, operationId: summaryId(summary) };
-}
-
-/** `List jobs, newest first` is `listJobs`: the words in front of the first mark. */
-function summaryId(summary: string): string {
-  const words = summary
-    .replace(/[,;:].*$/, "")
-    .replaceAll(/[^A-Za-z ]/g, "")
-    .split(" ");
-  const [first = "", ...rest] = words.filter((word) => !["a", "the", "of"].includes(word));
-  return (
-    first.toLowerCase() + rest.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("")
-  );
+/** The document's words on one operation. Its id names functions in generated clients: it stays. */
+export function tagged(tag: keyof typeof TAGS, operationId: string, summary: string) {
+  return { tags: [tag], operationId, summary };
 }
 
 /** Every answer that is not a success is a problem. */
@@ -65,7 +53,30 @@ export async function registerOpenApi(app: App, version: string): Promise<void> 
 export function openApiRoute(app: App): void {
   let document: string | undefined;
   app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => {
-    document ??= JSON.stringify(app.swagger());
+    document ??= JSON.stringify(withoutUnused(app.swagger()));
     return reply.header("content-type", "application/json; charset=utf-8").send(document);
   });
+}
+
+const REFERENCE = /"#\/components\/schemas\/([^"]+)"/g;
+
+/** Each schema is written down as input and as output; the one that nothing refers to goes. */
+function withoutUnused(document: object): object {
+  const { components = {}, ...rest } = document as {
+    components?: { schemas?: Record<string, unknown> };
+  };
+  const { schemas = {} } = components;
+  const used = new Set<string>();
+  const open = namesIn(rest);
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (used.has(name)) continue;
+    used.add(name);
+    open.push(...namesIn(schemas[name]));
+  }
+  const kept = Object.entries(schemas).filter(([name]) => used.has(name));
+  return { ...rest, components: { ...components, schemas: Object.fromEntries(kept) } };
+}
+
+function namesIn(part: unknown): string[] {
+  return [...(JSON.stringify(part) ?? "").matchAll(REFERENCE)].map(([, name = ""]) => name);
 }

@@ -29,7 +29,7 @@ export function operationRoutes(app: App, services: Services): void {
     "/v1/workers",
     {
       schema: {
-        ...tagged("operators", "List workers"),
+        ...tagged("operators", "listWorkers", "List workers"),
         querystring: workerListQuerySchema,
         response: { 200: workerPageSchema, ...problems },
       },
@@ -53,7 +53,7 @@ export function operationRoutes(app: App, services: Services): void {
     "/v1/nodes",
     {
       schema: {
-        ...tagged("operators", "List nodes"),
+        ...tagged("operators", "listNodes", "List nodes"),
         querystring: pageQuerySchema,
         response: { 200: nodePageSchema, ...problems },
       },
@@ -75,7 +75,7 @@ export function operationRoutes(app: App, services: Services): void {
     "/v1/queues",
     {
       schema: {
-        ...tagged("operators", "Read queues by tier"),
+        ...tagged("operators", "listQueues", "Read queues by tier"),
         response: { 200: queuePageSchema, ...problems },
       },
     },
@@ -96,7 +96,7 @@ function deadLetterRoutes(app: App, { deadLetters }: Services): void {
     "/v1/dead-letters",
     {
       schema: {
-        ...tagged("operators", "List dead letters"),
+        ...tagged("operators", "listDeadLetters", "List dead letters"),
         querystring: lettersQuerySchema,
         response: { 200: deadLetterPageSchema, ...problems },
       },
@@ -117,7 +117,7 @@ function deadLetterRoutes(app: App, { deadLetters }: Services): void {
     "/v1/dead-letters/:id/replay",
     {
       schema: {
-        ...tagged("operators", "Replay a dead letter"),
+        ...tagged("operators", "replayDeadLetter", "Replay a dead letter"),
         params: deadLetterParamsSchema,
         response: { 204: z.undefined().describe("Sent again"), ...problems },
       },
@@ -133,7 +133,7 @@ function deadLetterRoutes(app: App, { deadLetters }: Services): void {
     "/v1/dead-letters/:id",
     {
       schema: {
-        ...tagged("operators", "Purge a dead letter"),
+        ...tagged("operators", "purgeDeadLetter", "Purge a dead letter"),
         params: deadLetterParamsSchema,
         response: { 204: z.undefined().describe("Gone"), ...problems },
       },
@@ -150,7 +150,7 @@ function deadLetterRoutes(app: App, { deadLetters }: Services): void {
     "/v1/dead-letters",
     {
       schema: {
-        ...tagged("operators", "Purge dead letters"),
+        ...tagged("operators", "purgeDeadLetters", "Purge dead letters"),
         querystring: purgeQuerySchema,
         response: { 200: purgedSchema, ...problems },
       },

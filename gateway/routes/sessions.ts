@@ -19,7 +19,7 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
     "/v1/sessions",
     {
       schema: {
-        ...tagged("sessions", "Create a session"),
+        ...tagged("sessions", "createSession", "Create a session"),
         body: createSessionSchema,
         response: { 201: sessionSchema, ...problems },
       },
@@ -36,7 +36,7 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
     "/v1/sessions",
     {
       schema: {
-        ...tagged("sessions", "List sessions, newest first"),
+        ...tagged("sessions", "listSessions", "List sessions, newest first"),
         querystring: sessionListQuerySchema,
         response: { 200: sessionPageSchema, ...problems },
       },
@@ -48,7 +48,7 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
     "/v1/sessions/:id",
     {
       schema: {
-        ...tagged("sessions", "Get a session"),
+        ...tagged("sessions", "getSession", "Get a session"),
         params: sessionParamsSchema,
         querystring: scopedQuerySchema,
         response: { 200: sessionSchema, ...problems },
@@ -64,7 +64,11 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
     "/v1/sessions/:id",
     {
       schema: {
-        ...tagged("sessions", "Delete a session: what runs is cancelled, no job may follow"),
+        ...tagged(
+          "sessions",
+          "deleteSession",
+          "Delete a session: what runs is cancelled, no job may follow",
+        ),
         params: sessionParamsSchema,
         querystring: scopedQuerySchema,
         response: { 204: z.undefined().describe("Deleted"), ...problems },

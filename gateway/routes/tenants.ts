@@ -39,7 +39,7 @@ export function tenantRoutes(app: App, services: Services): void {
     "/v1/tenants",
     {
       schema: {
-        ...tagged("operators", "List tenants"),
+        ...tagged("operators", "listTenants", "List tenants"),
         querystring: pageQuerySchema,
         response: { 200: tenantPageSchema, ...problems },
       },
@@ -59,7 +59,7 @@ export function tenantRoutes(app: App, services: Services): void {
     "/v1/tenants/:id",
     {
       schema: {
-        ...tagged("operators", "Get a tenant"),
+        ...tagged("operators", "getTenant", "Get a tenant"),
         params: tenantParamsSchema,
         response: { 200: tenantSchema, ...problems },
       },
@@ -74,7 +74,7 @@ export function tenantRoutes(app: App, services: Services): void {
     "/v1/tenants/:id",
     {
       schema: {
-        ...tagged("operators", "Put a tenant"),
+        ...tagged("operators", "putTenant", "Put a tenant"),
         params: tenantParamsSchema,
         body: putTenantSchema,
         response: { 200: tenantSchema, ...problems },
@@ -93,7 +93,7 @@ export function tenantRoutes(app: App, services: Services): void {
     "/v1/tenants/:id/keys",
     {
       schema: {
-        ...tagged("operators", "List keys"),
+        ...tagged("operators", "listKeys", "List keys"),
         params: tenantParamsSchema,
         querystring: pageQuerySchema,
         response: { 200: keyPageSchema, ...problems },
@@ -116,7 +116,7 @@ export function tenantRoutes(app: App, services: Services): void {
     {
       config: { secretAnswer: true },
       schema: {
-        ...tagged("operators", "Create a key; it is shown this once"),
+        ...tagged("operators", "createKey", "Create a key; it is shown this once"),
         params: tenantParamsSchema,
         body: createKeySchema,
         response: { 201: createdKeySchema, ...problems },
@@ -146,7 +146,7 @@ export function tenantRoutes(app: App, services: Services): void {
     "/v1/tenants/:id/keys/:key_id",
     {
       schema: {
-        ...tagged("operators", "Revoke a key"),
+        ...tagged("operators", "revokeKey", "Revoke a key"),
         params: keyParamsSchema,
         response: { 204: z.undefined().describe("Revoked"), ...problems },
       },

@@ -1,6 +1,7 @@
 /** A gateway over a real node with all actors; workers and agents are played by `FakeExecutor`. */
-import { actorDefinitions } from "../../actors/registry.ts";
+
 import type { ActorSettings } from "../../actors/options.ts";
+import { actorDefinitions } from "../../actors/registry.ts";
 import { hashKey } from "../../gateway/auth/access.ts";
 import type { GatewayConfig, Tuning } from "../../gateway/config.ts";
 import { type Gateway, startGateway } from "../../gateway/server.ts";
@@ -10,8 +11,8 @@ import type { DraftEvent, Outcome } from "../../protocols/events.ts";
 import type { JobOrder } from "../../protocols/executor.ts";
 import type { ApiKeyRecord, DeadLetter, Scope, TenantRecord } from "../../protocols/records.ts";
 import { type Tier, tierTable } from "../../protocols/tiers.ts";
-import { systemClock } from "../../runtime/clock.ts";
 import type { Client } from "../../runtime/client.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
@@ -139,9 +140,7 @@ export interface RigOptions {
 }
 
 export async function startGatewayRig(options: RigOptions = {}): Promise<GatewayRig> {
-  const connect =
-    options.transport ??
-    (() => Promise.resolve(connectMemory(broker)));
+  const connect = options.transport ?? (() => Promise.resolve(connectMemory(broker)));
   const broker = new MemoryBroker({ clock: systemClock, partitions: 4 });
   const tiers = tierTable({ free: { minWorkers: 1 }, ...options.tiers });
   const executor = new FakeExecutor();

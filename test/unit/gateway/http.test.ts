@@ -48,7 +48,11 @@ describe("a job over HTTP", () => {
     const { id, session_id } = await rig.submit("ls");
     expect((await rig.api("GET", `/v1/jobs/${id}`)).status).toBe(200);
     for (const key of [rig.keys.other, rig.keys.free]) {
-      for (const path of [`/v1/jobs/${id}`, `/v1/jobs/${id}/events`, `/v1/sessions/${session_id}`]) {
+      for (const path of [
+        `/v1/jobs/${id}`,
+        `/v1/jobs/${id}/events`,
+        `/v1/sessions/${session_id}`,
+      ]) {
         expect((await rig.api("GET", path, { key })).status).toBe(404);
       }
       expect((await rig.api("POST", `/v1/jobs/${id}/cancel`, { key })).status).toBe(404);
@@ -67,8 +71,18 @@ describe("bad requests", () => {
     ["an unknown field", { agent: "shell", prompt: "x", colour: 1 }, 422, "request.invalid"],
     ["no prompt", { agent: "shell" }, 422, "request.invalid"],
     ["an unknown agent", { agent: "nobody", prompt: "x" }, 422, "agent.unknown"],
-    ["a model of another tier", { agent: "shell", prompt: "x", model: "gpt-9" }, 403, "quota.model"],
-    ["a prompt over the limit", { agent: "shell", prompt: "x".repeat(300_000) }, 413, "request.too_large"],
+    [
+      "a model of another tier",
+      { agent: "shell", prompt: "x", model: "gpt-9" },
+      403,
+      "quota.model",
+    ],
+    [
+      "a prompt over the limit",
+      { agent: "shell", prompt: "x".repeat(300_000) },
+      413,
+      "request.too_large",
+    ],
     ["10 MiB", { agent: "shell", prompt: "x".repeat(10 * 1024 ** 2) }, 413, "request.too_large"],
     ["a prototype", '{"agent":"shell","prompt":"x","__proto__":{}}', 400, "request.malformed"],
   ])("%s is refused with a clear code", async (_name, body, status, code) => {
@@ -90,7 +104,9 @@ describe("bad requests", () => {
     const answer = await rig.api("GET", `/v1/jobs/${id}`);
     expect(answer.status).toBe(status);
     const { code } = await problem(answer);
-    expect(code).toBe({ 422: "id.invalid", 404: "job.not_found", 400: "request.malformed" }[status]);
+    expect(code).toBe(
+      { 422: "id.invalid", 404: "job.not_found", 400: "request.malformed" }[status],
+    );
   });
 
   it("an unknown route is 404, a known one with another method is 405", async () => {
@@ -123,13 +139,24 @@ describe("credentials", () => {
       key: null,
       headers: { "x-api-key": "fleeting" },
     });
-    expect(await byHeader.json()).toEqual({ tenant: "t-pro", user: "u1", scope: "user", tier: "pro" });
+    expect(await byHeader.json()).toEqual({
+      tenant: "t-pro",
+      user: "u1",
+      scope: "user",
+      tier: "pro",
+    });
     await rig.addKey("fleeting", { tenant: "t-pro", revoked: true });
     expect((await rig.api("GET", "/v1/me", { key: "fleeting" })).status).toBe(401);
   });
 
   it("of users do not open operators' routes", async () => {
-    for (const path of ["/v1/tenants", "/v1/nodes", "/v1/workers", "/v1/dead-letters", "/v1/queues"]) {
+    for (const path of [
+      "/v1/tenants",
+      "/v1/nodes",
+      "/v1/workers",
+      "/v1/dead-letters",
+      "/v1/queues",
+    ]) {
       expect((await rig.api("GET", path)).status).toBe(403);
       expect((await rig.api("GET", path, { key: rig.keys.operator })).status).toBe(200);
     }
@@ -144,7 +171,9 @@ describe("an operator", () => {
     expect((await put(false)).status).toBe(200);
     const headers = { "idempotency-key": "make-key" };
     const body = { name: "first", user: "ann" };
-    await expect.poll(async () => (await rig.api("GET", "/v1/tenants/acme", { key })).status).toBe(200);
+    await expect
+      .poll(async () => (await rig.api("GET", "/v1/tenants/acme", { key })).status)
+      .toBe(200);
     const made = await rig.api("POST", "/v1/tenants/acme/keys", { key, body, headers });
     expect(made.status).toBe(201);
     const created = (await made.json()) as { id: string; key: string };
@@ -154,11 +183,15 @@ describe("an operator", () => {
     const list = await rig.api("GET", "/v1/tenants/acme/keys", { key });
     expect(JSON.stringify(await list.json())).not.toContain(created.key);
     await put(true);
-    await expect.poll(async () => (await rig.api("GET", "/v1/me", { key: created.key })).status).toBe(423);
+    await expect
+      .poll(async () => (await rig.api("GET", "/v1/me", { key: created.key })).status)
+      .toBe(423);
     await put(false);
     const revoked = await rig.api("DELETE", `/v1/tenants/acme/keys/${created.id}`, { key });
     expect(revoked.status).toBe(204);
-    await expect.poll(async () => (await rig.api("GET", "/v1/me", { key: created.key })).status).toBe(401);
+    await expect
+      .poll(async () => (await rig.api("GET", "/v1/me", { key: created.key })).status)
+      .toBe(401);
   });
 });
 
@@ -194,7 +227,10 @@ describe("limits", () => {
   it("past the hour's jobs say 429 with what to wait for", async () => {
     const key = rig.keys.free;
     for (let i = 0; i < 10; i += 1) await rig.submit("x", key);
-    const answer = await rig.api("POST", "/v1/jobs", { key, body: { agent: "shell", prompt: "x" } });
+    const answer = await rig.api("POST", "/v1/jobs", {
+      key,
+      body: { agent: "shell", prompt: "x" },
+    });
     expect(answer.status).toBe(429);
     expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(3_000);
     expect(answer.headers.get("ratelimit")).toMatch(/^"hourly";r=0;t=\d+$/);
@@ -208,7 +244,10 @@ describe("lists", () => {
     for (let i = 0; i < 5; i += 1) mine.push((await rig.submit("x", rig.keys.enterprise)).id);
     const key = rig.keys.enterprise;
     await expect
-      .poll(async () => ((await (await rig.api("GET", "/v1/jobs", { key })).json()) as { data: [] }).data.length)
+      .poll(
+        async () =>
+          ((await (await rig.api("GET", "/v1/jobs", { key })).json()) as { data: [] }).data.length,
+      )
       .toBe(5);
     const seen: string[] = [];
     let after = "";
