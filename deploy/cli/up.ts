@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Command } from "commander";
 import { action, type CliContext } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -18,16 +19,14 @@ export function upCommand(context: CliContext, startUp: StartUp): Command {
 /** Runs until the first SIGINT or SIGTERM, then stops gracefully; a second one leaves at once. */
 async function up(context: CliContext, startUp: StartUp, demo: boolean): Promise<number> {
   const { terminal } = context;
-  const asked = Promise.withResolvers<void>();
-  let isStopping = false;
+  const asked = new AbortController();
   const release = context.onInterrupt(() => {
-    if (isStopping) context.exitNow(EXIT.interrupted);
-    isStopping = true;
-    asked.resolve();
+    if (asked.signal.aborted) context.exitNow(EXIT.interrupted);
+    asked.abort();
   });
   try {
     const running = await startUp({ demo, print: (line) => void terminal.out(`${line}\n`) });
-    await asked.promise;
+    if (!asked.signal.aborted) await once(asked.signal, "abort");
     await terminal.err(
       "Stopping: running jobs are handed over. Press Ctrl-C again to leave at once.\n",
     );
