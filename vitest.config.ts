@@ -1,47 +1,50 @@
 import { defineConfig } from "vitest/config";
 
-/**
- * Groups run one after another, so that pure tests answer first and the files that own a nats-server and child
- * processes do not fight over the machine.
- */
+const SECOND = 1_000;
+
+/** One nats-server and several processes per file: two files at a time are what two cores carry. */
+const real = {
+  testTimeout: 60 * SECOND,
+  hookTimeout: 120 * SECOND,
+  maxWorkers: 2,
+};
+
 export default defineConfig({
   test: {
     pool: "forks",
-    reporters: ["default"],
+    environment: "node",
+    // One source of truth for what is left open: a fork that does not end is an error.
+    teardownTimeout: 10 * SECOND,
     projects: [
       {
+        extends: true,
         test: {
           name: "unit",
-          include: [
-            "test/unit/**/*.test.ts",
-            "test/architecture.test.ts",
-            "test/*.contract.test.ts",
-          ],
-          testTimeout: 10_000,
+          include: ["test/*.test.ts", "test/unit/**/*.test.ts", "test/types/**/*.test.ts"],
+          testTimeout: 10 * SECOND,
           sequence: { groupOrder: 0 },
         },
       },
       {
+        extends: true,
         test: {
+          ...real,
           name: "integration",
           include: [
             "test/integration/**/*.test.ts",
-            "test/conformance/*.test.ts",
+            "test/conformance/**/*.test.ts",
             "test/isolation/**/*.test.ts",
             "test/chaos/**/*.test.ts",
           ],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
-          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
       {
+        extends: true,
         test: {
+          ...real,
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
           maxWorkers: 1,
           sequence: { groupOrder: 2 },
         },

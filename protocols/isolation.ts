@@ -7,12 +7,12 @@
 export const PRINCIPAL_KINDS = ["node", "gateway", "worker", "client"] as const;
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number];
 
-/** Stands for every worker: the principal of a credential that all workers of one machine share. */
-export const ANY_WORKER = "*";
+/** The id of a credential that all of a kind share, such as the workers of one machine. */
+export const ANY_ONE = "*";
 
 export interface Principal {
   readonly kind: PrincipalKind;
-  /** A worker's id, a node's id; `ANY_WORKER` for a shared credential. */
+  /** A worker's id, a node's id; `ANY_ONE` for a shared credential. */
   readonly id: string;
 }
 
@@ -47,8 +47,8 @@ export type ResourceKind = Channel | Door;
 
 export interface Resource {
   readonly kind: ResourceKind;
-  /** The principal that it belongs to: the worker of an uplink, the owner of an inbox. */
-  readonly owner: string;
+  /** Whom it belongs to: the worker of an uplink, the reader of an inbox; nodes own the rest. */
+  readonly owner: Principal;
 }
 
 /** `answer`: publish to the reply subject of a request that was received, and nothing else. */
@@ -112,7 +112,7 @@ export function allows(policy: Policy, probe: Probe): boolean {
   );
 }
 
-/** Whether a worker or resource belongs to the principal; a shared credential owns what any worker owns. */
-function isOwner(principal: Principal, resource: Resource): boolean {
-  return principal.id === ANY_WORKER || principal.id === resource.owner;
+/** A shared credential owns what any of its kind owns. */
+function isOwner(principal: Principal, { owner }: Resource): boolean {
+  return principal.kind === owner.kind && (principal.id === ANY_ONE || principal.id === owner.id);
 }

@@ -66,7 +66,9 @@ export function decideMirror(
   codename: string | undefined,
 ): AptSource | undefined {
   const main = sources.filter((source) => source.components.includes("main"));
-  return main.find((source) => codename !== undefined && source.suites.includes(codename)) ?? main[0];
+  return (
+    main.find((source) => codename !== undefined && source.suites.includes(codename)) ?? main[0]
+  );
 }
 
 /** A source list of one suite on the mirror of `source`, in deb822. */

@@ -65,9 +65,7 @@ export async function withDebianServer(
 /** Debian's newest suite is `sid`; Ubuntu's is `devel`, where the package is in `universe`. */
 export function decideSuite(source: AptSource): { suite: string; component: string } {
   const isUbuntu = source.uris.some((uri) => /\bubuntu(-ports)?\b/.test(uri));
-  return isUbuntu
-    ? { suite: "devel", component: "universe" }
-    : { suite: "sid", component: "main" };
+  return isUbuntu ? { suite: "devel", component: "universe" } : { suite: "sid", component: "main" };
 }
 
 async function findMirror(etcDir: string): Promise<AptSource | undefined> {

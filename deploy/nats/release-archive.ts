@@ -54,7 +54,10 @@ export async function withArchiveServer(
 async function download(url: string): Promise<{ data: Buffer } | { reason: string }> {
   try {
     if (url.startsWith("file:")) return { data: await readFile(fileURLToPath(url)) };
-    const first = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+    const first = await fetch(url, {
+      method: "HEAD",
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    });
     if (!first.ok) return { reason: `the archive's host answered ${first.status}` };
     const response = await fetch(url, { signal: AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS) });
     if (!response.ok) return { reason: `the archive's host answered ${response.status}` };

@@ -1,5 +1,5 @@
 /** The isolation policy as NATS permissions: a pure projection, compared with `allows` by tests. */
-import { ANY_WORKER, type Channel, type Policy, type Principal } from "../../protocols/isolation.ts";
+import { ANY_ONE, type Channel, type Policy, type Principal } from "../../protocols/isolation.ts";
 
 export interface NatsPermissions {
   readonly publish: readonly string[];
@@ -8,13 +8,16 @@ export interface NatsPermissions {
   readonly answers: boolean;
 }
 
-/** Subjects of a channel that belong to `owner`, which may be the wildcard `*`. */
-const SUBJECTS: Record<Channel, (owner: string) => readonly string[]> = {
-  uplink: (worker) => [`berth.up.${worker}.>`],
-  hello: (worker) => [`berth.hello.${worker}`],
-  beat: (worker) => [`berth.beat.${worker}`],
-  downlink: (worker) => [`berth.down.${worker}`],
-  inbox: () => ["_INBOX.>"],
+/** Subjects of a channel that belong to one owner, or to all when there is none. */
+const SUBJECTS: Record<Channel, (owner: Principal | undefined) => readonly string[]> = {
+  uplink: (owner) => [`berth.up.${token(owner)}.>`],
+  hello: (owner) => [`berth.hello.${token(owner)}`],
+  beat: (owner) => [`berth.beat.${token(owner)}`],
+  downlink: (owner) => [`berth.down.${token(owner)}`],
+  inbox: (owner) =>
+    owner === undefined
+      ? ["_INBOX.>", "_INBOX_gateway.>", "_INBOX_worker.>"]
+      : [`${inboxPrefix(owner)}.>`],
   mail: () => ["berth.mail.>"],
   asks: () => ["berth.ask.>"],
   journal: () => ["berth.journal.>"],
@@ -28,35 +31,31 @@ const SUBJECTS: Record<Channel, (owner: string) => readonly string[]> = {
   system: () => ["$SYS.>"],
 };
 
+const token = (owner: Principal | undefined) => owner?.id ?? ANY_ONE;
 const isChannel = (kind: string): kind is Channel => Object.hasOwn(SUBJECTS, kind);
 
-/** The inbox prefix that a principal must connect with: the default one belongs to nodes, who see all answers. */
-export function inboxPrefix(principal: Principal): string {
-  if (principal.kind === "node") return "_INBOX";
-  const shared = `_INBOX_${principal.kind}`;
-  return principal.id === ANY_WORKER ? shared : `${shared}.${principal.id}`;
+/** The prefix a principal must connect with, so that nobody else can listen to the answers it gets. */
+export function inboxPrefix({ kind, id }: Principal): string {
+  if (kind === "node") return "_INBOX";
+  return id === ANY_ONE ? `_INBOX_${kind}` : `_INBOX_${kind}.${id}`;
 }
 
 export function natsPermissions(policy: Policy, principal: Principal): NatsPermissions {
-  const granted = (action: "publish" | "subscribe") =>
-    policy
-      .filter((grant) => grant.principal === principal.kind && grant.action === action)
-      .flatMap((grant) => {
-        const owner = grant.scope === "any" ? ANY_WORKER : principal.id;
-        return grant.resources.filter(isChannel).flatMap((kind) => {
-          if (kind !== "inbox") return SUBJECTS[kind](owner);
-          // Every answer goes to some inbox: who may publish to any reaches those of workers and gateways too.
-          return grant.scope === "any"
-            ? ["_INBOX.>", "_INBOX_worker.>", "_INBOX_gateway.>"]
-            : [`${inboxPrefix(principal)}.>`];
-        });
-      });
+  const own = policy.filter((grant) => grant.principal === principal.kind);
+  const subjects = (action: "publish" | "subscribe") => {
+    const patterns = own
+      .filter((grant) => grant.action === action)
+      .flatMap(({ resources, scope }) =>
+        resources
+          .filter(isChannel)
+          .flatMap((kind) => SUBJECTS[kind](scope === "own" ? principal : undefined)),
+      );
+    return [...new Set(patterns)];
+  };
   return {
-    publish: [...new Set(granted("publish"))],
-    subscribe: [...new Set(granted("subscribe"))],
-    answers: policy.some(
-      (grant) => grant.principal === principal.kind && grant.action === "answer",
-    ),
+    publish: subjects("publish"),
+    subscribe: subjects("subscribe"),
+    answers: own.some((grant) => grant.action === "answer"),
   };
 }
 
@@ -64,10 +63,10 @@ export function natsPermissions(policy: Policy, principal: Principal): NatsPermi
 export function matchesSubject(pattern: string, subject: string): boolean {
   const wanted = pattern.split(".");
   const tokens = subject.split(".");
-  for (const [index, token] of wanted.entries()) {
-    if (token === ">") return tokens.length > index;
+  for (const [index, part] of wanted.entries()) {
+    if (part === ">") return tokens.length > index;
     const actual = tokens[index];
-    if (actual === undefined || (token !== "*" && token !== actual)) return false;
+    if (actual === undefined || (part !== "*" && part !== actual)) return false;
   }
   return tokens.length === wanted.length;
 }

@@ -1,27 +1,24 @@
-/** A clock that stands still until a test advances it. */
+/** A clock that stands still until a test moves it. */
 import type { Clock } from "../../runtime/clock.ts";
 
 interface Timer {
   readonly at: number;
-  readonly nth: number;
+  readonly order: number;
   readonly fn: () => void;
 }
 
-/** Turns of the event loop given to continuations after each timer: enough for chains of awaits without I/O. */
-const SETTLE_TURNS = 4;
-
 export class ManualClock implements Clock {
-  #now: number;
-  #elapsed = 0;
-  #nth = 0;
+  readonly #start: number;
   readonly #timers = new Set<Timer>();
+  #elapsed = 0;
+  #order = 0;
 
-  constructor(startMs = 1_700_000_000_000) {
-    this.#now = startMs;
+  constructor(start = Date.UTC(2026, 0, 1)) {
+    this.#start = start;
   }
 
   now(): number {
-    return this.#now;
+    return this.#start + this.#elapsed;
   }
 
   monotonic(): number {
@@ -29,8 +26,8 @@ export class ManualClock implements Clock {
   }
 
   after(ms: number, fn: () => void): () => void {
-    const timer = { at: this.#elapsed + Math.max(0, ms), nth: this.#nth, fn };
-    this.#nth += 1;
+    this.#order += 1;
+    const timer = { at: this.#elapsed + Math.max(0, ms), order: this.#order, fn };
     this.#timers.add(timer);
     return () => this.#timers.delete(timer);
   }
@@ -38,59 +35,48 @@ export class ManualClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const done = () => {
-        cancel();
-        signal?.removeEventListener("abort", done);
-        resolve();
-      };
-      const cancel = this.after(ms, done);
-      signal?.addEventListener("abort", done, { once: true });
+      const cancel = this.after(ms, resolve);
+      signal?.addEventListener(
+        "abort",
+        () => {
+          cancel();
+          resolve();
+        },
+        { once: true },
+      );
     });
   }
 
-  /** Timers that wait, sleeps included. */
+  /** Timers that have not fired: a test asserts that nothing is left. */
   get pending(): number {
     return this.#timers.size;
   }
 
-  /** Moves time on, running what falls due in its order, timers set on the way included. */
+  /** Moves time, firing due timers in order and letting the promises they settle run before the next. */
   async advance(ms: number): Promise<void> {
-    const target = this.#elapsed + ms;
-    await settle();
-    for (let next = this.#dueBy(target); next; next = this.#dueBy(target)) {
+    const end = this.#elapsed + ms;
+    for (;;) {
+      const next = this.#nextBefore(end);
+      if (next === undefined) break;
       this.#timers.delete(next);
-      this.#moveTo(Math.max(this.#elapsed, next.at));
+      this.#elapsed = next.at;
       next.fn();
       await settle();
     }
-    this.#moveTo(target);
+    this.#elapsed = end;
     await settle();
   }
 
-  /** The wall clock alone, as when a machine's time is set: no timer fires. */
-  setWall(ms: number): void {
-    this.#now = ms;
-  }
-
-  #moveTo(elapsed: number): void {
-    this.#now += elapsed - this.#elapsed;
-    this.#elapsed = elapsed;
-  }
-
-  #dueBy(target: number): Timer | undefined {
-    let first: Timer | undefined;
-    for (const timer of this.#timers) {
-      if (timer.at > target) continue;
-      if (!first || timer.at < first.at || (timer.at === first.at && timer.nth < first.nth)) {
-        first = timer;
-      }
-    }
-    return first;
+  #nextBefore(end: number): Timer | undefined {
+    return [...this.#timers]
+      .filter((timer) => timer.at <= end)
+      .toSorted((a, b) => a.at - b.at || a.order - b.order)[0];
   }
 }
 
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < SETTLE_TURNS; turn += 1) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+/** Lets every promise that is ready run, and those that they make ready. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
