@@ -39,7 +39,8 @@ export interface UplinkOptions {
   readonly onPressure: (isHigh: boolean) => void;
 }
 
-const REQUEST_TIMEOUT_MS = 5_000;
+/** A repeated frame costs nothing, a node that died with an ask in its hands costs this. */
+const REQUEST_TIMEOUT_MS = 2_500;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 export const HIGH_WATER_BYTES = 1024 * 1024;
