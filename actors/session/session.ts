@@ -5,9 +5,10 @@
  * 2. A frame is acknowledged once journaled, and journaled once: frames of an attempt come by number (`decideFrame`).
  * 3. An ended job leaves `jobs` in the turn that ends it, so nothing ends twice; what comes for it later finds nothing.
  * 4. A job whose user cancelled it never starts another attempt.
+ * 5. What came before its job (a cancel on the faster lane, an assignment from another sender) is kept for it.
  */
 import { Session, type SessionView } from "../../protocols/actors/session.ts";
-import { BerthError, ERROR_TABLE, isErrorCode } from "../../protocols/errors.ts";
+import { BerthError, ERROR_TABLE, type ErrorCode, isErrorCode } from "../../protocols/errors.ts";
 import type { Frame } from "../../protocols/executor.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
 import type { SessionRecord } from "../../protocols/records.ts";
@@ -16,8 +17,8 @@ import type { ActorOptions } from "../options.ts";
 import { placePeer } from "../place-peer.ts";
 import { applyFrame, loseAttempt, orderCancel, startAttempt } from "./attempts.ts";
 import { decideFrame } from "./decide-frame.ts";
-import { endJob } from "./ending.ts";
-import { journal, type Scene, type SessionTurn, watch } from "./journal.ts";
+import { type Ending, endJob } from "./ending.ts";
+import { journal, type Scene, type SessionTurn, watch, watchName } from "./journal.ts";
 import {
   type ActiveJob,
   type Birth,
@@ -71,21 +72,11 @@ export function sessionActor(options: ActorOptions): ActorDefinition {
           ctx.state.early_cancels = [...ctx.state.early_cancels, { job_id, by }].slice(-MAX_MARKS);
         }
       },
-      lost(ctx, { job_id, attempt, worker, reason }) {
-        const job = ctx.state.jobs[job_id];
-        if (job && job.ticket.attempt === attempt && job.worker === worker) {
-          loseAttempt(scene(ctx), job, reason);
-        }
-      },
+      lost: (ctx, input) => lose(scene(ctx), input),
       frame: (ctx, frame) => takeFrame(scene(ctx), frame),
       runFailed: (ctx, result) => runFailed(scene(ctx), result),
       cancelFailed: (ctx, result) => cancelFailed(scene(ctx), result),
-      overdue(ctx, { job_id, attempt }) {
-        const job = ctx.state.jobs[job_id];
-        if (!job || job.worker === null || job.ticket.attempt !== attempt) return;
-        orderCancel(scene(ctx), job, job.cancel_by ?? "berth"); // in case it only cannot report
-        loseAttempt(scene(ctx), job, "the worker did not report in time");
-      },
+      overdue: (ctx, input) => overdue(scene(ctx), input),
     },
   });
 }
@@ -117,7 +108,7 @@ function bear(ctx: SessionTurn, { title, metadata, ...rest }: Received<"create">
 
 function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued">): void {
   const { ctx, options } = scene;
-  const { job_id } = ticket;
+  const { job_id, agent, tier } = ticket;
   if (ctx.state.jobs[job_id] || hasEnded(ctx, job_id)) return;
   if (!ctx.state.birth && birth) bear(ctx, birth);
   const refusal = refusalOf(ctx, options);
@@ -134,16 +125,32 @@ function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued
   };
   ctx.state.jobs[job_id] = job;
   ctx.state.last_active_at = ctx.now;
-  const { agent, tier } = ticket;
   journal(scene, "job.queued", job_id, { agent, tier, prompt_preview }, ticket.queued_at);
-  const cancel = ctx.state.early_cancels.find((early) => early.job_id === job_id);
-  ctx.state.early_cancels = ctx.state.early_cancels.filter((early) => early !== cancel);
-  if (refusal) {
-    endJob(scene, job, {
-      state: "failed",
-      data: { code: refusal, message: ERROR_TABLE[refusal].title },
-    });
-  } else if (cancel) cancelJob(scene, job, cancel.by);
+  const { cancel, assigned } = takeEarly(ctx, job_id);
+  if (refusal || cancel) {
+    job.worker = assigned?.worker ?? null; // so that its slot is given back
+    endJob(
+      scene,
+      job,
+      refusal ? failure(refusal) : { state: "cancelled", data: { by: cancel?.by ?? "berth" } },
+    );
+  } else if (assigned) {
+    startAttempt(scene, job, assigned.worker);
+    if (assigned.lost !== null) loseAttempt(scene, job, assigned.lost);
+  }
+}
+
+function failure(code: ErrorCode): Ending {
+  return { state: "failed", data: { code, message: ERROR_TABLE[code].title } };
+}
+
+/** Takes out what came for the job before it. */
+function takeEarly({ state }: SessionTurn, jobId: string) {
+  const cancel = state.early_cancels.find((early) => early.job_id === jobId);
+  const assigned = state.early_assigns.find((early) => early.ticket.job_id === jobId);
+  state.early_cancels = state.early_cancels.filter((early) => early !== cancel);
+  state.early_assigns = state.early_assigns.filter((early) => early !== assigned);
+  return { cancel, assigned };
 }
 
 /** Why this session takes no job: the gateway has asked, but time passed since. */
@@ -154,13 +161,42 @@ function refusalOf({ state, now }: SessionTurn, { tiers }: ActorOptions) {
 }
 
 function assign(scene: Scene, { ticket, worker, place }: Received<"assign">): void {
+  const { ctx, options } = scene;
   const { job_id, attempt } = ticket;
-  const job = scene.ctx.state.jobs[job_id];
+  const job = ctx.state.jobs[job_id];
   const current = job?.ticket.attempt === attempt ? job : undefined;
   if (current?.state === "queued") startAttempt(scene, current, worker);
-  else if (current?.worker !== worker) {
-    placePeer(scene.ctx, place).released({ job_id, attempt, worker });
+  else if (!job && !hasEnded(ctx, job_id) && ctx.state.early_assigns.length < MAX_MARKS) {
+    ctx.state.early_assigns.push({ ticket, worker, place, lost: null });
+    const afterMs = options.session.startTimeoutMs;
+    ctx.remind("overdue", { job_id, attempt }, { afterMs }, watchName(job_id));
+  } else if (current?.worker !== worker) {
+    placePeer(ctx, place).released({ job_id, attempt, worker });
   }
+}
+
+/** The job of an early assignment never came: its slot goes back. */
+function releaseEarly(ctx: SessionTurn, jobId: string): void {
+  const { assigned } = takeEarly(ctx, jobId);
+  if (!assigned) return;
+  const { ticket, worker, place } = assigned;
+  placePeer(ctx, place).released({ job_id: jobId, attempt: ticket.attempt, worker });
+}
+
+function lose(scene: Scene, { job_id, attempt, worker, reason }: Received<"lost">): void {
+  const { jobs, early_assigns } = scene.ctx.state;
+  const job = jobs[job_id];
+  if (job?.ticket.attempt === attempt && job.worker === worker) loseAttempt(scene, job, reason);
+  const early = early_assigns.find((one) => one.ticket.job_id === job_id && one.worker === worker);
+  if (early) early.lost = reason;
+}
+
+function overdue(scene: Scene, { job_id, attempt }: Received<"overdue">): void {
+  const job = scene.ctx.state.jobs[job_id];
+  if (!job) releaseEarly(scene.ctx, job_id);
+  if (!job || job.worker === null || job.ticket.attempt !== attempt) return;
+  orderCancel(scene, job, job.cancel_by ?? "berth"); // in case it only cannot report
+  loseAttempt(scene, job, "the worker did not report in time");
 }
 
 function cancelJob(scene: Scene, job: ActiveJob, by: string): void {

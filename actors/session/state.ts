@@ -1,6 +1,7 @@
 /** The session's record. Each journal page repeats it, so it stays small: jobs that ended leave a mark only. */
 import { z } from "zod";
 import type { SessionView } from "../../protocols/actors/session.ts";
+import { refSchema } from "../../protocols/envelope.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { jobStateSchema, jobTicketSchema, metadataSchema } from "../../protocols/job.ts";
@@ -50,6 +51,18 @@ export const sessionStateSchema = z.object({
   ended: z.array(endedSchema).default([]),
   /** Cancels that overtook their job on the faster lane. */
   early_cancels: z.array(z.object({ job_id: z.string(), by: z.string() })).default([]),
+  /** Assignments that overtook their job: outboxes keep order per target only. */
+  early_assigns: z
+    .array(
+      z.object({
+        ticket: jobTicketSchema,
+        worker: z.string(),
+        place: refSchema,
+        /** Why the worker is lost again already, if it is. */
+        lost: z.string().nullable(),
+      }),
+    )
+    .default([]),
   /** Time of the newest event: no later event is dated before it. */
   last_event_at: z.number().default(0),
   /** Seq of the newest event, for readers that only read. */

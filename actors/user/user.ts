@@ -3,8 +3,7 @@
  *
  * 1. A job is accepted once per id: its record, its session's `queued` and its place in the queue commit together.
  * 2. The queue holds tickets only; the prompt goes to the jobs bucket.
- * 3. A job's session hears `queued` before its place hears `enqueue`: the outbox keeps that order.
- * 4. Every accepted job leaves the lists by `finished`, which its session sends exactly once.
+ * 3. Every accepted job leaves the lists by `finished`, which its session sends exactly once.
  */
 import { placeOf } from "../../protocols/actors/place.ts";
 import { Session } from "../../protocols/actors/session.ts";
@@ -171,7 +170,7 @@ export function timeLimit(askedMs: number | null, tierMs: number | null): number
   return Math.min(askedMs, tierMs);
 }
 
-/** Offers what may run to the jobs' places (3). A tier without a limit still offers no more than its queue's bound. */
+/** Offers what may run to the jobs' places. A tier without a limit still offers no more than its queue's bound. */
 function pump(ctx: Turn, { tiers }: ActorOptions): void {
   if (ctx.now < ctx.state.held_until) return;
   const next = decideNext(ctx.state.waiting, ctx.state.running, ({ tier }, running) => {

@@ -122,7 +122,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
         const { type, payload } = entry.envelope;
         const told = { to: refName(entry.to), type, payload: payload as Record<string, unknown> };
         recorded.tells.push(told);
-      } else if (entry.op === "put") recorded.puts.push({ value: undefined, ...entry });
+      } else if (entry.op === "put") recorded.puts.push(entry);
       else if (entry.op === "remind") {
         const { name, type, payload } = entry.due;
         reminders.set(name, { type, payload, at: entry.at });

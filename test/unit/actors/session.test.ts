@@ -139,6 +139,29 @@ describe("a session", () => {
     expect(types(queue())).toEqual(["job.queued", "job.cancelled"]);
   });
 
+  it("keeps an assignment that overtook its job, and starts when the job is there", () => {
+    expect(assign()).toMatchObject({ tells: [], effects: [] });
+    const queued = queue();
+    expect(types(queued)).toEqual(["job.queued", "job.starting"]);
+    expect(queued.effects).toMatchObject([{ tool: "session.run-attempt", input: { worker } }]);
+  });
+
+  it("tries again when an overtaking assignment's worker was lost too, and frees its slot on a cancel", () => {
+    assign();
+    rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "killed" });
+    expect(types(queue()).slice(2)).toEqual(["job.interrupted", "job.queued"]);
+    rig.turn("assign", { ticket: ticket("job_2"), worker, place });
+    rig.turn("cancel", { job_id: "job_2", by: "ann" });
+    const cancelled = queue("job_2");
+    expect(types(cancelled)).toEqual(["job.queued", "job.cancelled"]);
+    expect(told(cancelled)).toContain("acme/user-worker/ann released");
+  });
+
+  it("gives the slot back when the job of an assignment never comes", () => {
+    assign();
+    expect(told(rig.fire(`watch-${job}`))).toEqual(["acme/user-worker/ann released"]);
+  });
+
   it("cancels a running job only when its executor says that it is gone", () => {
     queue();
     assign();
