@@ -68,6 +68,11 @@ const environmentSchema = z.object({
   BERTH_AGENTS_PATH: z.string().optional(),
   /** Agents whose fleets an enterprise tenant gets when it is made. */
   BERTH_FLEET_AGENTS: list("shell"),
+  /**
+   * Give agents of every tenant the provider keys of this process's own environment (ANTHROPIC_API_KEY and so
+   * on). For one person's machine; off, an agent without a key of its user's ends with a clear error.
+   */
+  BERTH_SHARE_KEYS: z.enum(["on", "off"]).default("off"),
   /** Changes to the tier table as JSON; durations may be written `"1s"`. */
   BERTH_TIERS: z.string().default("{}"),
   /** Length of the window that hourly limits count in; shortened by tests. */
@@ -89,6 +94,20 @@ const environmentSchema = z.object({
 });
 type Environment = z.output<typeof environmentSchema>;
 
+export interface JwtSettings {
+  readonly secret?: string;
+  readonly jwksUrl?: string;
+  readonly issuer?: string;
+  readonly audience?: string;
+  readonly skewMs: number;
+}
+
+/** Providers' keys and addresses that agents know, by agent. */
+const AGENT_VARIABLES: Readonly<Record<string, readonly string[]>> = {
+  claude: ["CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
+  codex: ["CODEX_ACCESS_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"],
+};
+
 /** Read elsewhere: by the command line as a client, and by workers. */
 const FOREIGN = new Set(["BERTH_KEY", "BERTH_URL", "BERTH_TEST_NATS"]);
 
@@ -98,6 +117,11 @@ export interface Config extends Readonly<Environment> {
   readonly explicitPorts: ReadonlySet<
     "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT" | "BERTH_NODE_PORT"
   >;
+  /** Search path of this process, for agents and workers. */
+  readonly path: string;
+  readonly jwt: JwtSettings | undefined;
+  /** Variables that an agent's process is given beside its user's own: see BERTH_SHARE_KEYS. */
+  readonly agentEnvironment: (agent: string) => Readonly<Record<string, string>>;
   /** BERTH_ variables that nothing reads: most likely misspelt. */
   readonly unknown: readonly string[];
 }
@@ -119,11 +143,40 @@ export function loadConfig(
   return Object.freeze({
     ...parsed.data,
     tiers: readTiers(parsed.data.BERTH_TIERS),
+    path: environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
+    jwt: readJwt(parsed.data),
+    agentEnvironment: sharedKeys(parsed.data, environment),
     explicitPorts: new Set(ports.filter((name) => environment[name] !== undefined)),
     unknown: Object.keys(environment).filter(
       (name) => name.startsWith("BERTH_") && !known.has(name) && !FOREIGN.has(name),
     ),
   });
+}
+
+function readJwt(env: Environment): JwtSettings | undefined {
+  if (env.BERTH_JWT_SECRET === undefined && env.BERTH_JWKS_URL === undefined) return undefined;
+  return {
+    skewMs: env.BERTH_JWT_SKEW,
+    ...(env.BERTH_JWT_SECRET === undefined ? {} : { secret: env.BERTH_JWT_SECRET }),
+    ...(env.BERTH_JWKS_URL === undefined ? {} : { jwksUrl: env.BERTH_JWKS_URL }),
+    ...(env.BERTH_JWT_ISSUER === undefined ? {} : { issuer: env.BERTH_JWT_ISSUER }),
+    ...(env.BERTH_JWT_AUDIENCE === undefined ? {} : { audience: env.BERTH_JWT_AUDIENCE }),
+  };
+}
+
+function sharedKeys(
+  env: Environment,
+  environment: Readonly<Record<string, string | undefined>>,
+): Config["agentEnvironment"] {
+  const shared = new Map(
+    Object.entries(AGENT_VARIABLES).map(([agent, names]) => [
+      agent,
+      Object.fromEntries(
+        names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])),
+      ),
+    ]),
+  );
+  return (agent) => (env.BERTH_SHARE_KEYS === "on" ? (shared.get(agent) ?? {}) : {});
 }
 
 function readTiers(text: string): TierTable {

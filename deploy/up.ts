@@ -1,0 +1,139 @@
+/**
+ * `berth up`: nats-server, a node and a gateway in one process, for development and single machines.
+ *
+ * Invariants:
+ * U1 What was started is stopped in reverse order, also when a later part fails to start.
+ * U2 `.berth/dev.json` is written once the gateway answers; its keys stay the same over restarts.
+ */
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { PLACES, POOL_KEY } from "../protocols/actors/place.ts";
+import { PLATFORM_TENANT } from "../protocols/ids.ts";
+import { systemClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Config } from "./config.ts";
+import { runDemo } from "./demo.ts";
+import { ensureDevelopment, writeDevFile } from "./development.ts";
+import { createLogger } from "./logging.ts";
+import { prometheusMetrics } from "./metrics.ts";
+import { findNatsServer } from "./nats/find-server.ts";
+import { startNatsServer } from "./nats/server.ts";
+import { pickPort } from "./ports.ts";
+import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
+import { version } from "./version.ts";
+
+export interface UpOptions {
+  readonly demo: boolean;
+  readonly print: (line: string) => void;
+  /** Where log lines go (default standard error). */
+  readonly logTo?: NodeJS.WritableStream;
+}
+
+export interface Running {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+const POOL_READY_MS = 30_000;
+
+export async function startUp(config: Config, options: UpOptions): Promise<Running> {
+  const { print } = options;
+  const clock = systemClock;
+  const logger = createLogger({
+    level: config.BERTH_LOG_LEVEL,
+    destination: options.logTo ?? process.stderr,
+    fields: { service: "berth", version },
+  });
+  const undo: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const step of undo.splice(0).toReversed()) await step();
+  };
+  try {
+    for (const name of config.unknown) print(`note: nothing reads ${name}; is it misspelt?`);
+    await mkdir(config.BERTH_DATA, { recursive: true, mode: 0o700 });
+    const nats = await startBroker(config, logger, print, undo);
+    const transport = await connect(nats.url, "berth", { config, clock, logger });
+    undo.push(() => transport.close());
+    const base: Base = { config, clock, logger, metrics: prometheusMetrics(), transport };
+
+    print("starting a node");
+    const role = await startNodeRole(base, nats.workerUrl);
+    undo.push(() => role.stop({ workers: true }));
+    print(
+      `workers are processes of this machine (driver ${config.BERTH_DRIVER}): they are NOT isolated, run trusted agents only`,
+    );
+
+    const keys = await ensureDevelopment({
+      transport,
+      client: role.node.client,
+      clock,
+      dataDir: config.BERTH_DATA,
+    });
+    await role.node.client
+      .actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY)
+      .warm({}, { timeoutMs: POOL_READY_MS });
+
+    const gateway = await startGatewayRole(base, role.node.client, {
+      port: await chosenPort(config, "BERTH_PORT", print),
+      metricsPort: await chosenPort(config, "BERTH_METRICS_PORT", print),
+    });
+    undo.push(() => gateway.close());
+    await writeDevFile(config.BERTH_DATA, {
+      url: gateway.url,
+      metrics_url: gateway.metricsUrl,
+      nats_url: nats.url,
+      keys,
+    });
+
+    if (options.demo) await runDemo({ url: gateway.url, key: keys.pro, print, clock });
+    print(`metrics   ${gateway.metricsUrl}`);
+    print(`dashboard ${gateway.url}/#key=${keys.operator}`);
+    print('next      npx berth run --agent shell "echo hello"');
+    print("          npx berth workers      npx berth --help");
+    print(`berth ready ${gateway.url}`);
+    return { url: gateway.url, stop };
+  } catch (thrown) {
+    await stop();
+    throw thrown;
+  }
+}
+
+async function startBroker(
+  config: Config,
+  logger: Logger,
+  print: UpOptions["print"],
+  undo: (() => Promise<void>)[],
+): Promise<{ readonly url: string; readonly workerUrl: string }> {
+  if (config.BERTH_NATS_URL !== undefined) {
+    const url = config.BERTH_NATS_URL;
+    return { url, workerUrl: config.BERTH_WORKER_NATS_URL ?? url };
+  }
+  const dataDir = resolve(config.BERTH_DATA);
+  const { binary, version: found } = await findNatsServer(
+    { cacheDir: join(dataDir, "cache"), archive: archiveOf(config) },
+    print,
+  );
+  const server = await startNatsServer({
+    binary,
+    dataDir,
+    port: await chosenPort(config, "BERTH_NATS_PORT", print),
+    logger,
+    clock: systemClock,
+  });
+  undo.push(() => server.stop());
+  print(`nats-server ${found} on port ${server.port}, data in ${config.BERTH_DATA}/nats`);
+  return { url: server.url, workerUrl: config.BERTH_WORKER_NATS_URL ?? server.workerUrl };
+}
+
+function archiveOf(config: Config): { readonly url: string; readonly sha256: string } | undefined {
+  const { BERTH_NATS_ARCHIVE: url, BERTH_NATS_SHA256: sha256 } = config;
+  return url !== undefined && sha256 !== undefined ? { url, sha256 } : undefined;
+}
+
+async function chosenPort(
+  config: Config,
+  name: "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT",
+  print: UpOptions["print"],
+): Promise<number> {
+  return await pickPort(config[name], { explicit: config.explicitPorts.has(name), name, print });
+}
