@@ -1,5 +1,4 @@
 /** The `berth` command: gives the command line its process, and leaves with its exit code. */
-import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { systemClock } from "../runtime/clock.ts";
 import type { CliContext } from "./cli/context.ts";
@@ -7,6 +6,7 @@ import { runCli } from "./cli/program.ts";
 import { openTerminal } from "./cli/terminal.ts";
 import type { StartUp } from "./cli/up.ts";
 import { clientEnvironment, loadConfig } from "./config.ts";
+import { version } from "./version.ts";
 
 const { stdin, stdout, stderr } = process;
 const environment = clientEnvironment();
@@ -29,7 +29,7 @@ const context: CliContext = {
   clock: systemClock,
   environment,
   cwd: process.cwd(),
-  version: readVersion(),
+  version,
   readStdin: () => text(stdin),
   onInterrupt(fn) {
     process.on("SIGINT", fn);
@@ -54,18 +54,3 @@ const startUp: StartUp = async (options) => {
 await runCli(process.argv.slice(2), context, startUp);
 // Sockets kept open for another request are no reason to stay.
 process.exit();
-
-/** The package's version: its package.json is one folder up from the sources, two from what is built. */
-function readVersion(): string {
-  for (const path of ["../package.json", "../../package.json"]) {
-    try {
-      const { version } = JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as {
-        version: string;
-      };
-      return version;
-    } catch {
-      // Not there: the other place is right.
-    }
-  }
-  return "unknown";
-}

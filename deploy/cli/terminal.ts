@@ -28,7 +28,8 @@ export function openTerminal(options: TerminalOptions): Terminal {
   return {
     out: (text) => writeTo(options.stdout, text),
     err: (text) => writeTo(options.stderr, text),
-    paint: (tone, text) => (options.color && text !== "" ? styleText(tone, text) : text),
+    paint: (tone, text) =>
+      options.color && text !== "" ? styleText(tone, text, { validateStream: false }) : text,
     width: options.width ?? Number.POSITIVE_INFINITY,
     isInteractive: options.isInteractive,
   };
