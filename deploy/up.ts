@@ -17,8 +17,8 @@ import { ensureDevelopment, writeDevFile } from "./development.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
 import { findNatsServer } from "./nats/find-server.ts";
-import { startNatsServer } from "./nats/server.ts";
-import { pickPort } from "./ports.ts";
+import { NatsServer } from "./nats/server.ts";
+import { choosePort } from "./ports.ts";
 import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
 import { version } from "./version.ts";
 
@@ -74,8 +74,8 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
       .warm({}, { timeoutMs: POOL_READY_MS });
 
     const gateway = await startGatewayRole(base, role.node.client, {
-      port: await chosenPort(config, "BERTH_PORT", print),
-      metricsPort: await chosenPort(config, "BERTH_METRICS_PORT", print),
+      port: await chosenPort(config, "BERTH_PORT", "gateway", print),
+      metricsPort: await chosenPort(config, "BERTH_METRICS_PORT", "metrics", print),
     });
     undo.push(() => gateway.close());
     await writeDevFile(config.BERTH_DATA, {
@@ -113,16 +113,16 @@ async function startBroker(
     { cacheDir: join(dataDir, "cache"), archive: archiveOf(config) },
     print,
   );
-  const server = await startNatsServer({
-    binary,
-    dataDir,
-    port: await chosenPort(config, "BERTH_NATS_PORT", print),
-    logger,
-    clock: systemClock,
-  });
+  const server = await NatsServer.start(
+    { clock: systemClock, logger },
+    { binary, dataDir, port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print) },
+  );
   undo.push(() => server.stop());
   print(`nats-server ${found} on port ${server.port}, data in ${config.BERTH_DATA}/nats`);
-  return { url: server.url, workerUrl: config.BERTH_WORKER_NATS_URL ?? server.workerUrl };
+  return {
+    url: server.platformUrl,
+    workerUrl: config.BERTH_WORKER_NATS_URL ?? server.workerUrl,
+  };
 }
 
 function archiveOf(config: Config): { readonly url: string; readonly sha256: string } | undefined {
@@ -132,8 +132,17 @@ function archiveOf(config: Config): { readonly url: string; readonly sha256: str
 
 async function chosenPort(
   config: Config,
-  name: "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT",
+  variable: "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT",
+  name: string,
   print: UpOptions["print"],
 ): Promise<number> {
-  return await pickPort(config[name], { explicit: config.explicitPorts.has(name), name, print });
+  return await choosePort(
+    {
+      name,
+      host: variable === "BERTH_NATS_PORT" ? "127.0.0.1" : config.BERTH_HOST,
+      port: config[variable],
+      isExplicit: config.explicitPorts.has(variable),
+    },
+    print,
+  );
 }

@@ -51,7 +51,7 @@ export interface TestBerth extends AsyncDisposable {
 const TEST_TIERS: TierOverrides = { free: { minWorkers: 1, maxWorkers: 3 } };
 
 export async function startBerth(options: BerthOptions = {}): Promise<TestBerth> {
-  const nats = await startNats();
+  const nats = await startNats({ authorize: true });
   const dataDir = await mkdtemp(join(tmpdir(), "berth-test-"));
   const tiers = {
     ...TEST_TIERS,
@@ -95,6 +95,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
     await nats[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true, force: true });
   };
+  const stopOnce = () => (stopping ??= stop());
   return {
     url: gateway.url,
     metricsUrl: gateway.metricsUrl,
@@ -105,9 +106,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
     role,
     gateway,
     logs: () => log,
-    stop: () => (stopping ??= stop()),
-    [Symbol.asyncDispose]() {
-      return this.stop();
-    },
+    stop: stopOnce,
+    [Symbol.asyncDispose]: stopOnce,
   };
 }
