@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { BerthError } from "../protocols/errors.ts";
 import { BerthError as Failure } from "../protocols/errors.ts";
-import type { EventType, SessionEvent } from "../protocols/events.ts";
+import { endsJob, type SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { Principal } from "./auth/principal.ts";
 import { toProblem } from "./problem.ts";
@@ -16,19 +16,6 @@ import { SessionReader } from "./reader/session-reader.ts";
 import type { Services } from "./services.ts";
 
 const RETRY_MS = 1_000;
-const ENDINGS: readonly EventType[] = [
-  "job.succeeded",
-  "job.failed",
-  "job.cancelled",
-  "job.timed_out",
-];
-
-/** Whether the event is the last of its job. An interruption that is tried again is not. Pure. */
-export function isEnding(event: SessionEvent): boolean {
-  if (event.type === "job.interrupted") return event.data["will_retry"] !== true;
-  return ENDINGS.includes(event.type);
-}
-
 /** The part of a session's log that a stream shows. */
 export interface StreamView {
   readonly ref: ActorRef;
@@ -48,7 +35,7 @@ export function decideShow(
   if (view.jobId === undefined) return { show: true, end: past };
   if (event.type === "session.gap") return { show: true, end: past };
   const show = event.job_id === view.jobId;
-  return { show, end: past || (show && isEnding(event)) };
+  return { show, end: past || (show && endsJob(event)) };
 }
 
 /** Takes the reply over and streams until the client leaves, the view ends, or the gateway drains. */

@@ -72,6 +72,19 @@ export const eventSchema = z.object({
 });
 export type SessionEvent = z.infer<typeof eventSchema>;
 
+const LAST_TYPES: readonly EventType[] = [
+  "job.succeeded",
+  "job.failed",
+  "job.cancelled",
+  "job.timed_out",
+];
+
+/** Whether the event is the last of its job. An interruption that is tried again is not. */
+export function endsJob(event: Pick<SessionEvent, "type" | "data">): boolean {
+  if (event.type === "job.interrupted") return event.data["will_retry"] !== true;
+  return LAST_TYPES.includes(event.type);
+}
+
 /** What an executor sends up: an event without place or number; the session gives it both. */
 export const draftEventSchema = z.object({
   type: z.enum(["job.started", "agent.output", "agent.message", "agent.tool"]),

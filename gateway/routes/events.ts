@@ -15,7 +15,7 @@ import {
   sessionParamsSchema,
 } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
-import type { SessionEvent } from "../../protocols/events.ts";
+import { endsJob, type SessionEvent } from "../../protocols/events.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { isTerminal } from "../../protocols/job.ts";
 import type { Jobs } from "../jobs.ts";
@@ -24,7 +24,7 @@ import { Journal, locateJob, readPage } from "../reader/journal.ts";
 import { decideGap } from "../reader/splice.ts";
 import type { Services } from "../services.ts";
 import { type Sessions, sessionRef } from "../sessions.ts";
-import { decideShow, isEnding, streamEvents } from "../sse.ts";
+import { decideShow, streamEvents } from "../sse.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
@@ -101,7 +101,7 @@ export function eventRoutes(
         isTerminal(record.state) ||
         (cursor !== undefined &&
           !(await jobs.isLive(record)) &&
-          (await someEvent(journal, start, (event) => event.job_id === jobId && isEnding(event))));
+          (await someEvent(journal, start, (event) => event.job_id === jobId && endsJob(event))));
       if (!isOver) return streamEvents(services, request, reply, principal, { ref, after, jobId });
       const until = (await journal.newest()).lastSeq;
       if (await someEvent(journal, after, (event) => event.job_id === jobId)) {
