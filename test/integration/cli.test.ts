@@ -1,0 +1,231 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startBerth, type TestBerth } from "../support/berth.ts";
+import { type CommandOptions, startCommand } from "../support/berth-command.ts";
+import { eventually } from "../support/eventually.ts";
+
+let berth: TestBerth;
+beforeAll(async () => {
+  berth = await startBerth({ tiers: { pro: { idleTimeoutMs: 60_000 } } });
+});
+afterAll(() => berth.stop());
+
+interface EventLine {
+  readonly seq: number;
+  readonly type: string;
+  readonly job_id: string;
+  readonly session_id: string;
+  readonly data: Record<string, unknown>;
+}
+
+const asUser = (options: CommandOptions = {}) => ({
+  url: berth.url,
+  key: berth.keys.pro,
+  ...options,
+});
+const start = (args: readonly string[], options?: CommandOptions) =>
+  startCommand(args, asUser(options));
+
+async function run(args: readonly string[], options?: CommandOptions) {
+  await using command = start(args, options);
+  const code = await command.done();
+  return { code, out: command.out(), err: command.err() };
+}
+
+const lines = (text: string): EventLine[] =>
+  text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as EventLine);
+
+/** Runs a script and gives its events. */
+async function events(script: string): Promise<EventLine[]> {
+  const { out, err } = await run(["run", "--json", script]);
+  expect(out, err).not.toBe("");
+  return lines(out);
+}
+
+describe("berth run", () => {
+  test("keeps stdout and stderr apart and exits with the job's code", async () => {
+    const { code, out, err } = await run(["run", "echo to out; echo to err >&2; exit 7"]);
+    expect(out).toBe("to out\n");
+    expect(err).toContain("to err\n");
+    expect(err).toContain("exit code 7");
+    expect(code).toBe(7);
+  });
+
+  test("reads the prompt from standard input for -", async () => {
+    const { code, out } = await run(["run", "-"], { stdin: "echo from stdin" });
+    expect([code, out]).toEqual([0, "from stdin\n"]);
+  });
+
+  test("as JSON prints the log itself, gapless, from job.queued to the end", async () => {
+    const all = await events("echo one");
+    expect(all[0]?.type).toBe("job.queued");
+    expect(all.at(-1)?.type).toBe("job.succeeded");
+    expect(all.map(({ seq }) => seq)).toEqual(all.map((_, at) => at + 1));
+  });
+
+  test("goes on in the session that is named", async () => {
+    const [first] = await events("echo one");
+    const session = first?.session_id ?? "";
+    const { out } = await run(["run", "--json", "--session", session, "echo two"]);
+    expect(lines(out).every(({ session_id }) => session_id === session)).toBe(true);
+  });
+
+  test("a time limit ends the job with 124", async () => {
+    const { code, err } = await run(["run", "--timeout", "1s", "sleep 30"]);
+    expect(code, err).toBe(124);
+    expect(err).toContain("timed out");
+  });
+
+  test.each([
+    [["run", "--agent", "nobody", "x"], {}, 2, "agent.unknown"],
+    [["run", "x"], { key: "brt_wrong" }, 3, "auth.invalid"],
+    [["job", "job_00000000000000000000000000"], {}, 4, "job.not_found"],
+    [["workers"], {}, 3, "auth.forbidden"],
+  ] as const)("%j fails with its code on one line", async (args, options, exit, code) => {
+    const { code: got, err } = await run(args, options);
+    expect(err).toContain(`(${code})`);
+    expect(err.trimEnd().split("\n")).toHaveLength(1);
+    expect(got).toBe(exit);
+  });
+});
+
+describe("Ctrl-C in berth run", () => {
+  test("detaches first: the job goes on, and the way back is printed", async () => {
+    await using command = start(["run", "echo begun; sleep 3; echo finished"]);
+    await command.says("begun");
+    command.signal("SIGINT");
+    await command.says("Detached from job_");
+    expect(await command.done()).toBe(130);
+    const [, id = "", seq = ""] = /berth logs -f (job_\w+) --after (\d+)/.exec(command.err()) ?? [];
+    const later = await run(["logs", "-f", id, "--after", seq]);
+    expect(later.code, later.err).toBe(0);
+    expect(later.out).toBe("finished\n");
+  });
+
+  test("cancels second: the process is gone when the command ends", async () => {
+    await using command = start(["run", "echo pid=$$; sleep 300"]);
+    await command.says(/pid=\d+/);
+    const pid = Number(/pid=(\d+)/.exec(command.out())?.[1]);
+    command.signal("SIGINT");
+    await command.says("Press Ctrl-C again");
+    command.signal("SIGINT");
+    expect(await command.done()).toBe(130);
+    expect(command.err()).toContain("cancelled by");
+    expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  });
+});
+
+describe("berth logs", () => {
+  test("--after prints what comes after that seq and nothing twice", async () => {
+    const all = await events("echo a; echo b >&2");
+    const middle = all[1];
+    const { out } = await run([
+      "logs",
+      "--json",
+      "--after",
+      String(middle?.seq),
+      middle?.job_id ?? "",
+    ]);
+    expect(lines(out)).toEqual(all.slice(2));
+  });
+
+  test("of a session holds the events of all its jobs", async () => {
+    const [first] = await events("echo one");
+    const session = first?.session_id ?? "";
+    await run(["run", "--session", session, "echo two"]);
+    const { out, code } = await run(["logs", session]);
+    expect([code, out]).toEqual([0, "one\ntwo\n"]);
+  });
+
+  test("-f of a session follows jobs that come later, until Ctrl-C", async () => {
+    const [first] = await events("echo one");
+    const session = first?.session_id ?? "";
+    await using command = start(["logs", "-f", session]);
+    await command.says("one");
+    await run(["run", "--session", session, "echo two"]);
+    await command.says("two");
+    command.signal("SIGINT");
+    expect(await command.done()).toBe(130);
+  });
+});
+
+describe("berth cancel", () => {
+  test("--wait returns when the job is cancelled", async () => {
+    await using command = start(["run", "--json", "echo begun; sleep 300"]);
+    await command.says("begun");
+    const id = lines(command.out())[0]?.job_id ?? "";
+    const { code, out } = await run(["cancel", "--wait", "--json", id]);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ id, state: "cancelled" });
+    expect(await command.done()).toBe(130);
+  });
+});
+
+describe("lists", () => {
+  test("jobs and sessions show what was run, as a table and as JSON", async () => {
+    const [first] = await events("echo listed");
+    const { out: table } = await run(["jobs", "--limit", "200"]);
+    expect(table).toMatch(/^JOB +STATE +AGENT/);
+    expect(table).toContain(first?.job_id);
+    const { out: json } = await run(["jobs", "--json", "--limit", "200"]);
+    const jobs = JSON.parse(json) as { id: string; state: string }[];
+    expect(jobs.find(({ id }) => id === first?.job_id)?.state).toBe("succeeded");
+    expect((await run(["sessions", "--limit", "200"])).out).toContain(first?.session_id);
+  });
+
+  test("operators see workers, queues, tenants, nodes and dead letters", async () => {
+    const key = berth.keys.operator;
+    await events("echo warm");
+    const workers = await eventually(async () => {
+      const { out } = await run(["workers", "--json"], { key });
+      const list = JSON.parse(out) as { tier: string; phase: string }[];
+      return list.length > 0 && list;
+    });
+    expect(workers.map(({ tier }) => tier)).toContain("pro");
+    for (const command of ["workers", "queues", "tenants", "nodes"]) {
+      const { code, out, err } = await run([command], { key });
+      expect(code, err).toBe(0);
+      expect(out.split("\n").length, command).toBeGreaterThan(2);
+    }
+    expect((await run(["dead-letters", "--json"], { key })).out).toBe("[]\n");
+  });
+});
+
+describe("berth doctor", () => {
+  test("finds a gateway that is well, and says what is missing otherwise", async () => {
+    const well = await run(["doctor", "--json"]);
+    const findings = JSON.parse(well.out) as { check: string; status: string; remedy?: string }[];
+    expect(findings.find(({ check }) => check === "gateway")?.status).toBe("ok");
+    const ill = await run(["doctor"], { url: "http://127.0.0.1:9" });
+    expect(ill.code).toBe(1);
+    expect(ill.out).toMatch(/fail +gateway .*\n +-> start it with "npm start"/);
+  });
+});
+
+describe("the development file", () => {
+  test("found from a folder below it, is all that a command needs", async () => {
+    const root = await mkdtemp(join(tmpdir(), "berth-cli-"));
+    try {
+      const inner = join(root, "deep", "down");
+      await mkdir(inner, { recursive: true });
+      await mkdir(join(root, ".berth"));
+      const file = {
+        url: berth.url,
+        metrics_url: berth.metricsUrl,
+        nats_url: "nats://127.0.0.1:1",
+        keys: berth.keys,
+      };
+      await writeFile(join(root, ".berth", "dev.json"), JSON.stringify(file));
+      await using command = startCommand(["run", "--tier", "free", "echo free"], { cwd: inner });
+      expect(await command.done(), command.err()).toBe(0);
+      expect(command.out()).toBe("free\n");
+    } finally {
+      await rm(root, { recursive: true, force: true });
+    }
+  });
+});
