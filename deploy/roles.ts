@@ -7,11 +7,12 @@ import { fileURLToPath } from "node:url";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
 import { type DriverHost, startDriverHost } from "../executor/driver-host.ts";
+import type { Driver } from "../executor/drivers/driver.ts";
 import { ProcessDriver } from "../executor/drivers/process.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
 import { SUPERVISOR_KEY, Supervisor } from "../protocols/actors/supervisor.ts";
 import { asBerthError } from "../protocols/errors.ts";
-import { workerRecordSchema } from "../protocols/executor.ts";
+import { type WorkerRecord, workerRecordSchema } from "../protocols/executor.ts";
 import { parseId } from "../protocols/ids.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -119,9 +120,10 @@ export async function startNodeRole(base: Base, workerUrl: string): Promise<Node
     clock,
     log: logger,
     connection: () => ({ natsUrl: workerUrl, partitions: transport.partitions }),
-    onExit: (exit) => reportExit(node.client, exit.spec.tenant, exit.worker, exit.reason, logger),
+    onExit: ({ spec, worker, reason }) =>
+      void reportExit(node.client, spec.tenant, worker, reason, logger),
   });
-  await sweepOrphans(base, host);
+  await reconcileWorkers(base, { nodeId, client: node.client, driver, host });
   const gauges = new FleetGauges(base);
   await gauges.start();
   return {
@@ -150,14 +152,14 @@ function workerEnvironment(config: Config): Record<string, string> {
 }
 
 /** Tries until the supervisor's mailbox has it; its sweep finds the dead worker anyway, only later. */
-function reportExit(
+async function reportExit(
   client: Client,
   tenant: string,
   worker: string,
   reason: string,
   logger: Logger,
-): void {
-  client
+): Promise<void> {
+  await client
     .actor(Supervisor, tenant, SUPERVISOR_KEY)
     .exited({ worker, reason }, { timeoutMs: 60_000, id: `exited:${worker}` })
     .catch((thrown: unknown) =>
@@ -165,15 +167,34 @@ function reportExit(
     );
 }
 
-/** Workers that live here but that no supervisor has on record: their start was given up while we were down. */
-async function sweepOrphans({ logger, transport }: Base, host: DriverHost): Promise<void> {
-  const wanted = new Set<string>();
+/**
+ * Compares the records with what lives on this machine, at the start: workers that nobody has on record end
+ * (their start was given up while we were down), and supervisors hear of those that ended meanwhile, before
+ * a job can be given to one of them.
+ */
+async function reconcileWorkers(
+  { logger, transport }: Base,
+  parts: {
+    readonly nodeId: string;
+    readonly client: Client;
+    readonly driver: Driver;
+    readonly host: DriverHost;
+  },
+): Promise<void> {
+  const recorded: WorkerRecord[] = [];
   for (const entry of await transport.buckets.list("workers", "")) {
     const record = workerRecordSchema.safeParse(JSON.parse(new TextDecoder().decode(entry.value)));
-    if (record.success) wanted.add(record.data.id);
+    if (record.success) recorded.push(record.data);
   }
-  const removed = await host.reconcile(wanted);
+  const removed = await parts.host.reconcile(new Set(recorded.map((record) => record.id)));
   if (removed.length > 0) logger.warn({ workers: removed }, "ended workers that nobody wants");
+  const live = new Set((await parts.driver.list()).map(({ worker }) => worker));
+  const gone = recorded.filter(({ host, id }) => host === parts.nodeId && !live.has(id));
+  await Promise.all(
+    gone.map(({ id, spec }) =>
+      reportExit(parts.client, spec.tenant, id, "its node was restarted", logger),
+    ),
+  );
 }
 
 async function stableNodeId(dataDir: string): Promise<string> {
