@@ -1,0 +1,55 @@
+/** Chromium with a fresh profile, and what pages said that they should not have. */
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, type Page } from "playwright-core";
+
+const PATHS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** The browser of this machine; undefined when it has none. */
+export const browserPath = PATHS.find((path) => existsSync(path));
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export interface Browser extends AsyncDisposable {
+  open(url: string): Promise<Page>;
+  /** Uncaught errors, and what was written as an error on a console: a refusal by the content policy is one. */
+  readonly complaints: readonly string[];
+}
+
+export async function startBrowser(): Promise<Browser> {
+  const profile = await mkdtemp(join(tmpdir(), "berth-browser-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: browserPath ?? "chromium",
+    args: FLAGS,
+    viewport: { width: 1_360, height: 900 },
+  });
+  context.setDefaultTimeout(20_000);
+  const complaints: string[] = [];
+  return {
+    complaints,
+    async open(url) {
+      const page = await context.newPage();
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("console", (message) => {
+        if (message.type() === "error") complaints.push(message.text());
+      });
+      await page.goto(url);
+      return page;
+    },
+    async [Symbol.asyncDispose]() {
+      await context.close();
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
