@@ -214,7 +214,8 @@ export async function startGatewayRole(
   ports: { readonly port: number; readonly metricsPort: number },
 ): Promise<Gateway> {
   const { clock, config, logger, metrics, transport } = base;
-  const dashboard = join(BUILT, "gateway", "dashboard");
+  // Static files: they are served from where they were written, not from what is built.
+  const dashboard = resolve(BUILT, "..", "gateway", "dashboard");
   return await startGateway({
     client,
     transport,

@@ -87,7 +87,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
 
     if (options.demo) await runDemo({ url: gateway.url, key: keys.pro, print, clock });
     print(`metrics   ${gateway.metricsUrl}`);
-    print(`dashboard ${gateway.url}/#key=${keys.operator}`);
+    print(`dashboard ${gateway.url}/#key=${keys.operator}&console=${keys.pro}`);
     print('next      npx berth run --agent shell "echo hello"');
     print("          npx berth workers      npx berth --help");
     print(`berth ready ${gateway.url}`);
