@@ -81,6 +81,7 @@ function listSources() {
   const { include } = readJson(fromRoot("tsconfig.build.json"));
   const files = include.flatMap((path) => {
     if (path.endsWith(".ts")) return [path];
+    if (!existsSync(fromRoot(path))) return [];
     const entries = readdirSync(fromRoot(path), { recursive: true, withFileTypes: true });
     return entries
       .filter((entry) => entry.isFile())
