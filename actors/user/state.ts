@@ -38,7 +38,8 @@ export const userStateSchema = z.object({
       output_tokens: z.number(),
       since: z.number().nullable(),
     })
-    .default({ jobs: {}, agent_ms: 0, input_tokens: 0, output_tokens: 0, since: null }),
+    // Made anew each time: zod copies a default only one level deep, and actors would share `jobs`.
+    .default(() => ({ jobs: {}, agent_ms: 0, input_tokens: 0, output_tokens: 0, since: null })),
 });
 export type UserState = z.infer<typeof userStateSchema>;
 

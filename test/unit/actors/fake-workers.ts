@@ -1,7 +1,6 @@
 /** A driver host and its executors, played on the bus: no process, and each job does what its prompt says. */
 
 import { SUPERVISOR_KEY, Supervisor } from "../../../protocols/actors/supervisor.ts";
-import { User } from "../../../protocols/actors/user.ts";
 import type { Outcome } from "../../../protocols/events.ts";
 import type { DownRequest, Frame, JobOrder, WorkerSpec } from "../../../protocols/executor.ts";
 import { partitionOf } from "../../../protocols/partition.ts";
@@ -161,7 +160,3 @@ export class FakeWorkers {
     }
   }
 }
-
-export type UserHandle = ReturnType<typeof userHandle>;
-export const userHandle = (client: Client, tenant: string, user: string) =>
-  client.actor(User, tenant, user);
