@@ -29,6 +29,8 @@ const list = (fallback: string) =>
 const environmentSchema = z.object({
   /** Where everything that must survive is kept; development keeps it in the checkout. */
   BERTH_DATA: z.string().min(1).default(".berth"),
+  /** Where fetched programs are kept; default: `cache` in the data folder. */
+  BERTH_CACHE: z.string().min(1).optional(),
   /** A nats-server that runs already; without it one is found, started and supervised. */
   BERTH_NATS_URL: z.string().url().optional(),
   /** The URL that workers use; default: that of the server we start, or BERTH_NATS_URL. */

@@ -27,7 +27,7 @@ export function createLogger(options: {
       level: options.level,
       base: options.fields,
       redact: { paths: REDACTED, censor: "[redacted]" },
-      serializers: { err: describeError },
+      serializers: { err: describeError, error: describeError },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -110,7 +110,7 @@ async function startBroker(
   }
   const dataDir = resolve(config.BERTH_DATA);
   const { binary, version: found } = await findNatsServer(
-    { cacheDir: join(dataDir, "cache"), archive: archiveOf(config) },
+    { cacheDir: config.BERTH_CACHE ?? join(dataDir, "cache"), archive: archiveOf(config) },
     print,
   );
   const server = await NatsServer.start(
