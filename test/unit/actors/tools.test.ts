@@ -1,0 +1,214 @@
+import * as fc from "fast-check";
+import { beforeEach, describe, expect, it } from "vitest";
+import { decideHost } from "../../../actors/tools/decide-host.ts";
+import { actorTools } from "../../../actors/tools/tools.ts";
+import type { WorkerSpec } from "../../../protocols/executor.ts";
+import { jobKey } from "../../../protocols/job.ts";
+import type { NodeRecord } from "../../../protocols/records.ts";
+import { subjects } from "../../../protocols/subjects.ts";
+import { pack, unpack } from "../../../runtime/ask-codec.ts";
+import { systemClock } from "../../../runtime/clock.ts";
+import { silentLogger } from "../../../runtime/logger.ts";
+import { MemoryBroker } from "../../../runtime/memory/broker.ts";
+import { connectMemory } from "../../../runtime/memory/transport.ts";
+import type { Transport } from "../../../runtime/transport.ts";
+
+const node = (id: string, more: Partial<NodeRecord> = {}): NodeRecord => ({
+  id,
+  incarnation: "i",
+  version: "1",
+  started_at: 0,
+  draining: false,
+  drivers: [{ name: "process", max_workers: 4 }],
+  kinds: [],
+  ...more,
+});
+
+const spec = (more: Partial<WorkerSpec> = {}): WorkerSpec => ({
+  worker: "wrk_1",
+  tenant: "acme",
+  tier: "pro",
+  slots: 1,
+  workspace: "user",
+  workspace_key: "u-ann",
+  cpus: 1,
+  memory_bytes: 1,
+  storage_bytes: 1,
+  ...more,
+});
+
+describe("decideHost", () => {
+  const nodes = ["a", "b", "c", "d"].map((id) => node(id));
+
+  it("brings a kept workspace back to its host while that host lives, whatever others come and go", () => {
+    fc.assert(
+      fc.property(fc.uuid(), fc.shuffledSubarray(nodes), (key, others) => {
+        const kept = spec({ workspace_key: key });
+        const home = decideHost(kept, nodes);
+        const left = nodes.filter((one) => one === home || others.includes(one));
+        expect(decideHost({ ...kept, worker: "wrk_2" }, left)).toBe(home);
+      }),
+    );
+  });
+
+  it("spreads workers without a workspace of their own over the hosts", () => {
+    const hosts = Array.from({ length: 100 }, (_, n) =>
+      decideHost(spec({ workspace: "job", worker: `wrk_${n}` }), nodes),
+    );
+    expect(new Set(hosts).size).toBe(4);
+  });
+
+  it("takes no node that drains or hosts no driver", () => {
+    expect(
+      decideHost(spec(), [node("a", { draining: true }), node("b", { drivers: [] })]),
+    ).toBeUndefined();
+  });
+});
+
+describe("the tools", () => {
+  let transport: Transport;
+  let hosts: NodeRecord[];
+  const call = (tool: string, input: object) => {
+    const tools = actorTools({
+      bus: transport.bus,
+      buckets: transport.buckets,
+      hosts: () => hosts,
+      clock: systemClock,
+      logger: silentLogger,
+      orderWindowMs: 150,
+    });
+    const caller = { kind: "session", tenant: "acme", key: "s" };
+    const implementation = tools[tool];
+    if (!implementation) throw new Error(`no tool ${tool}`);
+    return implementation(input, { signal: new AbortController().signal, caller, effect: "e" });
+  };
+  const serve = (subject: string, answer: (input: Record<string, unknown>) => object) => {
+    transport.bus.serve(subject, undefined, (request) => {
+      request.reply(pack(answer(unpack(request.data) as Record<string, unknown>)));
+    });
+  };
+  beforeEach(() => {
+    transport = connectMemory(new MemoryBroker({ clock: systemClock }));
+    hosts = [node("a"), node("b")];
+  });
+
+  it("refuse to start a worker where no node offers a driver", async () => {
+    hosts = [];
+    await expect(call("worker.start", { spec: spec() })).rejects.toMatchObject({
+      code: "driver.unavailable",
+    });
+  });
+
+  it("hand the host's own error on", async () => {
+    for (const { id } of hosts) {
+      serve(subjects.driver(id, "start"), () => ({
+        ok: false,
+        error: { code: "driver.failed", message: "no" },
+      }));
+    }
+    await expect(call("worker.start", { spec: spec() })).rejects.toMatchObject({
+      code: "driver.failed",
+      message: "no",
+    });
+  });
+
+  it("take a worker of a host without a lease for stopped", async () => {
+    hosts = [];
+    const input = { worker: "wrk_1", host: "a", reason: "", keep_workspace: true };
+    expect(await call("worker.stop", input)).toEqual({});
+  });
+
+  it("ask every host to stop a worker whose host nobody knows", async () => {
+    const asked: string[] = [];
+    for (const { id } of hosts) {
+      serve(subjects.driver(id, "stop"), () => {
+        asked.push(id);
+        return { ok: true, output: {} };
+      });
+    }
+    await call("worker.stop", { worker: "wrk_1", host: null, reason: "", keep_workspace: false });
+    expect(asked.toSorted()).toEqual(["a", "b"]);
+  });
+
+  it("call workers of a dead host lost, but not those of a live host that does not answer", async () => {
+    hosts = [node("a"), node("mute")];
+    serve(subjects.driver("a", "verify"), () => ({
+      ok: true,
+      output: { lost: ["w2"], cpu_ms: { w1: 5 } },
+    }));
+    const workers = [
+      { worker: "w1", host: "a" },
+      { worker: "w2", host: "a" },
+      { worker: "w3", host: "mute" },
+      { worker: "w4", host: "dead" },
+    ];
+    expect(await call("worker.verify", { workers })).toEqual({
+      lost: ["w4", "w2"],
+      cpu_ms: { w1: 5 },
+    });
+  });
+
+  const attempt = { worker: "wrk_1", job_id: "job_1", attempt: 1 };
+  const run = {
+    ...attempt,
+    session_id: "ses_1",
+    tenant: "acme",
+    user: "ann",
+    agent_session: "abc",
+  };
+  const store = () => {
+    const id = (prefix: string) => `${prefix}_${"0".repeat(26)}`;
+    const record = {
+      id: id("job"),
+      tenant: "acme",
+      user: "ann",
+      session_id: id("ses"),
+      agent: "echo",
+      tier: "pro",
+      prompt: "secret plan",
+      timeout_ms: 5,
+      created_at: 1,
+      state: "queued",
+      attempt: 1,
+      started_at: null,
+      finished_at: null,
+      exit_code: null,
+      error: null,
+      usage: null,
+    };
+    const value = new TextEncoder().encode(JSON.stringify(record));
+    return transport.buckets.put("jobs", jobKey("acme", "ann", "job_1"), value);
+  };
+
+  it("send an order with the prompt from the job's record, again while the worker is busy", async () => {
+    await store();
+    const got: unknown[] = [];
+    serve(subjects.down("wrk_1"), (request) => {
+      got.push(request["order"]);
+      return got.length < 2
+        ? { ok: false, error: { code: "worker.busy", message: "" } }
+        : { ok: true };
+    });
+    expect(await call("session.run-attempt", run)).toEqual({});
+    expect(got).toHaveLength(2);
+    expect(got[1]).toMatchObject({
+      job_id: "job_1",
+      prompt: "secret plan",
+      timeout_ms: 5,
+      agent_session: "abc",
+      env: {},
+    });
+  });
+
+  it("call a worker lost that nobody answers for, and a refusal by its name", async () => {
+    await store();
+    await expect(call("session.run-attempt", run)).rejects.toMatchObject({ code: "worker.lost" });
+    serve(subjects.down("wrk_1"), () => ({
+      ok: false,
+      error: { code: "job.not_running", message: "" },
+    }));
+    await expect(call("session.cancel-attempt", { ...attempt, by: "ann" })).rejects.toMatchObject({
+      code: "job.not_running",
+    });
+  });
+});
