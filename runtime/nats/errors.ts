@@ -1,5 +1,5 @@
 /** The only place that knows the codes of nats-server and the error classes of its client. */
-import { JetStreamApiError, JetStreamStatusError } from "@nats-io/jetstream";
+import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { RequestError, TimeoutError } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 
@@ -19,8 +19,10 @@ function apiCode(thrown: unknown): number | undefined {
 const STATUS_NOT_FOUND = 404;
 
 export function isNotFound(thrown: unknown): boolean {
-  // A direct batch that starts behind the last message.
-  if (thrown instanceof JetStreamStatusError) return thrown.code === STATUS_NOT_FOUND;
+  // A direct batch that starts behind the last message ends with a bare status.
+  if (thrown instanceof JetStreamError && "code" in thrown && thrown.code === STATUS_NOT_FOUND) {
+    return true;
+  }
   const code = apiCode(thrown);
   return code === NO_MESSAGE || code === STREAM_NOT_FOUND || code === CONSUMER_NOT_FOUND;
 }
