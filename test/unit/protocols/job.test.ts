@@ -63,7 +63,7 @@ describe("job states", () => {
     expect(() => moveJob("succeeded", "running")).toThrow(
       expect.objectContaining({
         code: "internal.unexpected",
-        message: /from succeeded to running/,
+        message: expect.stringContaining("from succeeded to running"),
       }),
     );
   });
