@@ -60,7 +60,12 @@ export const RESERVED_CODE: readonly Reserved[] = [
   {
     name: "the clock",
     pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/,
-    allowed: { "runtime/clock.ts": "the port", "bench/": MEASURES, "test/": MEASURES },
+    allowed: {
+      "runtime/clock.ts": "the port",
+      "deploy/bootstrap/": BEFORE,
+      "bench/": MEASURES,
+      "test/": MEASURES,
+    },
   },
   {
     name: "timers",
@@ -77,6 +82,7 @@ export const RESERVED_CODE: readonly Reserved[] = [
     pattern: /\bMath\.random\b/,
     allowed: {
       "deploy/roles.ts": "gives it to nodes, as a collaborator",
+      "examples/": "gives it to a node",
       "bench/": MEASURES,
       "test/": MEASURES,
     },
@@ -89,6 +95,7 @@ export const RESERVED_CODE: readonly Reserved[] = [
       "deploy/bootstrap/": BEFORE,
       "executor/main.ts": "the entry of another process, which has only its environment",
       "bench/": "chooses what to measure",
+      "examples/": "reads its key",
       "test/": "chooses what to run",
     },
   },
