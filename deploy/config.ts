@@ -4,15 +4,22 @@
  */
 import { z } from "zod";
 import { type Duration, parseDuration } from "../protocols/duration.ts";
-import { BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { idSchema } from "../protocols/ids.ts";
-import { TIERS, type TierTable, tierTable } from "../protocols/tiers.ts";
+import { DEFAULT_TIERS, TIERS, type TierTable, tierTable } from "../protocols/tiers.ts";
 
 const duration = (fallback: Duration) =>
   z
     .string()
     .default(fallback)
-    .transform((text) => parseDuration(text));
+    .transform((text, context) => {
+      try {
+        return parseDuration(text);
+      } catch (thrown) {
+        context.addIssue({ code: "custom", message: asBerthError(thrown).message });
+        return z.NEVER;
+      }
+    });
 const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback);
 const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
 const list = (fallback: string) =>
@@ -26,15 +33,20 @@ const list = (fallback: string) =>
         .filter((part) => part !== ""),
     );
 
+/** One or several URLs, such as those of a cluster, with commas between. */
+const urls = z
+  .string()
+  .refine((text) => text.split(",").every((part) => URL.canParse(part.trim())), "not a URL");
+
 const environmentSchema = z.object({
   /** Where everything that must survive is kept; development keeps it in the checkout. */
   BERTH_DATA: z.string().min(1).default(".berth"),
   /** Where fetched programs are kept; default: `cache` in the data folder. */
   BERTH_CACHE: z.string().min(1).optional(),
   /** A nats-server that runs already; without it one is found, started and supervised. */
-  BERTH_NATS_URL: z.string().url().optional(),
+  BERTH_NATS_URL: urls.optional(),
   /** The URL that workers use; default: that of the server we start, or BERTH_NATS_URL. */
-  BERTH_WORKER_NATS_URL: z.string().url().optional(),
+  BERTH_WORKER_NATS_URL: urls.optional(),
   /** Port of the server that we start. */
   BERTH_NATS_PORT: port(4222),
   /** A release archive of nats-server and its checksum, for machines without Debian's packages. */
@@ -96,6 +108,9 @@ const environmentSchema = z.object({
 });
 type Environment = z.output<typeof environmentSchema>;
 
+/** Every variable, for `docs/configuration.md` and its test. */
+export const CONFIG_VARIABLES: readonly string[] = Object.keys(environmentSchema.shape);
+
 export interface JwtSettings {
   readonly secret?: string;
   readonly jwksUrl?: string;
@@ -128,10 +143,13 @@ export interface Config extends Readonly<Environment> {
   readonly unknown: readonly string[];
 }
 
-/** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. */
+/** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. An empty variable is not set. */
 export function loadConfig(
-  environment: Readonly<Record<string, string | undefined>> = process.env,
+  source: Readonly<Record<string, string | undefined>> = process.env,
 ): Config {
+  const environment = Object.fromEntries(
+    Object.entries(source).filter(([, value]) => value !== ""),
+  );
   const parsed = environmentSchema.safeParse(environment);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -140,6 +158,7 @@ export function loadConfig(
       field: name,
     });
   }
+  requireTogether(parsed.data);
   const known = new Set(Object.keys(environmentSchema.shape));
   const ports = ["BERTH_PORT", "BERTH_METRICS_PORT", "BERTH_NATS_PORT", "BERTH_NODE_PORT"] as const;
   return Object.freeze({
@@ -152,6 +171,16 @@ export function loadConfig(
     unknown: Object.keys(environment).filter(
       (name) => name.startsWith("BERTH_") && !known.has(name) && !FOREIGN.has(name),
     ),
+  });
+}
+
+/** A checksum without its archive, or an archive without its checksum, is a mistake and not half a wish. */
+function requireTogether(env: Environment): void {
+  const pair = ["BERTH_NATS_ARCHIVE", "BERTH_NATS_SHA256"] as const;
+  const missing = pair.filter((name) => env[name] === undefined);
+  if (missing.length !== 1) return;
+  throw new BerthError("config.invalid", `${missing[0]}: must be set together with its pair`, {
+    field: missing[0],
   });
 }
 
@@ -186,12 +215,14 @@ function readTiers(text: string): TierTable {
     const overrides: unknown = JSON.parse(text, (key, value: unknown) =>
       key.endsWith("Ms") && typeof value === "string" ? parseDuration(value) : value,
     );
+    const fields = z.partialRecord(z.enum(Object.keys(DEFAULT_TIERS.free)), z.unknown());
     const schema = z.strictObject(
-      Object.fromEntries(TIERS.map((tier) => [tier, z.record(z.string(), z.unknown()).optional()])),
+      Object.fromEntries(TIERS.map((tier) => [tier, fields.optional()])),
     );
     return tierTable(schema.parse(overrides));
   } catch (thrown) {
-    const reason = thrown instanceof z.ZodError ? describeIssue(thrown) : String(thrown);
+    const reason =
+      thrown instanceof z.ZodError ? describeIssue(thrown) : asBerthError(thrown).message;
     throw new BerthError("config.invalid", `BERTH_TIERS: ${reason}`, {
       field: "BERTH_TIERS",
       cause: thrown,
