@@ -1,0 +1,234 @@
+/** The scripts behind `npm start` and `npm test`, run in a small checkout of their own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const MAIN = `
+console.log("main", process.pid, process.argv.slice(2).join(" "));
+if (process.argv.includes("--stay")) {
+  process.once("SIGTERM", () => process.exit(0));
+  setInterval(() => {}, 1_000);
+}
+`;
+
+interface Checkout extends AsyncDisposable {
+  readonly dir: string;
+  path(...parts: string[]): string;
+  write(path: string, content: string): Promise<void>;
+  /** Runs a script of the bootstrap folder to its end. */
+  run(script: string, args?: readonly string[], env?: Record<string, string>): Promise<Ended>;
+  evaluate(code: string): Promise<string>;
+}
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The bootstrap scripts over two sources and a page, with this checkout's packages. */
+async function makeCheckout(): Promise<Checkout> {
+  const dir = await mkdtemp(join(tmpdir(), "berth-bootstrap-"));
+  const path = (...parts: string[]) => join(dir, ...parts);
+  const write = (name: string, content: string) => writeFile(path(name), content);
+  await mkdir(path("gateway", "dashboard"), { recursive: true });
+  await cp(join(ROOT, "deploy", "bootstrap"), path("deploy", "bootstrap"), { recursive: true });
+  for (const name of ["package.json", "package-lock.json", "tsconfig.json"]) {
+    await cp(join(ROOT, name), path(name));
+  }
+  await symlink(join(ROOT, "node_modules"), path("node_modules"));
+  await write(
+    "tsconfig.build.json",
+    '{"extends":"./tsconfig.json","include":["deploy","gateway"]}',
+  );
+  await write("deploy/main.ts", MAIN);
+  await write("gateway/dashboard/index.html", "<h1>page</h1>");
+  return {
+    dir,
+    path,
+    write,
+    run: (script, args = [], env = {}) =>
+      finished(start(path("deploy/bootstrap", script), args, env)),
+    evaluate: async (code) =>
+      (await finished(spawn(process.execPath, ["--input-type=module", "-e", code], { cwd: dir })))
+        .stdout,
+    [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
+  };
+}
+
+function start(script: string, args: readonly string[], env: Record<string, string> = {}) {
+  const { npm_lifecycle_event: _, ...inherited } = process.env;
+  return spawn(process.execPath, [script, ...args], { env: { ...inherited, ...env } });
+}
+
+async function finished(child: ChildProcess): Promise<Ended> {
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout!),
+    text(child.stderr!),
+    once(child, "close") as Promise<[number | null]>,
+  ]);
+  return { code, stdout, stderr };
+}
+
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe("npm start", () => {
+  it("builds once, then starts at once with the arguments that it was given", async () => {
+    await using checkout = await makeCheckout();
+
+    const first = await checkout.run("start.mjs", ["--no-demo"]);
+    const second = await checkout.run("start.mjs", ["--no-demo"]);
+
+    expect(first.stdout).toMatch(/^building \(tsc\)\nmain \d+ up --no-demo\n$/);
+    expect(second.stdout).toMatch(/^main \d+ up --no-demo\n$/);
+  });
+
+  it("builds again when a source has changed, and carries the dashboard's files over", async () => {
+    await using checkout = await makeCheckout();
+    await checkout.run("start.mjs");
+    await checkout.write("gateway/dashboard/index.html", "<h1>new page</h1>");
+
+    const { stdout } = await checkout.run("start.mjs");
+
+    expect(stdout).toContain("building");
+    const page = await readFile(checkout.path("dist/gateway/dashboard/index.html"), "utf8");
+    expect(page).toBe("<h1>new page</h1>");
+  });
+
+  it("keeps the last good build when a new one fails, and says so without a stack", async () => {
+    await using checkout = await makeCheckout();
+    await checkout.run("build.mjs");
+    await checkout.write("deploy/main.ts", "const wrong: number = 'text';");
+
+    const failed = await checkout.run("start.mjs");
+
+    expect(failed.code).toBe(1);
+    expect(failed.stdout).toContain("deploy/main.ts(1,7): error TS2322");
+    expect(failed.stderr).toBe("The build failed: see the compiler's messages above.\n");
+    expect(await readFile(checkout.path("dist/deploy/main.js"), "utf8")).toContain("--stay");
+  });
+
+  it("names the Node that is needed when this one is too old", async () => {
+    await using checkout = await makeCheckout();
+    await checkout.write("package.json", '{"type":"module","engines":{"node":">=99.1"}}');
+
+    const { code, stderr } = await checkout.run("start.mjs");
+
+    expect(code).toBe(1);
+    expect(stderr).toContain("Berth needs Node 99.1 or newer");
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+  });
+
+  it("installs the lock file's packages when they are not what is there, and names a failure", async () => {
+    await using checkout = await makeCheckout();
+    await mkdir(checkout.path("bin"));
+    await writeFile(checkout.path("bin/npm"), '#!/bin/sh\necho "npm $*"\nexit 7\n', {
+      mode: 0o755,
+    });
+    const lock = JSON.parse(await readFile(checkout.path("package-lock.json"), "utf8"));
+    lock.packages["node_modules/zod"].version = "99.0.0";
+    await checkout.write("package-lock.json", JSON.stringify(lock));
+
+    const { code, stdout, stderr } = await checkout.run("start.mjs", [], {
+      PATH: `${checkout.path("bin")}:${process.env["PATH"]}`,
+    });
+
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^installing packages \(npm ci\)\nnpm ci /);
+    expect(stderr).toContain("The packages could not be installed");
+  });
+
+  it("ends when the npm that started it is killed", async () => {
+    await using checkout = await makeCheckout();
+    await checkout.run("build.mjs");
+    const script = checkout.path("deploy/bootstrap/start.mjs");
+    const child = `import { spawn } from "node:child_process";
+      spawn(process.execPath, [${JSON.stringify(script)}, "--stay"], { stdio: "inherit" });
+      setInterval(() => {}, 1_000);`;
+    const npm = spawn(process.execPath, ["--input-type=module", "-e", child], {
+      env: { ...process.env, npm_lifecycle_event: "start" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = (await once(npm.stdout, "data")) as [Buffer];
+    const pid = Number(line.toString().split(" ")[1]);
+    expect(isAlive(pid)).toBe(true);
+
+    npm.kill("SIGKILL");
+
+    await eventually(() => !isAlive(pid), { within: 10_000, name: "start.mjs gone" });
+  });
+});
+
+describe("building at once", () => {
+  it("three at a time leave one whole build, made by one of them", async () => {
+    await using checkout = await makeCheckout();
+
+    const ended = await Promise.all([1, 2, 3].map(() => checkout.run("build.mjs")));
+
+    expect(ended.map(({ code }) => code)).toEqual([0, 0, 0]);
+    expect(ended.filter(({ stdout }) => stdout.includes("building"))).toHaveLength(1);
+    expect(await readFile(checkout.path("dist/deploy/main.js"), "utf8")).toContain("--stay");
+  });
+
+  it.each(["4194304\n", ""])(
+    "takes over the lock of a process that is gone (%j)",
+    async (content) => {
+      await using checkout = await makeCheckout();
+      await mkdir(checkout.path(".berth"));
+      await checkout.write(".berth/bootstrap.lock", content);
+
+      const { code, stdout } = await checkout.run("build.mjs");
+
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "building (tsc)\n" });
+    },
+  );
+});
+
+describe("the last line of a test run", () => {
+  const report = {
+    numPassedTests: 5,
+    numFailedTests: 1,
+    numPendingTests: 2,
+    numTodoTests: 0,
+    testResults: [
+      { status: "failed", assertionResults: [{ status: "failed" }, { status: "passed" }] },
+      { status: "failed", assertionResults: [] },
+    ],
+  };
+  const green = { ...report, numFailedTests: 0, numPendingTests: 0, testResults: [] };
+
+  it.each([
+    [
+      "counts a file that could not be loaded as a failure",
+      report,
+      1,
+      "5 passed, 2 failed, 2 skipped",
+    ],
+    ["leaves out what was not skipped", green, 0, "5 passed, 0 failed"],
+    ["fails a run that failed without a failed test", green, 1, "5 passed, 1 failed"],
+    ["fails a run that left no report", undefined, null, "0 passed, 1 failed"],
+  ])("%s", async (_name, content, code, line) => {
+    await using checkout = await makeCheckout();
+    if (content) await checkout.write("report.json", JSON.stringify(content));
+
+    const stdout = await checkout.evaluate(
+      `import { summarize } from "./deploy/bootstrap/summary.mjs";
+       console.log(summarize("report.json", ${code}).line);`,
+    );
+
+    expect(stdout).toBe(`${line}\n`);
+  });
+});
