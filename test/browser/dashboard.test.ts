@@ -40,7 +40,7 @@ describe.skipIf(browserPath === undefined)(title, () => {
     await page.getByRole("button", { name: "Sign in" }).click();
     await page
       .getByRole("alert")
-      .filter({ hasText: /not valid|does not take/ })
+      .filter({ hasText: /does not take this key/ })
       .waitFor();
     expect(await page.evaluate("sessionStorage.length")).toBe(0);
     await page.close();

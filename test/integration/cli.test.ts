@@ -85,7 +85,7 @@ describe("berth run", () => {
     [["run", "--agent", "nobody", "x"], {}, 2, "agent.unknown"],
     [["run", "x"], { key: "brt_wrong" }, 3, "auth.invalid"],
     [["job", "job_00000000000000000000000000"], {}, 4, "job.not_found"],
-    [["workers"], {}, 3, "auth.forbidden"],
+    [["tenants"], {}, 3, "auth.forbidden"],
   ] as const)("%j fails with its code on one line", async (args, options, exit, code) => {
     const { code: got, err } = await run(args, options);
     expect(err).toContain(`(${code})`);

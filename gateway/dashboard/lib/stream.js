@@ -2,7 +2,7 @@
  * The WebSocket as a set of sessions read by cursor. A lost connection is opened again with backoff and
  * every session goes on after the last event seen: nothing is missing, doubled or out of order.
  *
- * Fires `status` (detail: "connecting" | "live" | "waiting" | "refused"), `welcome` and `problem`.
+ * Fires `status` (detail: "connecting" | "live" | "waiting" | "refused").
  */
 
 const FIRST_WAIT_MS = 300;
@@ -13,6 +13,7 @@ const REFUSED = new Set([4401, 4403]);
 
 export class Stream extends EventTarget {
   #key;
+  #isRefused;
   #socket;
   #timer;
   #watchdog;
@@ -23,15 +24,17 @@ export class Stream extends EventTarget {
   #replies = new Map();
   status = "connecting";
 
-  constructor(key) {
+  /** `isRefused` asks whether the key still holds, after a connection that failed without a word. */
+  constructor(key, isRefused) {
     super();
     this.#key = key;
+    this.#isRefused = isRefused;
     this.#open();
   }
 
-  /** Reads a session after `after`, until `unfollow`. */
-  follow(sessionId, after, onEvent) {
-    this.#sessions.set(sessionId, { cursor: after, onEvent });
+  /** Reads a session after `after`, until `unfollow`; `onProblem` gets what the gateway says against it. */
+  follow(sessionId, after, onEvent, onProblem) {
+    this.#sessions.set(sessionId, { cursor: after, onEvent, onProblem });
     this.#subscribe(sessionId);
   }
 
@@ -95,7 +98,6 @@ export class Stream extends EventTarget {
     this.heartbeatMs = frame.heartbeat_ms;
     this.#armWatchdog();
     this.#setStatus("live");
-    this.dispatchEvent(new CustomEvent("welcome", { detail: frame }));
     for (const sessionId of this.#sessions.keys()) this.#subscribe(sessionId);
   }
 
@@ -120,8 +122,7 @@ export class Stream extends EventTarget {
     const settled = this.#settle(frame.ref, (reply) =>
       reply.reject(new Error(`${frame.message} (${frame.code})`)),
     );
-    if (settled) return;
-    this.dispatchEvent(new CustomEvent("problem", { detail: frame }));
+    if (!settled) this.#sessions.get(frame.session_id)?.onProblem(frame);
   }
 
   #settle(ref, how) {
@@ -163,15 +164,28 @@ export class Stream extends EventTarget {
       );
     }
     if (this.#closed) return;
-    if (REFUSED.has(close.code)) {
-      this.#closed = true;
-      this.#setStatus("refused");
-      return;
-    }
+    if (REFUSED.has(close.code)) this.#refuse();
+    else this.#retry();
+  }
+
+  #refuse() {
+    this.#closed = true;
+    this.#setStatus("refused");
+  }
+
+  #retry() {
     this.#setStatus("waiting");
     const ceiling = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#timer = setTimeout(() => this.#open(), ceiling * (0.5 + Math.random() / 2));
+    this.#timer = setTimeout(
+      async () => {
+        const refused = this.#failures > 1 && (await this.#isRefused());
+        if (this.#closed) return;
+        if (refused) this.#refuse();
+        else this.#open();
+      },
+      ceiling * (0.5 + Math.random() / 2),
+    );
   }
 
   #setStatus(status) {

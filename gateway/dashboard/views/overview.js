@@ -20,8 +20,9 @@ const MOST_TENANTS = 12;
 /** The state of the deployment for operators, and of one's own jobs and limits for everyone else. */
 export function overviewView({ api, identity, announce }) {
   const isOperator = identity.scope === "operator";
+  const isAdmin = identity.scope === "tenant_admin";
   const notice = h("p", { class: "notice bad", role: "alert", hidden: true });
-  const sections = isOperator ? operatorSections() : userSections();
+  const sections = isOperator ? operatorSections() : userSections(isAdmin);
   const cancel = (job) =>
     api
       .post(`/v1/jobs/${job.id}/cancel`, undefined, isOperator ? { tenant: job.tenant } : {})
@@ -39,6 +40,7 @@ export function overviewView({ api, identity, announce }) {
     const loaded = await Promise.allSettled([
       isOperator ? loadEveryonesJobs(api) : loadJobs(api),
       ...(isOperator ? loadFleet(api) : [api.get("/v1/limits")]),
+      ...(isAdmin ? [api.list("/v1/workers")] : []),
     ]);
     const [jobs, ...rest] = loaded.map((result) =>
       result.status === "fulfilled" ? result.value : undefined,
@@ -47,6 +49,7 @@ export function overviewView({ api, identity, announce }) {
     if (jobs) showJobs(sections, jobs, isOperator, cancel);
     if (isOperator) showFleet(sections, jobs, rest);
     else if (rest[0]) showLimits(sections, rest[0]);
+    if (isAdmin) fill(sections.workers, rest[1], workersTable);
   };
 
   const poller = new Poller(load, EVERY_MS);
@@ -113,13 +116,16 @@ function operatorSections() {
   return { ...parts, elements: [parts.figures, h("div", { class: "columns" }, left, right)] };
 }
 
-function userSections() {
+function userSections(isAdmin) {
   const parts = {
     figures: h("div", {}),
+    workers: panel("Workers of the tenant", { id: "workers" }),
     running: panel("Running and waiting jobs", { id: "running" }),
     recent: panel("Recent jobs", { id: "recent" }),
   };
-  return { ...parts, elements: [parts.figures, parts.running.element, parts.recent.element] };
+  const elements = [parts.figures, parts.running.element, parts.recent.element];
+  if (isAdmin) elements.push(parts.workers.element);
+  return { ...parts, elements };
 }
 
 /** What of a job changes what is shown. */

@@ -58,7 +58,12 @@ export class TranscriptView {
     this.#cards.clear();
     this.#list.replaceChildren();
     this.#earlier.hidden = after === 0;
-    this.#connection.stream.follow(this.#sessionId, after, (event) => this.#take(event));
+    this.#connection.stream.follow(
+      this.#sessionId,
+      after,
+      (event) => this.#take(event),
+      (problem) => this.#say(problem.message, true),
+    );
   }
 
   #take(event) {
