@@ -5,7 +5,7 @@
  * A3 an abandoned attempt reports no outcome: whoever took the worker away says how the job ended.
  */
 
-import { BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { DraftEvent, Outcome, Usage } from "../protocols/events.ts";
 import type { JobOrder } from "../protocols/executor.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -30,6 +30,8 @@ export interface AttemptOptions {
   readonly log: Logger;
 }
 
+/** A timer for longer would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const NOTHING: TreeUse = { cpuMs: 0, memoryBytes: 0 };
 
 export class Attempt {
@@ -118,7 +120,7 @@ export class Attempt {
       this.#event("agent.output", { stream: "stdout", text: agent.run(order).stdout, offset: 0 });
       return this.#uplink.end({ state: "succeeded", exit_code: 0 });
     }
-    const limit = order.timeout_ms;
+    const limit = order.timeout_ms === null ? null : Math.min(order.timeout_ms, LONGEST_TIMER_MS);
     const cancelLimit =
       limit === null ? () => {} : clock.after(limit, () => this.#stop("timed_out"));
     try {
@@ -134,9 +136,11 @@ export class Attempt {
     let workspace: Workspace | undefined;
     let outcome: Outcome;
     try {
-      workspace = await openWorkspace(config.workspace, `${order.job_id}-${order.attempt}`);
+      workspace = openWorkspace(config.workspace, `${order.job_id}-${order.attempt}`);
       outcome = await this.#outcomeOf(agent, workspace);
     } catch (thrown) {
+      // A program that could not be ended has no outcome to report (A1): the worker goes, and takes it along.
+      if (this.#program !== undefined) throw this.#giveUp(thrown);
       outcome = failedToStart(thrown);
     }
     try {
@@ -145,6 +149,12 @@ export class Attempt {
       if (this.#ending === "abandoned") this.#uplink.last();
       else this.#uplink.end(outcome);
     }
+  }
+
+  #giveUp(thrown: unknown): BerthError {
+    this.#ending = "abandoned";
+    this.#uplink.last();
+    return asBerthError(thrown);
   }
 
   async #outcomeOf(agent: ProgramAgent, workspace: Workspace): Promise<Outcome> {

@@ -26,6 +26,9 @@ export interface ExecutorConfig {
 const MODES = ["job", "user", "tenant"] as const;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
 
+/** As BERTH_NATS_URL: the address is on standard input, where no other process of the same user can read it later. */
+export const FROM_STANDARD_INPUT = "-";
+
 /** Throws `config.invalid`, naming the variable. */
 export function parseExecutorConfig(
   env: Readonly<Record<string, string | undefined>>,

@@ -44,8 +44,14 @@ export async function beat(options: PresenceOptions): Promise<void> {
 }
 
 /** Ends early when the connection is back, so that hosts hear of us at once. */
-function pause({ clock, wire, signal }: PresenceOptions, ms: number): Promise<void> {
-  return clock.sleep(ms, AbortSignal.any([signal, wire.reconnected()]));
+async function pause({ clock, wire, signal }: PresenceOptions, ms: number): Promise<void> {
+  const wake = new AbortController();
+  const onWake = () => wake.abort();
+  const sources = [signal, wire.reconnected()];
+  for (const source of sources) source.addEventListener("abort", onWake, { once: true });
+  if (signal.aborted) onWake();
+  await clock.sleep(ms, wake.signal);
+  for (const source of sources) source.removeEventListener("abort", onWake);
 }
 
 async function isAnswered(options: PresenceOptions, subject: string): Promise<boolean> {

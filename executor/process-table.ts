@@ -70,10 +70,10 @@ function listPids(): number[] {
   }
 }
 
-/** A process may end between any two reads. */
+/** A process may end between any two reads. As UTF-8, which names need not be, because only that has Node's short path. */
 function tryRead(path: string): string | undefined {
   try {
-    return readFileSync(path, "latin1");
+    return readFileSync(path, "utf8");
   } catch {
     return undefined;
   }

@@ -4,7 +4,8 @@
  * W2 with `user` and `tenant`, working directory and home stay, at one path; temporary files go with the job.
  * W3 a wipe that fails is an error: the worker must not take another job.
  */
-import { chmod, lstat, mkdir, readdir, rm } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
+import { chmod, lstat, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BerthError } from "../protocols/errors.ts";
 import type { Place, TranscriptPlace } from "./agents/agent.ts";
@@ -24,7 +25,7 @@ export interface Workspace {
 const OWNER_ONLY = 0o700;
 
 /** Makes the directories of one attempt; `name` is its own. */
-export async function openWorkspace(options: WorkspaceOptions, name: string): Promise<Workspace> {
+export function openWorkspace(options: WorkspaceOptions, name: string): Workspace {
   const scratch = join(options.root, "tmp", name);
   const kept = options.mode === "job" ? scratch : options.root;
   const place: Place = {
@@ -34,8 +35,9 @@ export async function openWorkspace(options: WorkspaceOptions, name: string): Pr
     isolated: options.isolated,
   };
   try {
+    // Three quick calls: each turn over the thread pool would cost more than they do.
     for (const folder of [place.work, place.home, place.tmp]) {
-      await mkdir(folder, { recursive: true, mode: OWNER_ONLY });
+      mkdirSync(folder, { recursive: true, mode: OWNER_ONLY });
     }
   } catch (thrown) {
     throw new BerthError("internal.unexpected", "The workspace could not be made", {

@@ -15,6 +15,7 @@ import type { WorkerSpec } from "../../protocols/executor.ts";
 import { parseId } from "../../protocols/ids.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
+import { FROM_STANDARD_INPUT } from "../config.ts";
 import { findByEnvironment, readProcess } from "../process-table.ts";
 import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import { removeTree } from "../workspace.ts";
@@ -153,12 +154,13 @@ export class ProcessDriver implements Driver {
   async #spawn(spec: WorkerSpec, connection: WorkerConnection): Promise<number> {
     const [program, ...args] = this.#options.command;
     const log = openSync(this.#states.logPath(spec.worker), "a", 0o600);
+    const address = this.#states.openSecret(spec.worker, connection.natsUrl);
     try {
       const env = {
         ...this.#options.env,
-        ...workerEnvironment(spec, connection, this.#rootOf(spec)),
+        ...workerEnvironment(spec, connection.partitions, this.#rootOf(spec)),
       };
-      const child = spawn(program, args, { detached: true, stdio: ["ignore", log, log], env });
+      const child = spawn(program, args, { detached: true, stdio: [address, log, log], env });
       child.unref();
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
@@ -169,6 +171,7 @@ export class ProcessDriver implements Driver {
       return child.pid;
     } finally {
       closeSync(log);
+      closeSync(address);
     }
   }
 
@@ -260,14 +263,15 @@ export class ProcessDriver implements Driver {
 
 function workerEnvironment(
   spec: WorkerSpec,
-  connection: WorkerConnection,
+  partitions: number,
   root: string,
 ): Record<string, string> {
   return {
     BERTH_WORKER: spec.worker,
     [RUN_MARKER]: `${spec.worker}.`,
-    BERTH_NATS_URL: connection.natsUrl,
-    BERTH_PARTITIONS: String(connection.partitions),
+    // Agents run as the same user, and could read it here.
+    BERTH_NATS_URL: FROM_STANDARD_INPUT,
+    BERTH_PARTITIONS: String(partitions),
     BERTH_SLOTS: String(spec.slots),
     BERTH_TIER: spec.tier,
     BERTH_WORKSPACE: root,

@@ -19,4 +19,5 @@ const driver = await ProcessDriver.open({
 });
 await driver.start(spec, { natsUrl, partitions: 64 });
 process.stdout.write("started\n");
-setInterval(() => {}, 1_000);
+// Lives until it is killed: its standard input is a pipe that never ends.
+process.stdin.resume();

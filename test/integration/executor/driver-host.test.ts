@@ -189,7 +189,7 @@ describe("a driver host", () => {
     const parent = spawn(
       process.execPath,
       ["--import", import.meta.resolve("tsx"), script, input],
-      { stdio: ["ignore", "pipe", "inherit"] },
+      { stdio: ["pipe", "pipe", "inherit"] },
     );
     await new Promise((resolve) => parent.stdout.once("data", resolve));
     await eventually(() => node.hellos.has(spec.worker), { name: "hello", within: 20_000 });

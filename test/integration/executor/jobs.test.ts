@@ -136,7 +136,7 @@ describe("a job", () => {
     expect(
       Object.keys(env)
         .filter((name) => name.startsWith("BERTH_"))
-        .sort(),
+        .toSorted(),
     ).toEqual(["BERTH_JOB_ID", "BERTH_RUN", "BERTH_SESSION_ID"]);
     expect(log.text()).not.toContain(broker.url);
   });

@@ -12,7 +12,7 @@ function facts(parser: LineParser, fixture: string): (AgentFact | "stray")[] {
   return text
     .trim()
     .split("\n")
-    .flatMap((line) => parser(line) ?? (["stray"] as const));
+    .flatMap((line): (AgentFact | "stray")[] => [...(parser(line) ?? ["stray" as const])]);
 }
 
 const order = (overrides: Partial<JobOrder> = {}): JobOrder => ({

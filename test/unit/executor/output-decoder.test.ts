@@ -7,7 +7,7 @@ function decodeAll(bytes: Buffer, cuts: readonly number[]): Piece[] {
   const decoder = new OutputDecoder();
   const pieces: Piece[] = [];
   let start = 0;
-  for (const cut of [...cuts, bytes.length].sort((a, b) => a - b)) {
+  for (const cut of [...cuts, bytes.length].toSorted((a, b) => a - b)) {
     pieces.push(...decoder.write(bytes.subarray(start, cut)));
     start = cut;
   }
@@ -18,7 +18,7 @@ describe("the output decoder", () => {
   it("gives the same text however the bytes were cut, flags none of it, and its offsets have no gap", () => {
     const texts = fc
       .string({ unit: "binary", maxLength: 200 })
-      .filter((text) => !text.includes("\0") && text.isWellFormed());
+      .filter((text) => !text.includes("\0") && !/\p{Surrogate}/u.test(text));
     fc.assert(
       fc.property(texts, fc.array(fc.nat(400)), (text, cuts) => {
         const bytes = Buffer.from(text);
