@@ -55,6 +55,11 @@ const environmentSchema = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
+  /** How often our own server syncs its store to disk; "always" survives a power cut and costs two to three times the time. */
+  BERTH_NATS_SYNC: z
+    .string()
+    .regex(/^(always|\d+(ms|s|m|h))$/, '"always" or a duration such as "2m"')
+    .default("2m"),
   /** Copies of every stream. 3 in production; 1 is all that a single server can hold. */
   BERTH_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
   /** Partitions of mailboxes, fixed by the first node that starts. 16 spread well over up to about 8 nodes. */

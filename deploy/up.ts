@@ -115,7 +115,12 @@ async function startBroker(
   );
   const server = await NatsServer.start(
     { clock: systemClock, logger },
-    { binary, dataDir, port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print) },
+    {
+      binary,
+      dataDir,
+      port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print),
+      syncInterval: config.BERTH_NATS_SYNC,
+    },
   );
   undo.push(() => server.stop());
   print(`nats-server ${found} on port ${server.port}, data in ${config.BERTH_DATA}/nats`);

@@ -71,7 +71,7 @@ export function decideSuite(source: AptSource): { suite: string; component: stri
 async function findMirror(etcDir: string): Promise<AptSource | undefined> {
   const aptDir = join(etcDir, "apt");
   const parts = join(aptDir, "sources.list.d");
-  const names = (await readdir(parts).catch(() => [])).toSorted();
+  const names = (await readdir(parts).catch(() => [])).toSorted(byName);
   const files = [join(aptDir, "sources.list"), ...names.map((name) => join(parts, name))];
   const sources = await Promise.all(files.map(readSources));
   const release = await readText(join(etcDir, "os-release"));
@@ -84,6 +84,8 @@ async function readSources(file: string): Promise<AptSource[]> {
   if (file.endsWith(".list")) return parseOneLine(await readText(file));
   return [];
 }
+
+const byName = (a: string, b: string) => (a < b ? -1 : 1);
 
 function readText(file: string): Promise<string> {
   return readFile(file, "utf8").catch(() => "");

@@ -94,8 +94,12 @@ async function moveIntoCache(binary: string, cacheDir: string): Promise<void> {
   const target = cachedServer(cacheDir);
   await mkdir(dirname(target), { recursive: true });
   const draft = `${target}.${process.pid}`;
-  await copyFile(binary, draft);
-  await rename(draft, target).finally(() => rm(draft, { force: true }));
+  try {
+    await copyFile(binary, draft);
+    await rename(draft, target);
+  } finally {
+    await rm(draft, { force: true });
+  }
 }
 
 function fail(misses: readonly string[]): never {

@@ -9,6 +9,7 @@ export interface ServerConfig {
   readonly port: number;
   readonly monitorPort: number | undefined;
   readonly storeDir: string;
+  readonly syncInterval: string;
   readonly logFile: string;
   /** Absent: anybody on this machine may do everything. For tests alone. */
   readonly credentials: Credentials | undefined;
@@ -29,7 +30,7 @@ export function formatServerConfig(config: ServerConfig): string {
     // Clients of ours ping; a dead one is noticed in seconds.
     'ping_interval: "10s"',
     "ping_max: 2",
-    `jetstream { store_dir: ${quote(config.storeDir)} }`,
+    `jetstream { store_dir: ${quote(config.storeDir)}, sync_interval: ${quote(config.syncInterval)} }`,
     ...(credentials === undefined ? [] : authorization(credentials)),
   ];
   return `${lines.join("\n")}\n`;

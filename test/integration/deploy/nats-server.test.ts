@@ -179,6 +179,28 @@ describe("NatsServer", () => {
     }
   });
 
+  it("stopping while a restart is under way leaves no server, whichever comes first", async () => {
+    for (const step of [0, 1, 2, 3]) {
+      await using here = await place();
+      const server = await NatsServer.start(
+        { clock: systemClock, logger: collecting([]) },
+        { ...here, syncInterval: "always" },
+      );
+      signal(server.pid, "SIGKILL");
+      // Each step is another moment: at the death, in the pause, at the start, when it is back.
+      const reached = [
+        true,
+        () => server.pid === undefined,
+        () => server.restarts === 1,
+        () => server.restarts === 1 && server.pid !== undefined,
+      ][step];
+      if (typeof reached === "function") await eventually(reached, { name: `step ${step}` });
+      await server.stop();
+      expect(server.pid).toBeUndefined();
+      expect(await readServerInfo(here.port)).toBeUndefined();
+    }
+  });
+
   it("it listens on loopback alone", async () => {
     await using nats = await startNats();
     expect(await readFile(join(nats.dataDir, "nats.conf"), "utf8")).toContain(
