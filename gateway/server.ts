@@ -87,7 +87,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
 }
 
 async function createServices(deps: GatewayDeps) {
-  const { clock, client, config, logger, tiers, transport } = deps;
+  const { clock, client, config, logger, metrics, tiers, transport } = deps;
   const { buckets } = transport;
   const tuning = { ...DEFAULT_TUNING, ...config.tuning };
   const keys = await watchBucket({ buckets, bucket: "keys", schema: apiKeyRecordSchema, logger });
@@ -107,7 +107,7 @@ async function createServices(deps: GatewayDeps) {
       jwt: config.jwt && jwtVerifier(config.jwt, clock),
     }),
     idempotency: createIdempotency({ buckets, clock, newSeed: () => ulid() }),
-    feeds: new SessionFeeds({ transport, clock, logger, verifyMs: tuning.verifyMs }),
+    feeds: new SessionFeeds({ transport, clock, logger, metrics, verifyMs: tuning.verifyMs }),
     attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
     drain: new Drain(clock),
   };

@@ -34,6 +34,17 @@ export class EncodedEvent {
   }
 }
 
+const decoder = new TextDecoder();
+
+/**
+ * The events of a journal record, without checking each field again: the writer did, and every line that an
+ * agent prints passes here. Throws when the bytes are no record.
+ */
+export function eventsOf(record: Uint8Array): EncodedEvent[] {
+  const { events = [] } = JSON.parse(decoder.decode(record)) as { events?: SessionEvent[] };
+  return events.map((event) => new EncodedEvent(event));
+}
+
 /** Says that what is between the reader's cursor and `oldest` is no longer kept; stands where the missing event stood. */
 export function gapEvent(sessionId: string, oldest: number, time: string): EncodedEvent {
   return new EncodedEvent({

@@ -3,7 +3,7 @@ import { BerthError } from "../../protocols/errors.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { decodePage } from "../../runtime/record.ts";
 import type { Records } from "../../runtime/transport.ts";
-import { EncodedEvent } from "./encoded-event.ts";
+import { type EncodedEvent, eventsOf } from "./encoded-event.ts";
 import { decidePageCount, decideRevision } from "./splice.ts";
 
 const FIRST_COUNT = 16;
@@ -76,7 +76,7 @@ export class Journal {
     let bytes = 0;
     for (const record of records) {
       bytes += record.data.length;
-      for (const event of decodePage(record.data).events) events.push(new EncodedEvent(event));
+      events.push(...eventsOf(record.data));
     }
     const last = records.at(-1);
     return {
@@ -123,7 +123,7 @@ export async function locateJob(
     const middle = Math.floor((low + high) / 2);
     const mark = index[middle];
     const [page] = mark ? await records.journal(ref, mark[1], 1) : [];
-    const first = page && decodePage(page.data).events[0];
+    const first = page && eventsOf(page.data)[0]?.event;
     if (first && Date.parse(first.time) >= createdAt - CLOCK_MARGIN_MS) high = middle;
     else low = middle + 1;
   }

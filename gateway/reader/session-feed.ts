@@ -12,9 +12,9 @@ import type { ActorRef } from "../../protocols/ids.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { decodePage } from "../../runtime/record.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
 import type { Serving, Transport } from "../../runtime/transport.ts";
-import { EncodedEvent } from "./encoded-event.ts";
+import { type EncodedEvent, eventsOf } from "./encoded-event.ts";
 import { Journal } from "./journal.ts";
 import { decideArrival, type Span } from "./splice.ts";
 
@@ -93,7 +93,7 @@ export class SessionFeed {
     this.#heard = true;
     let events: readonly EncodedEvent[];
     try {
-      events = decodePage(data).events.map((event) => new EncodedEvent(event));
+      events = eventsOf(data);
     } catch (error) {
       this.#deps.logger.error({ error }, "a live record cannot be read");
       this.#doubt();
@@ -112,6 +112,9 @@ export class SessionFeed {
     }
     this.#last = last.seq;
     this.#wake();
+    const { clock, metrics } = this.#deps;
+    const lagMs = clock.now() - Date.parse(last.event.time);
+    metrics.observe("berth_gateway_event_lag_seconds", Math.max(0, lagMs) / 1_000);
   }
 
   #push(event: EncodedEvent): void {
@@ -184,6 +187,7 @@ interface FeedDeps {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly verifyMs: number;
 }
 

@@ -3,7 +3,8 @@ import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
 
 let rig: GatewayRig;
 beforeAll(async () => {
-  rig = await startGatewayRig();
+  const dashboard = new URL("../../../gateway/dashboard", import.meta.url).pathname;
+  rig = await startGatewayRig({ config: { dashboard } });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
@@ -262,6 +263,18 @@ describe("lists", () => {
     expect((await rig.api("GET", "/v1/sessions?limit=1000", { key })).status).toBe(422);
     const sessions = await rig.api("GET", "/v1/sessions", { key });
     expect(((await sessions.json()) as { data: [] }).data.length).toBe(5);
+  });
+});
+
+describe("the dashboard", () => {
+  it("is served under /dashboard/ with a policy that allows its own files only", async () => {
+    const home = await rig.api("GET", "/", { key: null });
+    expect(home.url).toBe(`${rig.url}/dashboard/`);
+    expect(home.headers.get("content-type")).toContain("text/html");
+    expect(home.headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect((await rig.api("GET", "/dashboard/style.css", { key: null })).status).toBe(200);
+    expect((await rig.api("GET", "/dashboard/..%2fserver.ts", { key: null })).status).not.toBe(200);
+    expect((await rig.api("GET", "/dashboard/nothing.js", { key: null })).status).toBe(404);
   });
 });
 
