@@ -45,16 +45,16 @@ export function tell<S extends Shape>(
 }
 
 /** A message with an answer. Not durable until answered; the answer comes after the turn's commit. */
-export function ask<S extends Shape, R extends Shape>(
+export function ask<S extends Shape, R extends Shape, const W extends boolean = false>(
   input: S,
   output: R,
-  options: { readonly readOnly?: boolean } = {},
-): AskDef<z.ZodObject<S>, z.ZodObject<R>> {
+  options: { readonly readOnly?: W } = {},
+): AskDef<z.ZodObject<S>, z.ZodObject<R>> & { readonly readOnly: W } {
   return {
     type: "ask",
     input: z.object(input),
     output: z.object(output),
-    readOnly: options.readOnly ?? false,
+    readOnly: (options.readOnly ?? false) as W,
   };
 }
 
