@@ -2,6 +2,7 @@
 import { Session } from "../../protocols/actors/session.ts";
 import { SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
 import type { WorkerSpec } from "../../protocols/executor.ts";
+import { showQueue } from "../show-queue.ts";
 import { decideDispatch } from "./decide-dispatch.ts";
 import { decideScaling } from "./decide-scaling.ts";
 import type { PlaceScene, SlotWorker } from "./state.ts";
@@ -15,6 +16,7 @@ export function settle(
   dispatch(scene);
   scale(scene, options.shrink);
   armTick(scene);
+  showQueue(scene.ctx, scene.policy.tier, scene.ctx.state.queue.length);
 }
 
 function dispatch({ ctx, limits, options }: PlaceScene): void {

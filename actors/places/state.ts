@@ -38,6 +38,8 @@ export const placeStateSchema = z.object({
   failures: z.number().default(0),
   held_until: z.number().default(0),
   tick_at: z.number().nullable().default(null),
+  /** See `show-queue.ts`. */
+  shown: z.number().default(0),
 });
 export type PlaceState = z.infer<typeof placeStateSchema>;
 

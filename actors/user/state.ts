@@ -30,6 +30,8 @@ export const userStateSchema = z.object({
   recent: z.array(z.tuple([z.string(), z.number()])).default([]),
   /** Until then nothing is offered: a place was full. */
   held_until: z.number().default(0),
+  /** See `show-queue.ts`. */
+  shown: z.number().default(0),
   usage: z
     .object({
       jobs: z.record(z.string(), z.number()),

@@ -15,6 +15,7 @@ import type { TierLimits } from "../../protocols/tiers.ts";
 import { type ActorDefinition, actor, type Context } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import { placePeer } from "../place-peer.ts";
+import { showQueue } from "../show-queue.ts";
 import { decideAdmission } from "./decide-admission.ts";
 import { decideNext } from "./decide-next.ts";
 import {
@@ -43,6 +44,7 @@ export function userActor(options: ActorOptions): ActorDefinition {
     handlers: {
       submit(ctx, input) {
         const createdAt = admit(ctx, input, options);
+        showWaiting(ctx);
         const waitsAt = ctx.state.waiting.findIndex((job) => job.job === input.job.id);
         return {
           created_at: createdAt,
@@ -54,6 +56,7 @@ export function userActor(options: ActorOptions): ActorDefinition {
         const { state } = ctx;
         const waiting = take(state.waiting, job_id);
         if (waiting) state.ending.push(waiting);
+        showWaiting(ctx, waiting);
         const open = [...state.running, ...state.ending].find((job) => job.job === job_id);
         if (!open) return { found: false };
         ctx.actor(Session, open.session).cancel({ job_id, by });
@@ -80,6 +83,7 @@ export function userActor(options: ActorOptions): ActorDefinition {
         usage.input_tokens += end.input_tokens;
         usage.output_tokens += end.output_tokens;
         pump(ctx, options);
+        showWaiting(ctx, end.ticket);
       },
       deferred(ctx, { ticket, after_ms }) {
         const job = take(ctx.state.running, ticket.job_id);
@@ -89,10 +93,12 @@ export function userActor(options: ActorOptions): ActorDefinition {
         waiting.splice(next === -1 ? waiting.length : next, 0, job);
         ctx.state.held_until = ctx.now + after_ms;
         ctx.remind("offer", {}, { afterMs: after_ms });
+        showWaiting(ctx);
       },
       offer(ctx) {
         ctx.state.held_until = 0;
         pump(ctx, options);
+        showWaiting(ctx);
       },
     },
   });
@@ -185,6 +191,13 @@ function pump(ctx: Turn, { tiers }: ActorOptions): void {
     const ticket = ticketOf(ctx.self, job);
     placePeer(ctx, placeOf(tiers, ticket)).enqueue({ ticket });
   }
+}
+
+/** A user's jobs are of one tier, but for a change of it in between: the oldest that waits stands for all. */
+function showWaiting(ctx: Turn, last?: Pick<UserJob, "tier">): void {
+  const { waiting } = ctx.state;
+  const tier = waiting[0]?.tier ?? last?.tier ?? "free";
+  showQueue(ctx, tier, waiting.length);
 }
 
 /** Removes and returns the job, if it is in the list. */
