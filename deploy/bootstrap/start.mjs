@@ -3,6 +3,7 @@
  * process, so that killing it leaves nothing behind.
  */
 import "./node-version.mjs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { runMain } from "./command.mjs";
@@ -20,14 +21,26 @@ await runMain(async () => {
   await import(pathToFileURL(main).href);
 });
 
-/** npm passes signals on; when it is killed hard it cannot, so that we look whether it still is our parent. */
+/** npm passes signals on; when it is killed hard it cannot, so that we look whether it still is our ancestor. */
 function stopWithNpm() {
   if (process.env.npm_lifecycle_event === undefined) return;
-  const parent = process.ppid;
+  const npm = findNpm();
   const timer = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (findNpm() === npm) return;
     clearInterval(timer);
     process.kill(process.pid, "SIGTERM");
   }, PARENT_POLL_MS);
   timer.unref();
+}
+
+/** npm is our parent, or that of the shell that it starts scripts with. */
+function findNpm() {
+  const { ppid } = process;
+  try {
+    const stat = readFileSync(`/proc/${ppid}/stat`, "utf8");
+    const [, name, parent] = /\((.*)\) \S (\d+)/.exec(stat) ?? [];
+    return /^(ba|da)?sh$/.test(name) ? Number(parent) : ppid;
+  } catch {
+    return ppid;
+  }
 }

@@ -151,12 +151,17 @@ describe("npm start", () => {
     expect(stderr).toContain("The packages could not be installed");
   });
 
-  it("ends when the npm that started it is killed", async () => {
+  it.each([
+    ["directly", (command: string[]) => command],
+    // The second command keeps the shell from handing its process to the first.
+    ["through a shell", (command: string[]) => ["sh", "-c", `${command.join(" ")}; true`]],
+  ])("ends when the npm that started it %s is killed", async (_how, wrap) => {
     await using checkout = await makeCheckout();
     await checkout.run("build.mjs");
     const script = checkout.path("deploy/bootstrap/start.mjs");
+    const [command = "", ...args] = wrap([process.execPath, script, "--stay"]);
     const child = `import { spawn } from "node:child_process";
-      spawn(process.execPath, [${JSON.stringify(script)}, "--stay"], { stdio: "inherit" });
+      spawn(${JSON.stringify(command)}, ${JSON.stringify(args)}, { stdio: "inherit" });
       setInterval(() => {}, 1_000);`;
     const npm = spawn(process.execPath, ["--input-type=module", "-e", child], {
       env: { ...process.env, npm_lifecycle_event: "start" },
