@@ -24,7 +24,6 @@ export const putTenantSchema = z
     suspended: z.boolean().default(false),
   })
   .meta({ id: "PutTenant" });
-export type PutTenant = z.input<typeof putTenantSchema>;
 export const tenantParamsSchema = z.strictObject({ id: tenantIdSchema });
 export const tenantPageSchema = pageOf(tenantSchema).meta({ id: "TenantPage" });
 
@@ -36,7 +35,6 @@ export const createKeySchema = z
     expires_at: timeSchema.optional(),
   })
   .meta({ id: "CreateKey" });
-export type CreateKey = z.input<typeof createKeySchema>;
 
 export const keySchema = z
   .object({

@@ -287,17 +287,11 @@ export class Connection {
     this.#deps.services.metrics.count("berth_gateway_readers_cut_total", {
       transport: "websocket",
     });
-    const { message } = new BerthError("session.slow_reader");
+    const { code, message } = new BerthError("session.slow_reader");
     for (const [sessionId, { cursor: seq }] of this.#readers) {
-      this.#send({
-        type: "error",
-        code: "session.slow_reader",
-        message,
-        session_id: sessionId,
-        seq,
-      });
+      this.#send({ type: "error", code, message, session_id: sessionId, seq });
     }
-    this.#close(CLOSE_CODES.tryLater, "session.slow_reader");
+    this.#close(CLOSE_CODES.tryLater, code);
   }
 
   #restart(): Promise<void> {
