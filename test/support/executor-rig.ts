@@ -1,13 +1,11 @@
 /** A broker, a stand-in for the nodes that a worker talks to, and workers: all over real NATS. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { pack, unpack } from "msgpackr";
 import { type ExecutorConfig, parseExecutorConfig } from "../../executor/config.ts";
+import { serversOf } from "../../executor/link.ts";
 import { runWorker } from "../../executor/worker.ts";
 import type { AskReply, AskRequest } from "../../protocols/envelope.ts";
 import type { DraftEvent, Outcome } from "../../protocols/events.ts";
@@ -16,53 +14,27 @@ import { refOfSubject, subjects } from "../../protocols/subjects.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { eventually } from "./eventually.ts";
-
-const SERVER = cachedServer();
-
-function cachedServer(): string {
-  const cached = join(import.meta.dirname, "../../.berth/cache/nats/nats-server");
-  return existsSync(cached) ? cached : "nats-server";
-}
+import { startNats } from "./nats.ts";
 
 export interface Broker extends AsyncDisposable {
+  /** Of the platform; and of workers, whose credential allows what a worker needs and nothing else. */
   readonly url: string;
+  readonly workerUrl: string;
   start(): Promise<void>;
   /** SIGKILL. */
   kill(): Promise<void>;
 }
 
+/** A server with the users and permissions of production. */
 export async function startBroker(): Promise<Broker> {
-  const port = await freePort();
-  let child: ChildProcess | undefined;
-  const broker: Broker = {
-    url: `nats://127.0.0.1:${port}`,
-    async start() {
-      child = spawn(SERVER, ["-a", "127.0.0.1", "-p", String(port)], { stdio: "ignore" });
-      await eventually(
-        async () => (await connect({ servers: broker.url, reconnect: false })).close(),
-        { name: "broker up" },
-      );
-    },
-    async kill() {
-      const dying = child;
-      child = undefined;
-      if (dying === undefined) return;
-      const gone = new Promise((resolve) => dying.once("exit", resolve));
-      dying.kill("SIGKILL");
-      await gone;
-    },
-    [Symbol.asyncDispose]: () => broker.kill(),
+  const nats = await startNats({ authorize: true });
+  return {
+    url: nats.url,
+    workerUrl: nats.workerUrl,
+    start: () => nats.restart(),
+    kill: () => nats.kill(),
+    [Symbol.asyncDispose]: () => nats[Symbol.asyncDispose](),
   };
-  await broker.start();
-  return broker;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 /** What a session has been told: its events in order, each frame once. */
@@ -125,7 +97,7 @@ export class NodeDouble implements AsyncDisposable {
 
   static async open(broker: Broker): Promise<NodeDouble> {
     const nc = await connect({
-      servers: broker.url,
+      ...serversOf(broker.url),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 50,
     });
@@ -191,7 +163,7 @@ export async function startWorker(
   const base = parseExecutorConfig({
     PATH: process.env["PATH"],
     BERTH_WORKER: id,
-    BERTH_NATS_URL: broker.url,
+    BERTH_NATS_URL: broker.workerUrl,
     BERTH_WORKSPACE: root,
     BERTH_WORKSPACE_MODE: mode,
     BERTH_SLOTS: "2",

@@ -45,7 +45,7 @@ export async function processDriverRig(
     dataDir,
     node,
     driver,
-    connection: { natsUrl: broker.url, partitions: 64 },
+    connection: { natsUrl: broker.workerUrl, partitions: 64 },
     reopen: open,
     crash: async (worker) => {
       process.kill(pidOf(dataDir, worker), "SIGKILL");

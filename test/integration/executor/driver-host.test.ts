@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startDriverHost } from "../../../executor/driver-host.ts";
 import type { WorkerExit } from "../../../executor/drivers/driver.ts";
 import { ProcessDriver } from "../../../executor/drivers/process.ts";
+import { serversOf } from "../../../executor/link.ts";
 import { readProcess } from "../../../executor/process-table.ts";
 import type { DriverReply, DriverVerb } from "../../../protocols/driver.ts";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
@@ -52,7 +53,7 @@ interface HostOptions {
 
 async function openHost({ command = WORKER_COMMAND, ...options }: HostOptions = {}) {
   const nc = await connect({
-    servers: broker.url,
+    ...serversOf(broker.url),
     maxReconnectAttempts: -1,
     reconnectTimeWait: 50,
   });
@@ -72,7 +73,7 @@ async function openHost({ command = WORKER_COMMAND, ...options }: HostOptions = 
     bus,
     clock: systemClock,
     log: silentLogger,
-    connection: () => ({ natsUrl: broker.url, partitions: 64 }),
+    connection: () => ({ natsUrl: broker.workerUrl, partitions: 64 }),
     onExit: (exit) => exits.push(exit),
     ...options,
   });
@@ -184,7 +185,7 @@ describe("a driver host", () => {
   it("adopts a worker whose node was killed, with its job still running", async () => {
     const spec = specOf();
     await using node = await NodeDouble.open(broker);
-    const input = JSON.stringify({ dataDir, natsUrl: broker.url, spec });
+    const input = JSON.stringify({ dataDir, natsUrl: broker.workerUrl, spec });
     const script = join(import.meta.dirname, "../../support/driver-parent.ts");
     const parent = spawn(
       process.execPath,

@@ -138,7 +138,7 @@ describe("a job", () => {
         .filter((name) => name.startsWith("BERTH_"))
         .toSorted(),
     ).toEqual(["BERTH_JOB_ID", "BERTH_RUN", "BERTH_SESSION_ID"]);
-    expect(log.text()).not.toContain(broker.url);
+    expect(log.text()).not.toContain(new URL(broker.workerUrl).password);
   });
 });
 
@@ -184,6 +184,18 @@ describe("cancel", () => {
     expect(
       log.outcome?.state === "cancelled" && log.outcome.processes_killed,
     ).toBeGreaterThanOrEqual(7);
+  });
+
+  it("ends what answers SIGTERM by starting itself again in another session", async () => {
+    const script = "trap 'setsid sh \"$0\" & exit' TERM; echo up; sleep 1000 & wait";
+    const order = orderOf("shell", script);
+    await node.tell(worker.id, { type: "run", order });
+    await eventually(() => node.session(order.session_id).text() === "up\n", { name: "up" });
+    await cancel(order.job_id);
+    const log = await node.over(order);
+    expect(log.text().length).toBeGreaterThan("up\n".length);
+    expect(log.outcome).toMatchObject({ state: "cancelled" });
+    expect(survivors(order.job_id)).toEqual([]);
   });
 
   it("reaches a process that left its parent, its session and its environment behind, once a look has seen it", async () => {
