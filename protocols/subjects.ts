@@ -53,6 +53,8 @@ export const subjects = {
   ask: (partition: number, ref: ActorRef) => `berth.ask.${partition}.${path(ref)}`,
   asksOfPartition: (partition: number) => `berth.ask.${partition}.>`,
   deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
+  deadLettersOf: (tenant: string | undefined) =>
+    tenant === undefined ? "berth.dead.>" : `berth.dead.${tenant}.>`,
   /** What a worker publishes: its own id comes first, its credential allows nothing else. */
   up: (worker: string, partition: number, ref: ActorRef) =>
     `berth.up.${worker}.${partition}.${path(ref)}`,

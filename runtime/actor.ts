@@ -84,7 +84,7 @@ export interface Context<S, M extends Messages> extends Omit<ReadContext<S>, "st
   forget(name: string): void;
   /**
    * Writes a projection into a bucket that people and gateways read. `create` leaves an existing value alone,
-   * `patch` replaces the named fields of an existing one; `undefined` removes the key.
+   * `patch` replaces the named fields of an existing one and makes none; `undefined` removes the key.
    */
   put(bucket: Bucket, key: string, value: unknown, options?: PutOptions): void;
   /** Journaled actors only: appends an event to the log, numbered without a gap. Returns its seq. */

@@ -24,16 +24,38 @@ export function unpack(data: Uint8Array): unknown {
   }
 }
 
+/** Most asks are plain: the schema is asked only about those that carry more. */
+function isPlainAsk(value: unknown): value is AskRequest {
+  if (typeof value !== "object" || value === null) return false;
+  const ask = value as Record<string, unknown>;
+  return (
+    typeof ask["id"] === "string" &&
+    typeof ask["type"] === "string" &&
+    typeof ask["deadline"] === "number" &&
+    ask["from"] === undefined &&
+    ask["after"] === undefined &&
+    ask["traceparent"] === undefined
+  );
+}
+
 export function decodeAsk(data: Uint8Array): AskRequest {
-  const parsed = askRequestSchema.safeParse(unpack(data));
+  const value = unpack(data);
+  if (isPlainAsk(value)) return value;
+  const parsed = askRequestSchema.safeParse(value);
   if (!parsed.success) throw new BerthError("request.malformed", "not an ask");
-  return parsed.data as AskRequest;
+  return parsed.data;
 }
 
 export const encodeReply = (reply: AskReply): Uint8Array => pack(reply);
 
+function isPlainReply(value: unknown): value is AskReply & { ok: true } {
+  return typeof value === "object" && value !== null && "ok" in value && value.ok === true;
+}
+
 export function decodeReply(data: Uint8Array): AskReply {
-  const parsed = askReplySchema.safeParse(unpack(data));
+  const value = unpack(data);
+  if (isPlainReply(value)) return value;
+  const parsed = askReplySchema.safeParse(value);
   if (!parsed.success) throw new BerthError("request.malformed", "not an answer");
-  return parsed.data as AskReply;
+  return parsed.data;
 }

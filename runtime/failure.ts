@@ -1,3 +1,4 @@
+/** The failures of one activation: what its supervision makes of the next one, and whether it is stopped (R5). */
 import type { BerthError } from "../protocols/errors.ts";
 import type { Item } from "./inbox.ts";
 import {
@@ -7,17 +8,35 @@ import {
   type Verdict,
 } from "./supervision.ts";
 
-export type FailureAction = Verdict;
+export class FailureLog {
+  readonly #policy: Supervision;
+  readonly #random: () => number;
+  readonly #failedAt: number[] = [];
+  #stoppedUntil = 0;
 
-/** Supervision applied to an item that threw: an ask is never retried here, its caller may do so. Pure. */
-export function decideFailure(
-  policy: Supervision = DEFAULT_SUPERVISION,
-  item: Item,
-  error: BerthError,
-  failedAt: readonly number[],
-  now: number,
-  random: number,
-): FailureAction {
-  const attempts = item.type === "mail" ? item.attempts + 1 : policy.maxAttempts;
-  return decideSupervision(policy, { attempts, retry: error.retry, failedAt, now }, random);
+  constructor(policy: Supervision = DEFAULT_SUPERVISION, random: () => number) {
+    this.#policy = policy;
+    this.#random = random;
+  }
+
+  /** When a stop ends (ms since the epoch); 0 when there was none. */
+  get stoppedUntil(): number {
+    return this.#stoppedUntil;
+  }
+
+  isStopped(now: number): boolean {
+    return this.#stoppedUntil > now;
+  }
+
+  /** Counts a failure and says what follows. An ask is never tried again here; its caller may do so. */
+  record(item: Item, error: BerthError, now: number): Verdict {
+    const attempts = item.type === "mail" ? item.attempts + 1 : this.#policy.maxAttempts;
+    const failure = { attempts, retry: error.retry, failedAt: this.#failedAt, now };
+    const verdict = decideSupervision(this.#policy, failure, this.#random());
+    this.#failedAt.push(now);
+    // Older ones than the intensity counts change nothing.
+    if (this.#failedAt.length > this.#policy.intensity.failures) this.#failedAt.shift();
+    if (verdict.action === "dead-letter-and-stop") this.#stoppedUntil = now + verdict.forMs;
+    return verdict;
+  }
 }

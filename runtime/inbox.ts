@@ -3,11 +3,11 @@
  *
  * Invariants:
  * I1 Inside a lane, mail leaves in the order of its sequence, whatever order (re)deliveries came in (R4).
- * I2 A message is held once: a redelivery replaces the handle for its acknowledgement.
- * I3 Control goes first, then due reminders, user mail and asks as they came, then background.
+ * I2 A message is held once: a redelivery replaces the handle for its acknowledgement, and keeps its attempts.
+ * I3 Control goes first, then due reminders, user mail and asks side by side, then background.
  * I4 The number of asks is bounded (R7); mail is bounded by the broker, which stops delivering.
  */
-import type { AskReply, AskRequest } from "../protocols/envelope.ts";
+import type { AskRequest } from "../protocols/envelope.ts";
 import type { AskDef } from "../protocols/protocol.ts";
 import type { Mail } from "./transport.ts";
 
@@ -24,7 +24,8 @@ export interface AskItem {
   readonly request: AskRequest;
   readonly def: AskDef;
   readonly input: unknown;
-  readonly respond: (reply: AskReply) => void;
+  /** Answers with an encoded `AskReply`. */
+  readonly respond: (answer: Uint8Array) => void;
 }
 
 export type Item = MailItem | AskItem;
@@ -47,7 +48,8 @@ export class Inbox {
   }
 
   get size(): number {
-    return this.#asks.length + ORDER.reduce((sum, lane) => sum + this.#lanes[lane].length, 0);
+    const { control, due, user, background } = this.#lanes;
+    return this.#asks.length + control.length + due.length + user.length + background.length;
   }
 
   /** False when the bound is reached (I4). */
@@ -58,49 +60,64 @@ export class Inbox {
   }
 
   pushMail(mail: Mail): void {
-    const lane = this.#lanes[mail.lane];
-    const last = lane.at(-1);
-    const item: MailItem = { type: "mail", mail, attempts: 0, notBefore: 0 };
-    if (!last || last.mail.seq < mail.seq) {
-      lane.push(item);
-      return;
-    }
-    const at = lane.findIndex((held) => held.mail.seq >= mail.seq);
-    const held = lane[at];
-    if (held?.mail.seq === mail.seq) held.mail = mail;
-    else lane.splice(at, 0, item);
+    this.#insert({ type: "mail", mail, attempts: 0, notBefore: 0 }, "newer");
   }
 
   /** Gives items back that were taken and not handled; they will come first again. */
-  putBack(items: readonly Item[]): void {
+  putBack(items: Iterable<Item>): void {
     const asks: AskItem[] = [];
-    for (const item of items.toReversed()) {
-      if (item.type === "ask") asks.unshift(item);
-      else if (this.#lanes[item.mail.lane][0]?.mail.seq !== item.mail.seq) {
-        this.#lanes[item.mail.lane].unshift(item);
-      }
+    for (const item of items) {
+      if (item.type === "ask") asks.push(item);
+      else this.#insert(item, "older");
     }
-    this.#asks = [...asks, ...this.#asks];
+    if (asks.length > 0) this.#asks = [...asks, ...this.#asks];
+  }
+
+  /** Keeps the lane sorted and each message once (I1, I2). `age` says whose handle is the fresher one. */
+  #insert(item: MailItem, age: "newer" | "older"): void {
+    const lane = this.#lanes[item.mail.lane];
+    const last = lane.at(-1);
+    if (!last || last.mail.seq < item.mail.seq) {
+      lane.push(item);
+      return;
+    }
+    const at = lane.findIndex((held) => held.mail.seq >= item.mail.seq);
+    const held = lane[at];
+    if (held?.mail.seq !== item.mail.seq) {
+      lane.splice(at, 0, item);
+      return;
+    }
+    if (age === "newer") held.mail = item.mail;
+    held.attempts = Math.max(held.attempts, item.attempts);
+    held.notBefore = Math.max(held.notBefore, item.notBefore);
   }
 
   /** Up to `limit` items that may be handled now. `ready` holds asks back that must wait for earlier mail (R4). */
   take(limit: number, now: number, ready: (ask: AskItem) => boolean): Item[] {
     const taken: Item[] = [];
-    for (const lane of ["control", "due", "user"] as const) this.#takeLane(lane, limit, now, taken);
-    if (taken.length < limit) {
-      const later: AskItem[] = [];
-      for (const ask of this.#asks) {
-        if (taken.length < limit && ready(ask)) taken.push(ask);
-        else later.push(ask);
-      }
-      this.#asks = later;
-    }
+    this.#takeLane("control", limit, now, taken);
+    this.#takeLane("due", limit, now, taken);
+    // Half of what is left is kept for asks that wait, so that a flood of mail does not starve them (I3).
+    const left = limit - taken.length;
+    const kept = left > 1 ? Math.min(this.#asks.length, Math.floor(left / 2)) : 0;
+    this.#takeLane("user", limit - kept, now, taken);
+    if (this.#asks.length > 0 && taken.length < limit) this.#takeAsks(limit, ready, taken);
     this.#takeLane("background", limit, now, taken);
     return taken;
   }
 
+  #takeAsks(limit: number, ready: (ask: AskItem) => boolean, taken: Item[]): void {
+    const later: AskItem[] = [];
+    for (const ask of this.#asks) {
+      if (taken.length < limit && ready(ask)) taken.push(ask);
+      else later.push(ask);
+    }
+    this.#asks = later;
+  }
+
   #takeLane(name: LaneName, limit: number, now: number, taken: Item[]): void {
     const lane = this.#lanes[name];
+    if (lane.length === 0) return;
     let count = 0;
     while (
       taken.length + count < limit &&
@@ -113,16 +130,19 @@ export class Inbox {
 
   /** When the earliest held-back mail may be handled; undefined when none waits. */
   nextAt(): number | undefined {
-    const times = ORDER.map((lane) => this.#lanes[lane][0]?.notBefore).filter(
-      (t) => t !== undefined,
-    );
-    return times.length === 0 ? undefined : Math.min(...times);
+    let next: number | undefined;
+    for (const lane of ORDER) {
+      const at = this.#lanes[lane][0]?.notBefore;
+      if (at !== undefined && (next === undefined || at < next)) next = at;
+    }
+    return next;
   }
 
   /** Removes and returns asks that satisfy `test`. */
   removeAsks(test: (ask: AskItem) => boolean): AskItem[] {
+    if (!this.#asks.some(test)) return [];
     const removed = this.#asks.filter(test);
-    this.#asks = this.#asks.filter((ask) => !test(ask));
+    this.#asks = this.#asks.filter((ask) => !removed.includes(ask));
     return removed;
   }
 

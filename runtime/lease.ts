@@ -25,6 +25,7 @@ interface Collaborators {
 }
 
 const RETRY_MS = 200;
+const ACQUIRE_ATTEMPTS = 5;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -51,8 +52,17 @@ export class NodeLease {
 
   /** Takes the lease over from an earlier run of the same node, or makes it; then renews until `release`. */
   async acquire(): Promise<void> {
-    const found = await this.#parts.transport.buckets.get("nodes", this.#record.id);
-    await this.#write(found?.revision ?? 0);
+    const { buckets } = this.#parts.transport;
+    for (let attempt = 1; this.#revision === 0; attempt += 1) {
+      const found = await buckets.get("nodes", this.#record.id);
+      try {
+        await this.#write(found?.revision ?? 0);
+      } catch (thrown) {
+        // The earlier run may have renewed or expired between the look and the write.
+        const raced = asBerthError(thrown).code === "record.conflict";
+        if (!raced || attempt === ACQUIRE_ATTEMPTS) throw thrown;
+      }
+    }
     this.#parts.held();
     this.#loop = this.#renewals();
   }
@@ -108,7 +118,8 @@ export class NodeLease {
 
   async #renew(): Promise<void> {
     try {
-      await this.#write(this.#revision);
+      if (this.#revision === 0) await this.#join(0);
+      else await this.#write(this.#revision);
     } catch (thrown) {
       if (asBerthError(thrown).code !== "record.conflict") throw thrown;
       await this.#reconsider();
@@ -117,30 +128,40 @@ export class NodeLease {
 
   /** Our revision is not the newest: a renewal whose answer was lost, an expiry, or another process. */
   async #reconsider(): Promise<void> {
-    const { logger, lost, held, transport } = this.#parts;
-    const found = await transport.buckets.get("nodes", this.#record.id);
-    const holder = found?.value
-      ? nodeRecordSchema.safeParse(JSON.parse(decoder.decode(found.value)))
-      : undefined;
-    if (found && holder?.success && holder.data.incarnation === this.#record.incarnation) {
-      await this.#write(found.revision);
+    const { logger, lost, transport } = this.#parts;
+    const node = this.#record.id;
+    const found = await transport.buckets.get("nodes", node);
+    const holder = found?.value && incarnationIn(found.value);
+    if (found && holder === this.#record.incarnation) {
+      if (this.#revision === 0) await this.#join(found.revision);
+      else await this.#write(found.revision);
       return;
     }
+    const lapsed = this.#revision > 0;
     this.#revision = 0;
-    if (found) {
-      logger.error(
-        { node: this.#record.id },
-        "another process runs under this node's id; stopping",
-      );
+    if (found && holder !== undefined) {
+      logger.error({ node }, "another process runs under this node's id; stopping");
       await lost("replaced"); // L3
       throw new BerthError("lease.lost");
     }
-    logger.warn(
-      { node: this.#record.id },
-      "the node's lease had lapsed; giving everything up and joining again",
-    );
-    await lost("expired"); // L2
-    await this.#write(0);
-    held();
+    if (lapsed) {
+      logger.warn({ node }, "the node's lease had lapsed; giving everything up and joining again");
+      await lost("expired"); // L2
+    }
+    await this.#join(found?.revision ?? 0);
+  }
+
+  async #join(expected: number): Promise<void> {
+    await this.#write(expected);
+    this.#parts.held();
+  }
+}
+
+/** Whose lease it is; undefined for a value that no node has written. */
+function incarnationIn(value: Uint8Array): string | undefined {
+  try {
+    return nodeRecordSchema.parse(JSON.parse(decoder.decode(value))).incarnation;
+  } catch {
+    return undefined;
   }
 }

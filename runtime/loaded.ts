@@ -1,5 +1,4 @@
 /** The record of an actor in memory, and how the next one is made from it. */
-import { ZodError } from "zod";
 import { BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { ActorDefinition } from "./actor.ts";
@@ -21,18 +20,16 @@ const EMPTY: ActorRecord = {
   reminders: {},
 };
 
-type Record_ = Omit<ActorRecord, "state">;
+export type RecordHead = Omit<ActorRecord, "state">;
 
 export class Loaded {
-  record: Record_;
+  record: RecordHead;
   /** 0: there is no record. */
   revision: number;
   stateJson: string;
   state: unknown;
   /** The record's outbox has been stored by its receivers. */
   published: boolean;
-  /** Effects of the record that are over and need no message. */
-  readonly ended = new Set<string>();
   readonly #definition: ActorDefinition;
 
   constructor(definition: ActorDefinition, record: ActorRecord, revision: number) {
@@ -40,38 +37,38 @@ export class Loaded {
     this.record = withMark(record, revision);
     this.revision = revision;
     this.stateJson = JSON.stringify(record.state ?? {});
-    this.state = this.parseState();
+    this.state = this.parseState(this.stateJson);
     if (revision === 0) this.stateJson = JSON.stringify(this.state);
     this.published = record.outbox.length === 0;
   }
 
-  /** A fresh copy of the stored state; throws `internal.unexpected` when the schema does not take it. */
-  parseState(): unknown {
+  /** Undoes what a turn that failed has changed. */
+  rollBack(): void {
+    this.state = this.parseState(this.stateJson);
+  }
+
+  /** A copy of a state as the next load would see it; throws `actor.state_unreadable` when the schema does not take it. */
+  parseState(stateJson: string | undefined): unknown {
     try {
-      return this.#definition.behaviour.state.parse(JSON.parse(this.stateJson));
-    } catch (thrown) {
-      const why = thrown instanceof ZodError ? thrown.issues[0]?.message : String(thrown);
-      throw new BerthError(
-        "internal.unexpected",
-        `a stored state does not fit its schema: ${why}`,
-        { cause: thrown },
-      );
+      return this.#definition.behaviour.state.parse(JSON.parse(stateJson ?? ""));
+    } catch (cause) {
+      const message = `the state of "${this.#definition.protocol.kind}" does not fit its schema`;
+      throw new BerthError("actor.state_unreadable", message, { cause });
     }
   }
 
   /** Takes over what a commit has stored. */
-  stored(record: Record_, revision: number, stateJson: string, state: unknown): void {
+  stored(record: RecordHead, revision: number, stateJson: string, state: unknown): void {
     this.record = withMark(record, revision);
     this.revision = revision;
     this.stateJson = stateJson;
     this.state = state;
     this.published = record.outbox.length === 0;
-    for (const id of this.ended) if (!(id in record.effects)) this.ended.delete(id);
   }
 }
 
 /** Once a page has its revision, it can be found again by its first seq. */
-function withMark(record: Record_, revision: number): Record_ {
+function withMark(record: RecordHead, revision: number): RecordHead {
   const first = record.events?.[0];
   if (!first) return record;
   return { ...record, index: addMark(record.index ?? [], first.seq, revision) };
@@ -89,14 +86,20 @@ export async function loadRecord(parts: {
   return new Loaded(definition, decodeRecord(found.data), found.revision);
 }
 
-/** The record that commits a stage on top of what is loaded. */
+/** The record that commits a stage on top of what is loaded. `ended` are effects that end without a message. */
 export function nextRecord(
   loaded: Loaded,
   stage: Stage,
-  by: { readonly epoch: number; readonly writer: string; readonly journaled: boolean },
-): Record_ {
+  by: {
+    readonly epoch: number;
+    readonly writer: string;
+    readonly journaled: boolean;
+    readonly ended: Iterable<string>;
+  },
+): RecordHead {
   const effects = { ...loaded.record.effects };
-  for (const id of [...loaded.ended, ...stage.endedEffects]) delete effects[id];
+  for (const id of by.ended) delete effects[id];
+  for (const id of stage.endedEffects) delete effects[id];
   for (const [id, effect] of stage.newEffects) effects[id] = effect;
   return {
     v: 1,

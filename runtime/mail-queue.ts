@@ -5,7 +5,7 @@ export class MailQueue implements AsyncIterable<Mail> {
   readonly #items: Mail[] = [];
   #wake: (() => void) | undefined;
   #ended = false;
-  #error: unknown;
+  #error: Error | undefined;
 
   push(mail: Mail): void {
     if (this.#ended) return;
@@ -20,7 +20,7 @@ export class MailQueue implements AsyncIterable<Mail> {
   }
 
   /** Ends iteration with an error after what was pushed; the first reason given stays. */
-  fail(error: unknown): void {
+  fail(error: Error): void {
     if (this.#ended) return;
     this.#error = error;
     this.end();

@@ -3,12 +3,14 @@
  * coordinator: every node computes the same placement and claims what is its own.
  *
  * Invariants:
- * N1 A partition is claimed by compare-and-set on its key, with an epoch one higher than before (R1).
- * N2 A claim is made only when the last owner released it, its lease is gone, or it is an earlier run of us.
+ * N1 A partition is claimed by compare-and-set on its key, with an epoch higher than any seen before (R1).
+ * N2 A claim is made only when the last owner released it, its lease is gone, or it is an earlier run of us. The
+ *    view may be late, so the lease of a foreign holder is read again from the broker before the claim.
  * N3 A partition is released only after its host has drained, so that its next owner never runs beside it.
+ * N4 One move of a partition runs at a time; moves of different partitions do not wait for each other.
+ * N5 A host that opened under a lease that lapsed meanwhile, or that was fenced while it opened, is closed.
  */
-import { z } from "zod";
-import { asBerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import {
   type NodeRecord,
   nodeRecordSchema,
@@ -18,11 +20,12 @@ import {
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
-import { decideOwner } from "./placement.ts";
+import { decideHome, decidePartition } from "./partition-view.ts";
 import type { KeyEntry, Transport, Watch } from "./transport.ts";
 
 /** What a node does with a partition it owns; `PartitionHost` is the real one. */
 export interface HostedPartition {
+  readonly epoch: number;
   drain(withinMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -38,50 +41,32 @@ interface Collaborators {
   readonly host: (partition: number, epoch: number) => Promise<HostedPartition>;
 }
 
-export interface PartitionView {
-  readonly self: string;
-  readonly incarnation: string;
-  readonly holding: boolean;
-  readonly claim: PartitionRecord | undefined;
-  /** Live nodes by id. */
-  readonly nodes: ReadonlyMap<string, NodeRecord>;
-}
-
-/** What to do about one partition, from one view. Pure. */
-export function decidePartition(
-  partition: number,
-  view: PartitionView,
-): "claim" | "release" | "abandon" | "keep" {
-  const { claim, holding, incarnation, nodes, self } = view;
-  const mine = claim?.node === self && claim.incarnation === incarnation;
-  const candidates = [...nodes.values()].filter((node) => !node.draining).map((node) => node.id);
-  const owner = decideOwner(partition, candidates);
-  if (holding) {
-    if (!mine) return "abandon";
-    return owner === undefined || owner === self ? "keep" : "release";
-  }
-  if (owner !== self) return "keep";
-  if (!claim?.node || mine) return "claim";
-  const holder = nodes.get(claim.node);
-  return holder && holder.incarnation === claim.incarnation ? "keep" : "claim"; // N2
+interface Claim {
+  readonly record: PartitionRecord;
+  readonly revision: number;
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 /** Looks at everything this often even if no watch says anything. */
 const RECHECK_MS = 1_000;
+const RETRY_MS = 100;
 
 export class Membership {
   readonly #parts: Collaborators;
   readonly #nodes = new Map<string, NodeRecord>();
-  readonly #claims = new Map<
-    number,
-    { readonly record: PartitionRecord; readonly revision: number }
-  >();
+  readonly #claims = new Map<number, Claim>();
   readonly #hosted = new Map<number, HostedPartition>();
+  /** Moves under way, by partition (N4). They never reject. */
+  readonly #moves = new Map<number, Promise<void>>();
+  /** The highest epoch under which another owner was seen to write. */
+  readonly #seen = new Map<number, number>();
   readonly #stop = new AbortController();
   #watches: Watch[] = [];
   #active = false;
+  #leaving = false;
+  /** Counts leases: what began under an older one is void (N5). */
+  #term = 0;
   #wake: (() => void) | undefined;
   #dirty = true;
   #loop: Promise<void> = Promise.resolve();
@@ -98,54 +83,69 @@ export class Membership {
     return [...this.#hosted.keys()].toSorted((a, b) => a - b);
   }
 
+  /** Whether this node hosts all that belongs to it. */
+  get isSettled(): boolean {
+    const { nodeId, transport } = this.#parts;
+    if (!this.#active || !this.#nodes.has(nodeId)) return false;
+    for (let partition = 0; partition < transport.partitions; partition += 1) {
+      if (this.#hosted.has(partition)) continue;
+      if (decideHome(partition, this.#nodes) === nodeId) return false;
+    }
+    return true;
+  }
+
   async start(): Promise<void> {
     const { buckets } = this.#parts.transport;
-    this.#watches = [
-      await buckets.watch("nodes", (entry) => this.#onNode(entry)),
-      await buckets.watch("partitions", (entry) => this.#onPartition(entry)),
-    ];
+    this.#watches.push(await buckets.watch("nodes", (entry) => this.#onNode(entry)));
+    this.#watches.push(await buckets.watch("partitions", (entry) => this.#onPartition(entry)));
     this.#loop = this.#run();
   }
 
-  /** Whether this node takes part: true from when it holds a lease. */
-  setActive(active: boolean): void {
-    this.#active = active;
+  /** Takes part from now on: a lease is held. */
+  activate(): void {
+    this.#active = true;
     this.#changed();
   }
 
   /** Gives up everything at once: the lease is gone, others may own it already. */
   async abandonAll(): Promise<void> {
     this.#active = false;
+    this.#term += 1;
     await Promise.all([...this.#hosted.keys()].map((partition) => this.#abandon(partition)));
   }
 
-  /** Another owner has written: the host of this partition must stop. */
-  fenced(partition: number): void {
+  /** Another owner has written under `epoch`: a host of an older one must stop. */
+  fenced(partition: number, epoch: number): void {
     this.#parts.metrics.count("berth_fences_total");
-    this.#abandon(partition).catch((thrown: unknown) => {
-      this.#parts.logger.error(
-        { err: thrown, partition },
-        "a fenced partition could not be closed",
-      );
-    });
+    this.#seen.set(partition, Math.max(epoch, this.#seen.get(partition) ?? 0));
+    this.#changed();
+    const hosted = this.#hosted.get(partition);
+    if (hosted && hosted.epoch < epoch) void this.#abandon(partition);
   }
 
-  /** Hands everything over: drains every host and frees its claim. Bounded by the hand-over time. */
+  /** Hands everything over and takes nothing more; bounded by the hand-over time. The view stays alive. */
+  async drain(): Promise<void> {
+    this.#leaving = true;
+    const { clock, handoverMs, transport } = this.#parts;
+    const until = clock.monotonic() + 2 * handoverMs;
+    while (clock.monotonic() < until && !this.#stop.signal.aborted) {
+      this.#changed();
+      await Promise.all(this.#moves.values());
+      if (this.#hosted.size === 0 && this.#moves.size === 0) return;
+      for (let partition = 0; partition < transport.partitions; partition += 1)
+        this.#decide(partition);
+      if (this.#moves.size === 0) await clock.sleep(RETRY_MS, this.#stop.signal);
+    }
+  }
+
+  /** Ends what the node does: what is still held is closed. Claims that were not released stay, as after a crash. */
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#wake?.();
     await this.#loop;
-    await Promise.all([...this.#hosted.keys()].map((partition) => this.#release(partition)));
-    await Promise.all(this.#watches.map((watch) => watch.close()));
-  }
-
-  /** Ends without a word, as a crash would: claims stay, hosts close. */
-  async abort(): Promise<void> {
-    this.#stop.abort();
-    this.#wake?.();
-    await this.#loop;
     await this.abandonAll();
-    await Promise.all(this.#watches.map((watch) => watch.close()));
+    await Promise.all(this.#moves.values());
+    await Promise.allSettled(this.#watches.splice(0).map((watch) => watch.close()));
   }
 
   #changed(): void {
@@ -161,11 +161,14 @@ export class Membership {
   }
 
   #onPartition({ key, revision, value }: KeyEntry): void {
-    const partition = z.coerce.number().int().parse(key);
+    const partition = Number(key);
+    if (!Number.isInteger(partition)) return;
     const known = this.#claims.get(partition);
     if (known && known.revision >= revision) return;
     const parsed = value ? partitionRecordSchema.safeParse(parse(value)) : undefined;
-    if (parsed?.success) this.#claims.set(partition, { record: parsed.data, revision });
+    // A key that someone deleted frees the partition, but epochs never go back.
+    const free = { epoch: known?.record.epoch ?? 1, node: null, incarnation: null };
+    this.#claims.set(partition, { record: parsed?.success ? parsed.data : free, revision });
     this.#changed();
   }
 
@@ -173,7 +176,8 @@ export class Membership {
     while (!this.#stop.signal.aborted) {
       if (this.#dirty && this.#active) {
         this.#dirty = false;
-        await this.#reconcile();
+        for (let partition = 0; partition < this.#parts.transport.partitions; partition += 1)
+          this.#decide(partition);
       }
       if (!this.#dirty || !this.#active) await this.#nap();
     }
@@ -187,60 +191,83 @@ export class Membership {
     this.#dirty = true;
   }
 
-  async #reconcile(): Promise<void> {
-    const { incarnation, logger, nodeId, transport } = this.#parts;
-    const moves: Promise<void>[] = [];
-    for (let partition = 0; partition < transport.partitions; partition += 1) {
-      const verdict = decidePartition(partition, {
-        self: nodeId,
-        incarnation,
-        holding: this.#hosted.has(partition),
-        claim: this.#claims.get(partition)?.record,
-        nodes: this.#nodes,
+  /** Begins the move that the present view asks for, if none runs (N4). */
+  #decide(partition: number): void {
+    if (this.#moves.has(partition) || this.#stop.signal.aborted) return;
+    const { incarnation, nodeId } = this.#parts;
+    const verdict = decidePartition(partition, {
+      self: nodeId,
+      incarnation,
+      holding: this.#hosted.has(partition),
+      leaving: this.#leaving,
+      claim: this.#claims.get(partition)?.record,
+      nodes: this.#nodes,
+    });
+    if (verdict === "claim") this.#move(partition, () => this.#claim(partition));
+    else if (verdict === "release") this.#move(partition, () => this.#release(partition));
+    else if (verdict === "abandon") this.#move(partition, () => this.#abandon(partition));
+  }
+
+  #move(partition: number, work: () => Promise<void>): void {
+    const { clock, logger } = this.#parts;
+    const moving = work()
+      .catch(async (thrown: unknown) => {
+        const error = asBerthError(thrown);
+        if (error.code !== "record.conflict")
+          logger.warn({ err: error, partition }, "a partition could not be moved; trying again");
+        await clock.sleep(RETRY_MS, this.#stop.signal);
+      })
+      .finally(() => {
+        this.#moves.delete(partition);
+        this.#changed();
       });
-      if (verdict === "claim") moves.push(this.#claim(partition));
-      else if (verdict === "release") moves.push(this.#release(partition));
-      else if (verdict === "abandon") moves.push(this.#abandon(partition));
-    }
-    for (const move of await Promise.allSettled(moves)) {
-      if (move.status === "fulfilled") continue;
-      this.#dirty = true;
-      const error = asBerthError(move.reason);
-      if (error.code !== "record.conflict")
-        logger.warn({ err: error }, "a partition could not be moved; trying again");
-      await this.#parts.clock.sleep(100, this.#stop.signal);
-    }
+    this.#moves.set(partition, moving);
   }
 
   async #claim(partition: number): Promise<void> {
     const { host, incarnation, logger, metrics, nodeId } = this.#parts;
+    const term = this.#term;
     const known = this.#claims.get(partition);
-    const epoch = (known?.record.epoch ?? 0) + 1; // N1
+    if (known) await this.#requireFree(known.record);
+    const epoch = Math.max(known?.record.epoch ?? 0, this.#seen.get(partition) ?? 0) + 1; // N1
     await this.#write(partition, { epoch, node: nodeId, incarnation }, known?.revision ?? 0);
-    this.#hosted.set(partition, await host(partition, epoch));
+    const hosted = await host(partition, epoch);
+    if (this.#term !== term || (this.#seen.get(partition) ?? 0) > epoch) {
+      await hosted.close(); // N5
+      return;
+    }
+    this.#hosted.set(partition, hosted);
     metrics.count("berth_takeovers_total");
     logger.debug({ partition, epoch }, "took a partition");
+  }
+
+  /** N2. */
+  async #requireFree({ node, incarnation }: PartitionRecord): Promise<void> {
+    if (node === null || node === this.#parts.nodeId) return;
+    const found = await this.#parts.transport.buckets.get("nodes", node);
+    const parsed = found?.value ? nodeRecordSchema.safeParse(parse(found.value)) : undefined;
+    if (parsed?.success && parsed.data.incarnation === incarnation)
+      throw new BerthError("record.conflict", `node "${node}" still holds the partition`);
   }
 
   async #release(partition: number): Promise<void> {
     const hosted = this.#hosted.get(partition);
     if (!hosted) return;
     await hosted.drain(this.#parts.handoverMs); // N3
-    this.#hosted.delete(partition);
+    if (this.#hosted.get(partition) === hosted) this.#hosted.delete(partition);
     const claim = this.#claims.get(partition);
-    if (!claim || claim.record.node !== this.#parts.nodeId) return;
-    await this.#write(
-      partition,
-      { epoch: claim.record.epoch, node: null, incarnation: null },
-      claim.revision,
-    );
+    if (claim?.record.epoch !== hosted.epoch || claim.record.node !== this.#parts.nodeId) return;
+    const free = { epoch: claim.record.epoch, node: null, incarnation: null };
+    await this.#write(partition, free, claim.revision);
     this.#parts.logger.debug({ partition }, "released a partition");
   }
 
   async #abandon(partition: number): Promise<void> {
     const hosted = this.#hosted.get(partition);
     this.#hosted.delete(partition);
-    await hosted?.close();
+    await hosted?.close().catch((thrown: unknown) => {
+      this.#parts.logger.error({ err: thrown, partition }, "a partition could not be closed");
+    });
     this.#changed();
   }
 

@@ -2,7 +2,7 @@
 import { ulid } from "ulid";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { NodeRecord } from "../protocols/records.ts";
-import type { Activation } from "./activation.ts";
+import type { ActivationView } from "./activation.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { actorClient } from "./actor-client.ts";
 import type { Client } from "./client.ts";
@@ -15,6 +15,7 @@ import { type HostedPartition, Membership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
 import { PartitionHost } from "./partition-host.ts";
+import type { OnStep } from "./steps.ts";
 import type { Tools } from "./tools.ts";
 import type { Transport } from "./transport.ts";
 
@@ -40,6 +41,8 @@ export interface NodeOptions {
   readonly admitUplink?: (worker: string, ref: ActorRef, type: string, input: unknown) => boolean;
   /** Another process runs under this node's id: this one has stopped working and should exit. */
   readonly onReplaced?: () => void;
+  /** For tests that end a node at a named point of a turn. */
+  readonly onStep?: OnStep;
 }
 
 export interface RunningNode {
@@ -49,7 +52,7 @@ export interface RunningNode {
   nodes(): NodeRecord[];
   partitions(): number[];
   /** Activations in memory, the fullest mailbox first, at most `limit`. */
-  actors(limit: number): ReturnType<Activation["describe"]>[];
+  actors(limit: number): ActivationView[];
   isReady(): boolean;
   /** Hands every partition over; the node stays up and serves nothing. */
   drain(): Promise<void>;
@@ -84,6 +87,7 @@ class BerthNode implements RunningNode {
   readonly #outbox: Outbox;
   readonly #effects: EffectRunner;
   #stopReconnects: () => void = () => {};
+  #leaving = false;
   #sweeper: Promise<void> = Promise.resolve();
 
   constructor(options: NodeOptions) {
@@ -102,7 +106,7 @@ class BerthNode implements RunningNode {
       {
         ...options,
         ttlMs: options.leaseTtlMs ?? DEFAULT_LEASE_TTL_MS,
-        held: () => this.#membership.setActive(true),
+        held: () => this.#membership.activate(),
         lost: (reason) => this.#onLeaseLost(reason),
       },
       {
@@ -122,8 +126,13 @@ class BerthNode implements RunningNode {
   }
 
   async start(): Promise<void> {
-    await this.#membership.start();
-    await this.#lease.acquire();
+    try {
+      await this.#membership.start();
+      await this.#lease.acquire();
+    } catch (thrown) {
+      await this.#membership.stop();
+      throw thrown;
+    }
     this.#stopReconnects = this.#options.transport.onReconnect(() => {
       for (const host of this.#hosts.values()) host.reopen().catch(() => undefined);
     });
@@ -139,10 +148,10 @@ class BerthNode implements RunningNode {
   }
 
   isReady(): boolean {
-    return this.#lease.isValid() && this.#membership.held.length > 0;
+    return !this.#leaving && this.#lease.isValid() && this.#membership.isSettled;
   }
 
-  actors(limit: number): ReturnType<Activation["describe"]>[] {
+  actors(limit: number): ActivationView[] {
     const all = [...this.#hosts.values()].flatMap((host) => [...host.activations]);
     return all
       .toSorted((a, b) => b.waiting - a.waiting)
@@ -151,24 +160,32 @@ class BerthNode implements RunningNode {
   }
 
   async drain(): Promise<void> {
-    await this.#lease.drain();
-    await this.#membership.stop();
+    this.#leaving = true;
+    const { logger } = this.#options;
+    await this.#lease.drain().catch((thrown: unknown) => {
+      logger.warn({ err: thrown }, "the others were not told of the drain; they see the claims go");
+    });
+    await this.#membership.drain();
   }
 
   async stop(): Promise<void> {
-    this.#sweeping.abort();
+    await this.drain();
     this.#stopReconnects();
-    await this.#lease.drain().catch(() => undefined);
     await this.#membership.stop();
     await this.#lease.release();
-    await this.#sweeper;
+    await this.#endSweeps();
   }
 
   async crash(): Promise<void> {
-    this.#sweeping.abort();
+    this.#leaving = true;
     this.#stopReconnects();
     this.#lease.abandon();
-    await this.#membership.abort();
+    await this.#membership.stop();
+    await this.#endSweeps();
+  }
+
+  async #endSweeps(): Promise<void> {
+    this.#sweeping.abort();
     await this.#sweeper;
   }
 
@@ -183,12 +200,13 @@ class BerthNode implements RunningNode {
       gate: this.#gate,
       writer: this.#incarnation,
       leaseValid: () => this.#lease.isValid(),
-      fenced: () => this.#membership.fenced(partition),
+      fenced: (seen) => this.#membership.fenced(partition, seen),
       admitUplink: this.#options.admitUplink ?? (() => false),
     });
     await host.open();
     this.#hosts.set(partition, host);
     return {
+      epoch,
       drain: (withinMs: number) =>
         host.drain(withinMs).finally(() => this.#forget(partition, host)),
       close: () => host.close().finally(() => this.#forget(partition, host)),

@@ -2,11 +2,12 @@
  * Sends what a commit recorded. Runs after the commit, and again after a crash: every entry is safe to send
  * twice. Entries to one target keep their order (R4); different targets go side by side.
  */
-import { BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import type { Bucket } from "../protocols/subjects.ts";
 import type { Clock } from "./clock.ts";
+import { unsentLetter } from "./dead-letters.ts";
 import type { Logger } from "./logger.ts";
 import type { OutboxEntry } from "./record.ts";
 import type { Transport } from "./transport.ts";
@@ -52,32 +53,33 @@ export class Outbox {
   }
 
   async #persist(self: ActorRef, entry: OutboxEntry, signal: AbortSignal): Promise<void> {
-    const { clock, logger, transport } = this.#parts;
+    const { clock } = this.#parts;
     const startedAt = clock.monotonic();
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
       try {
         await this.#send(self, entry);
         return;
       } catch (thrown) {
+        const error = asBerthError(thrown);
+        const waitedMs = clock.monotonic() - startedAt;
+        if (isHopeless(entry, error, waitedMs) && (await this.#giveUp(self, entry, error))) return;
         if (signal.aborted) throw new BerthError("lease.lost", "given up", { cause: thrown });
-        if (!(thrown instanceof BerthError) || thrown.retry === "never") {
-          logger.error(
-            { err: thrown, actor: refName(self), op: entry.op },
-            "an outgoing entry was refused",
-          );
-          throw thrown;
-        }
-        const waited = clock.monotonic() - startedAt;
-        if (
-          thrown.code === "actor.mailbox_full" &&
-          entry.op === "tell" &&
-          waited > FULL_PATIENCE_MS
-        ) {
-          await transport.mailboxes.deadLetter(fullLetter(entry, thrown, clock.now()));
-          return;
-        }
         await clock.sleep(pause, signal);
       }
+    }
+  }
+
+  /** An entry that the broker will never take must not hold its actor for ever: a message gets a letter (R2). */
+  async #giveUp(self: ActorRef, entry: OutboxEntry, error: BerthError): Promise<boolean> {
+    const { clock, logger, transport } = this.#parts;
+    logger.error({ err: error, actor: refName(self), op: entry.op }, "an entry cannot be sent");
+    if (entry.op !== "tell") return true;
+    try {
+      const { to, lane, envelope } = entry;
+      await transport.mailboxes.deadLetter(unsentLetter(to, lane, envelope, error, clock.now()));
+      return true;
+    } catch (thrown) {
+      return asBerthError(thrown).retry === "never";
     }
   }
 
@@ -118,7 +120,8 @@ export class Outbox {
     const { buckets } = this.#parts.transport;
     for (let attempt = 1; ; attempt += 1) {
       const found = await buckets.get(bucket, key);
-      const before: unknown = found?.value ? JSON.parse(decoder.decode(found.value)) : {};
+      if (!found?.value) return; // Removed meanwhile: a patch does not bring it back.
+      const before: unknown = JSON.parse(decoder.decode(found.value));
       const merged = { ...(before as object), ...(value as object) };
       try {
         await buckets.put(bucket, key, encodeJson(merged), { expected: found?.revision ?? 0 });
@@ -146,15 +149,7 @@ function targetOf(self: ActorRef, entry: OutboxEntry): string {
   }
 }
 
-function fullLetter(entry: OutboxEntry & { op: "tell" }, error: BerthError, at: number) {
-  return {
-    id: entry.envelope.id,
-    actor: entry.to,
-    lane: entry.lane,
-    envelope: entry.envelope,
-    reason: { code: error.code, message: error.message },
-    epoch: 0,
-    attempts: 0,
-    at,
-  };
+function isHopeless(entry: OutboxEntry, error: BerthError, waitedMs: number): boolean {
+  if (error.retry === "never") return true;
+  return error.code === "actor.mailbox_full" && entry.op === "tell" && waitedMs > FULL_PATIENCE_MS;
 }

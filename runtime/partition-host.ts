@@ -2,33 +2,40 @@
  * One partition on the node that tries to own it: takes its mail and asks, and keeps its activations.
  *
  * Invariants:
- * P1 Mail and asks are taken only between `open` and `close`; after `close` no turn of it commits.
- * P2 When the mail stream ends before `close`, it is opened again and delivers everything unacknowledged;
- *    inboxes recognise what they hold (I2) and records what they have handled (R3).
- * P3 On opening, every actor whose record has an open outbox or effect is loaded and recovered, so what a
- *    dead owner had committed goes out (R2).
+ * P1 Mail and asks are taken only between `open` and `close`. A stream that opens while the host closes is closed.
+ * P2 When the mail stream ends before `close`, it is opened again, as long as the node's lease holds, and delivers
+ *    everything unacknowledged; inboxes recognise what they hold (I2) and records what they have handled (R3).
+ * P3 On opening, every actor whose record has an open outbox or effect is loaded and recovered, so what a dead
+ *    owner had committed goes out (R2). Once more a little later: a commit of that owner may have been on its way.
+ * P4 A drain ends what is being handled and nothing else: what waits is the next owner's.
  */
-
-import type { AskReply } from "../protocols/envelope.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
-import { refOfSubject, subjects, workerOfUp } from "../protocols/subjects.ts";
+import { partitionOf } from "../protocols/partition.ts";
+import { subjects } from "../protocols/subjects.ts";
 import { Activation, type ActivationParts } from "./activation.ts";
-import type { ActorDefinition } from "./actor.ts";
-import { decodeAsk, encodeReply } from "./ask-codec.ts";
+import { type Intake, takeAsk } from "./ask-intake.ts";
+import { encodeError } from "./batch.ts";
+import { letterOf } from "./dead-letters.ts";
 import type { Incoming, Mail, MailStream, Serving } from "./transport.ts";
 
-export interface PartitionHostParts extends Omit<ActivationParts, "ref" | "definition" | "signal"> {
+export interface PartitionHostParts
+  extends Omit<ActivationParts, "ref" | "definition" | "signal">,
+    Intake {
   readonly partition: number;
-  readonly definitions: ReadonlyMap<string, ActorDefinition>;
-  /** Whether a worker may send this message to this actor; by default none may send any. */
-  readonly admitUplink: (worker: string, ref: ActorRef, type: string, input: unknown) => boolean;
 }
 
 const OWNERS = "owner";
 const REOPEN_PAUSE_MS = 200;
+const RECOVER_AGAIN_MS = 10_000;
+/** Longest wait for the broker to hear that we stop listening. */
+const LEAVE_MS = 2_000;
 const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
+/** Well under the broker's acknowledgement time (60 s). */
+const TOUCH_EVERY_MS = 20_000;
+/** Asks wake no more activations than this; mail is bounded by the broker (R7). */
+const MAX_ACTIVATIONS = 50_000;
 
 export class PartitionHost {
   readonly #parts: PartitionHostParts;
@@ -38,9 +45,11 @@ export class PartitionHost {
   #stream: MailStream | undefined;
   #pumping: Promise<void> = Promise.resolve();
   #closing = false;
+  #touchedAt: number;
 
   constructor(parts: PartitionHostParts) {
     this.#parts = parts;
+    this.#touchedAt = parts.clock.monotonic();
   }
 
   get epoch(): number {
@@ -55,37 +64,30 @@ export class PartitionHost {
     return this.#activations.size;
   }
 
-  /** Resolves when asks are served and mail flows; recovery goes on in the background. */
+  /** Resolves when asks are served and mail flows; recovery goes on in the background. Leaves nothing behind if it fails. */
   async open(): Promise<void> {
     const { partition, transport } = this.#parts;
-    this.#stream = await transport.mailboxes.open(partition);
-    this.#serving.push(
-      transport.bus.serve(subjects.asksOfPartition(partition), OWNERS, (request) =>
-        this.#onAsk(request, undefined),
-      ),
-      transport.bus.serve(subjects.upOfPartition(partition), OWNERS, (request) =>
-        this.#onAsk(request, workerOfUp(request.subject)),
-      ),
-    );
-    await Promise.all(this.#serving.map((serving) => serving.ready));
+    try {
+      this.#stream = await transport.mailboxes.open(partition);
+      this.#serve(subjects.asksOfPartition(partition), false);
+      this.#serve(subjects.upOfPartition(partition), true);
+      await Promise.all(this.#serving.map((serving) => serving.ready));
+    } catch (thrown) {
+      await this.close();
+      throw thrown;
+    }
     this.#pumping = this.#pump();
-    this.#recover().catch((thrown: unknown) => {
-      if (!this.#closing)
-        this.#parts.logger.error({ err: thrown, partition }, "recovering a partition failed");
-    });
+    void this.#recoveries();
   }
 
-  /** Takes no more, lets turns finish for at most `withinMs`, then closes. */
+  /** Takes no more and lets the turns that run end, for at most `withinMs`; then closes (P4). */
   async drain(withinMs: number): Promise<void> {
     this.#closing = true;
-    await Promise.all(this.#serving.map((serving) => serving.close()));
-    await this.#stream?.close();
-    const quiet = Promise.all(
-      [...this.#activations.values()].map((activation) => activation.quiesced()),
-    );
-    const limit = new AbortController();
-    await Promise.race([quiet, this.#parts.clock.sleep(withinMs, limit.signal)]);
-    limit.abort();
+    await this.#leave();
+    const activations = [...this.#activations.values()];
+    for (const activation of activations) activation.close();
+    const ended = Promise.all(activations.map((activation) => activation.ended()));
+    await this.#atMost(withinMs, ended);
     await this.close();
   }
 
@@ -95,9 +97,8 @@ export class PartitionHost {
     this.#abort.abort();
     for (const activation of this.#activations.values()) activation.close();
     this.#activations.clear();
-    await Promise.all(this.#serving.map((serving) => serving.close().catch(() => undefined)));
-    await this.#stream?.close().catch(() => undefined);
-    await this.#pumping;
+    await this.#leave();
+    await this.#atMost(LEAVE_MS, this.#pumping);
   }
 
   /** Opens the mail stream anew: after a reconnect deliveries may have been lost (P2). */
@@ -107,36 +108,78 @@ export class PartitionHost {
 
   /** Keeps held mail alive and lets idle activations go. */
   async sweep(): Promise<void> {
+    const now = this.#parts.clock.monotonic();
+    const touches = now - this.#touchedAt >= TOUCH_EVERY_MS;
+    if (touches) this.#touchedAt = now;
     for (const [name, activation] of this.#activations) {
-      activation.touch();
+      if (touches) activation.touch();
       const behaviour = this.#parts.definitions.get(activation.ref.kind)?.behaviour;
       if (!activation.isIdle(behaviour?.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS)) continue;
-      if (
-        (await activation.passivate()) &&
-        this.#activations.get(name) === activation &&
-        activation.waiting === 0
-      ) {
-        this.#activations.delete(name);
-        activation.close();
+      if (await activation.passivate(() => this.#activations.delete(name)))
         this.#parts.metrics.count("berth_passivations_total", { kind: activation.ref.kind });
-      }
     }
   }
 
+  #serve(subject: string, fromWorkers: boolean): void {
+    const { bus } = this.#parts.transport;
+    const handle = (incoming: Incoming) => this.#onAsk(incoming, fromWorkers);
+    this.#serving.push(bus.serve(subject, OWNERS, handle));
+  }
+
+  /** Listens no more; bounded, for the broker may be away. */
+  async #leave(): Promise<void> {
+    const closings = this.#serving.map((serving) => serving.close());
+    if (this.#stream) closings.push(this.#stream.close());
+    await this.#atMost(LEAVE_MS, Promise.allSettled(closings));
+  }
+
+  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
+    const limit = new AbortController();
+    await Promise.race([work, this.#parts.clock.sleep(ms, limit.signal)]);
+    limit.abort();
+  }
+
   async #pump(): Promise<void> {
-    const { clock, logger, partition, transport } = this.#parts;
+    const { clock, logger, partition } = this.#parts;
     while (!this.#closing) {
       try {
-        if (!this.#stream) this.#stream = await transport.mailboxes.open(partition);
-        for await (const mail of this.#stream) this.#onMail(mail);
+        await this.#readMail();
       } catch (thrown) {
         if (!this.#closing)
           logger.info({ err: thrown, partition }, "mail stream ended; opening it again");
       }
-      await this.#stream?.close().catch(() => undefined);
+      await this.#stream?.close().catch(() => undefined); // P1
       this.#stream = undefined;
       if (!this.#closing) await clock.sleep(REOPEN_PAUSE_MS, this.#abort.signal);
     }
+  }
+
+  /** P2. */
+  async #readMail(): Promise<void> {
+    const { leaseValid, partition, transport } = this.#parts;
+    if (!this.#stream && leaseValid()) this.#stream = await transport.mailboxes.open(partition);
+    if (!this.#stream || this.#closing) return;
+    for await (const mail of this.#stream) this.#onMail(mail);
+  }
+
+  /** P3. */
+  async #recoveries(): Promise<void> {
+    const { clock, logger, partition } = this.#parts;
+    for (let pause = REOPEN_PAUSE_MS; !this.#closing; pause *= 2) {
+      try {
+        await this.#recover();
+        break;
+      } catch (thrown) {
+        if (this.#closing) return;
+        logger.warn({ err: thrown, partition }, "recovering a partition failed; trying again");
+        await clock.sleep(Math.min(pause, RECOVER_AGAIN_MS), this.#abort.signal);
+      }
+    }
+    await clock.sleep(RECOVER_AGAIN_MS, this.#abort.signal);
+    if (this.#closing) return;
+    await this.#recover().catch((thrown: unknown) =>
+      logger.warn({ err: thrown, partition }, "looking for late commits failed"),
+    );
   }
 
   async #recover(): Promise<void> {
@@ -144,6 +187,7 @@ export class PartitionHost {
     let found = 0;
     for await (const ref of transport.records.pending(partition)) {
       if (this.#closing) return;
+      if (this.#activations.has(refName(ref))) continue;
       this.#activation(ref)?.recover();
       found += 1;
     }
@@ -167,6 +211,7 @@ export class PartitionHost {
   }
 
   #onMail(mail: Mail): void {
+    if (this.#closing) return;
     const activation = this.#activation(mail.ref);
     if (activation) activation.pushMail(mail);
     else this.#refuseMail(mail);
@@ -176,16 +221,7 @@ export class PartitionHost {
   #refuseMail(mail: Mail): void {
     const { clock, epoch, logger, transport } = this.#parts;
     const error = new BerthError("actor.unknown_kind", `no node serves "${mail.ref.kind}"`);
-    const letter = {
-      id: `unknown@${mail.lane}:${mail.seq}`,
-      actor: mail.ref,
-      lane: mail.lane === "due" ? ("user" as const) : mail.lane,
-      envelope: mail.envelope,
-      reason: { code: error.code, message: error.message },
-      epoch,
-      attempts: 0,
-      at: clock.now(),
-    };
+    const letter = letterOf(mail, error, { epoch, attempts: 0, at: clock.now() });
     transport.mailboxes.deadLetter(letter).then(
       () => mail.ack(),
       (thrown: unknown) =>
@@ -196,32 +232,20 @@ export class PartitionHost {
     );
   }
 
-  #onAsk(incoming: Incoming, worker: string | undefined): void {
-    const respond = (reply: AskReply) => incoming.reply(encodeReply(reply));
+  #onAsk(incoming: Incoming, fromWorker: boolean): void {
     try {
       if (this.#closing) throw new BerthError("actor.moved");
-      const ref = refOfSubject(incoming.subject);
-      const request = decodeAsk(incoming.data);
-      const definition = this.#parts.definitions.get(ref.kind);
-      if (!definition) throw new BerthError("actor.unknown_kind", `no node serves "${ref.kind}"`);
-      const def = definition.protocol.messages[request.type];
-      if (def?.type !== "ask") {
-        throw new BerthError("actor.unknown_message", `${ref.kind} takes no ask "${request.type}"`);
+      const { ref, item } = takeAsk(this.#parts, incoming, fromWorker);
+      const { partition, transport } = this.#parts;
+      if (fromWorker && partitionOf(ref, transport.partitions) !== partition) {
+        throw new BerthError("request.malformed", "the subject names another partition");
       }
-      const parsed = def.input.safeParse(request.payload);
-      if (!parsed.success) {
-        const issue = parsed.error.issues[0];
-        throw new BerthError("request.invalid", issue?.message, { field: issue?.path.join(".") });
+      if (this.size >= MAX_ACTIVATIONS && !this.#activations.has(refName(ref))) {
+        throw new BerthError("actor.overloaded", "the node holds too many actors");
       }
-      if (
-        worker !== undefined &&
-        !this.#parts.admitUplink(worker, ref, request.type, parsed.data)
-      ) {
-        throw new BerthError("auth.forbidden", "a worker may not send this");
-      }
-      this.#activation(ref)?.pushAsk({ type: "ask", request, def, input: parsed.data, respond });
+      this.#activation(ref)?.pushAsk(item);
     } catch (thrown) {
-      respond({ ok: false, error: asBerthError(thrown).toWire() });
+      incoming.reply(encodeError(asBerthError(thrown)));
     }
   }
 }

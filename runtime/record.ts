@@ -66,7 +66,7 @@ export function decodeRecord(data: Uint8Array): ActorRecord {
   try {
     return recordSchema.parse(JSON.parse(decoder.decode(data)));
   } catch (thrown) {
-    throw new BerthError("internal.unexpected", "a record cannot be read", { cause: thrown });
+    throw new BerthError("actor.state_unreadable", "the record cannot be read", { cause: thrown });
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * What the turns of one commit have recorded so far. Several turns may share a commit (a hot actor handles
- * what queued up while the last commit was on its way); nothing of it leaves before the commit is stored.
+ * what queued up while the last commit was on its way); nothing of it leaves before the commit is stored. Values
+ * are copied when they are recorded: a later turn of the same commit may change what they were made of.
  */
 import { ulid } from "ulid";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
@@ -35,12 +36,14 @@ export class Stage {
   /** True once anything but the state has changed. */
   touched = false;
   state: unknown;
+  #heardCount: number;
 
   constructor(self: ActorRef, record: Omit<ActorRecord, "state">, state: unknown) {
     this.self = self;
     this.reminders = { ...record.reminders };
     this.cursor = { ...record.cursor };
     this.heard = { ...record.heard };
+    this.#heardCount = Object.keys(this.heard).length;
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
     this.state = state;
@@ -98,15 +101,29 @@ export class Stage {
       time: new Date(at).toISOString(),
       session_id: this.self.key,
       job_id: jobId,
-      data,
+      data: structuredClone(data),
     });
     this.touched = true;
     return this.lastSeq;
   }
 
   add(entry: OutboxEntry): void {
-    this.outbox.push(entry);
+    const last = entry.op === "put" ? this.#lastPut(entry) : undefined;
+    if (last === undefined) this.outbox.push(entry);
+    else this.outbox[last] = entry;
     this.touched = true;
+  }
+
+  /** An earlier value of the same key that this one replaces, so that a busy turn group writes a projection once. */
+  #lastPut(entry: OutboxEntry & { op: "put" }): number | undefined {
+    if (entry.mode !== "set" && entry.mode !== "remove") return undefined;
+    const at = this.outbox.findLastIndex(
+      (known) => known.op === "put" && known.bucket === entry.bucket && known.key === entry.key,
+    );
+    const known = this.outbox[at];
+    return known?.op === "put" && (known.mode === "set" || known.mode === "remove")
+      ? at
+      : undefined;
   }
 
   endEffect(id: string): void {
@@ -121,15 +138,19 @@ export class Stage {
   }
 
   /** Counted apart per lane: a later message on a faster lane arrives first, and must not hide an earlier one (R2). */
+  /** Lanes are counted apart: control overtakes the others, so numbers grow inside a lane only. */
   hear(from: ActorRef, lane: string, nth: number, now: number, activeForMs: number): void {
     const name = `${refName(from)}/${lane}`;
-    delete this.heard[name];
+    if (name in this.heard) delete this.heard[name];
+    else this.#heardCount += 1;
     this.heard[name] = [nth, now];
-    const names = Object.keys(this.heard);
-    const oldest = names[0];
-    if (oldest === undefined) return;
-    const stale = activeForMs > HEARD_FOR_MS && (this.heard[oldest]?.[1] ?? 0) < now - HEARD_FOR_MS;
-    if (stale || names.length > MAX_HEARD) delete this.heard[oldest];
+    for (const oldest in this.heard) {
+      const heardAt = this.heard[oldest]?.[1] ?? 0;
+      const stale = activeForMs > HEARD_FOR_MS && heardAt < now - HEARD_FOR_MS;
+      if (!stale && this.#heardCount <= MAX_HEARD) break;
+      delete this.heard[oldest];
+      this.#heardCount -= 1;
+    }
   }
 
   hasHeard(from: ActorRef, lane: string, nth: number): boolean {

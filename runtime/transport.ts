@@ -7,6 +7,7 @@ import type { ActorRef } from "../protocols/ids.ts";
 import type { Lane } from "../protocols/protocol.ts";
 import type { DeadLetter } from "../protocols/records.ts";
 import type { Bucket } from "../protocols/subjects.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 
 export interface StoredRecord {
   /** The broker's sequence of the record: what the next commit must expect. */
@@ -109,7 +110,10 @@ export interface Buckets {
   remove(bucket: Bucket, key: string): Promise<void>;
   /** Entries whose key starts with `prefix` (whole tokens, such as `acme.u1`; `""` is all), sorted by key. */
   list(bucket: Bucket, prefix: string): Promise<KeyEntry[]>;
-  /** Calls back with every present entry, then with `ready`, then with every change, until closed. */
+  /**
+   * Calls back with every present entry before it resolves, then with every change, until closed. After a break
+   * of the connection what changed meanwhile is told, deletions included.
+   */
   watch(bucket: Bucket, onEntry: (entry: KeyEntry) => void): Promise<Watch>;
 }
 
@@ -125,6 +129,7 @@ export interface Transport {
   readonly mailboxes: Mailboxes;
   readonly bus: Bus;
   readonly buckets: Buckets;
+  readonly deadLetters: DeadLetters;
   /** Called when the connection is back after a loss: what was in flight may be gone. */
   onReconnect(fn: () => void): () => void;
   close(): Promise<void>;

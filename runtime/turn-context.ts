@@ -2,7 +2,7 @@
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { PLATFORM_TENANT, parseId } from "../protocols/ids.ts";
-import type { Messages, Protocol } from "../protocols/protocol.ts";
+import type { MessageDef, Messages, Protocol } from "../protocols/protocol.ts";
 import type { Context, Peer, PutOptions, ReadContext } from "./actor.ts";
 import type { Logger } from "./logger.ts";
 import type { Cause, Stage } from "./stage.ts";
@@ -50,14 +50,16 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     get lastSeq() {
       return stage.lastSeq;
     },
-    actor: ((protocol: Protocol, key: string) => at(protocol, self.tenant, key)) as never,
+    actor: (protocol: Protocol, key: string) => at(protocol, self.tenant, key),
     in(tenant) {
       if (self.tenant !== PLATFORM_TENANT && tenant !== self.tenant) {
         throw new BerthError("auth.forbidden", `${self.kind} may not address another tenant`);
       }
-      return { actor: ((protocol: Protocol, key: string) => at(protocol, tenant, key)) as never };
+      return { actor: (protocol: Protocol, key: string) => at(protocol, tenant, key) };
     },
-    me: peer(turn.protocol, self.tenant, self.key),
+    get me() {
+      return peer(turn.protocol, self.tenant, self.key);
+    },
     execute(tool, input, then = {}) {
       return stage.execute({
         tool: tool.name,
@@ -68,11 +70,19 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     },
     remind(message, payload, when, name) {
       const due = "at" in when ? when.at : now + when.afterMs;
-      stage.remind(parseId(name ?? String(message), "reminder"), String(message), payload, due);
+      const id = parseId(name ?? String(message), "reminder");
+      const def = turn.protocol.messages[message];
+      stage.remind(id, message, def ? parsedBy(def, payload) : payload, due);
     },
     forget: (name) => stage.forget(name),
     put(bucket, key, value, options: PutOptions = {}) {
-      stage.add({ op: "put", bucket, key, value, mode: putMode(value, options) });
+      stage.add({
+        op: "put",
+        bucket,
+        key,
+        value: structuredClone(value),
+        mode: putMode(value, options),
+      });
     },
     emit: (type, jobId, data, eventAt) => stage.emit(type, jobId, data, eventAt ?? now),
     newId: (prefix) => stage.newId(prefix, now),
@@ -124,10 +134,15 @@ function peerShape(protocol: Protocol): Peer<Messages> {
     if (def.type !== "tell") continue;
     shape[type] = function send(this: { target: PeerTarget }, input: unknown) {
       const { ref, stage, cause, now } = this.target;
-      const parsed = def.input.safeParse(input);
-      if (!parsed.success) throw asBerthError(parsed.error);
-      stage.tell(ref, def.lane, type, parsed.data, cause, now);
+      stage.tell(ref, def.lane, type, parsedBy(def, input), cause, now);
     };
   }
-  return shape as Peer<Messages>;
+  return shape;
+}
+
+/** A copy, so that later changes of what it was made from do not reach it. */
+function parsedBy(def: MessageDef, input: unknown): unknown {
+  const parsed = def.input.safeParse(input);
+  if (parsed.success) return parsed.data;
+  throw asBerthError(parsed.error);
 }

@@ -1,5 +1,4 @@
 /** One turn: finds out whether the item is still due, runs the handler, and says what came of it. */
-
 import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
@@ -9,12 +8,14 @@ import type { AskItem, Item, MailItem } from "./inbox.ts";
 import type { Logger } from "./logger.ts";
 import type { ActorRecord } from "./record.ts";
 import type { Stage } from "./stage.ts";
+import type { Mail } from "./transport.ts";
 import { readContext, type TurnInput, turnContext } from "./turn-context.ts";
 
 export interface TurnParts {
   readonly definition: ActorDefinition;
   readonly self: ActorRef;
   readonly record: Pick<ActorRecord, "effects">;
+  /** Whether the actor had a record before this batch. */
   readonly exists: boolean;
   readonly stage: Stage;
   readonly now: number;
@@ -50,12 +51,23 @@ function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
 }
 
 function runMail(parts: TurnParts, { mail }: MailItem): undefined {
+  const message = takeMail(parts, mail);
+  if (message) deliver(parts, message);
+  return undefined;
+}
+
+/**
+ * Does all the book-keeping of a piece of mail but for its handler: cursor, reminder, effect, sender's number.
+ * Undefined when it has been handled or cancelled. Alone, it is how a message is given up.
+ */
+export function takeMail(
+  parts: Pick<TurnParts, "stage" | "record" | "now" | "activeForMs">,
+  mail: Mail,
+): Message | undefined {
   const { stage } = parts;
   if (mail.seq <= (stage.cursor[mail.lane] ?? 0)) return undefined;
-  const message = "due" in mail.envelope ? dueMessage(parts, mail) : freshMessage(parts, mail);
-  if (message) deliver(parts, message);
   stage.advance(mail.lane, mail.seq);
-  return undefined;
+  return "due" in mail.envelope ? dueMessage(stage, mail) : freshMessage(parts, mail);
 }
 
 interface Message {
@@ -65,7 +77,7 @@ interface Message {
 }
 
 /** A reminder counts only if the record still names it: else it was cancelled or set again (R6). */
-function dueMessage({ stage }: TurnParts, mail: MailItem["mail"]): Message | undefined {
+function dueMessage(stage: Stage, mail: Mail): Message | undefined {
   if (!("due" in mail.envelope)) return undefined;
   const { due } = mail.envelope;
   if (stage.reminders[due.name] !== due.id) return undefined;
@@ -74,7 +86,10 @@ function dueMessage({ stage }: TurnParts, mail: MailItem["mail"]): Message | und
 }
 
 /** Drops what this actor has had: a sender's outbox sent again after a crash, a tool's second result (R3). */
-function freshMessage(parts: TurnParts, mail: MailItem["mail"]): Message | undefined {
+function freshMessage(
+  parts: Pick<TurnParts, "stage" | "record" | "now" | "activeForMs">,
+  mail: Mail,
+): Message | undefined {
   if ("due" in mail.envelope) return undefined;
   const { stage, record, now, activeForMs } = parts;
   const envelope = mail.envelope;

@@ -54,12 +54,14 @@ export class MemoryBroker {
   readonly pages = new Map<string, Page[]>();
   readonly mail: StoredMail[][];
   readonly streams: (MailQueue | undefined)[];
-  readonly deadLetters: DeadLetter[] = [];
+  /** Dead letters with their place, oldest first. */
+  readonly letters: { readonly seq: number; readonly letter: DeadLetter }[] = [];
   readonly buckets = new Map<string, Map<string, StoredValue>>();
   readonly watchers = new Set<{ bucket: string; onEntry: (entry: KeyEntry) => void }>();
   readonly subscribers = new Set<Subscriber>();
   readonly schedules = new Map<string, () => void>();
   readonly #seen = new Map<string, { at: number; seq: number }>();
+  readonly #waiting = new Map<string, number>();
   #sequence = 0;
 
   constructor(options: MemoryBrokerOptions) {
@@ -87,6 +89,26 @@ export class MemoryBroker {
 
   remember(id: string, seq: number): void {
     this.#seen.set(id, { at: this.clock.now(), seq });
+    for (const [oldest, { at }] of this.#seen) {
+      if (this.clock.now() - at < DUPLICATE_WINDOW_MS) break;
+      this.#seen.delete(oldest);
+    }
+  }
+
+  /** Mail that waits in one lane of one actor. */
+  waiting(name: string): number {
+    return this.#waiting.get(name) ?? 0;
+  }
+
+  addWaiting(name: string, by: 1 | -1): void {
+    const count = this.waiting(name) + by;
+    if (count > 0) this.#waiting.set(name, count);
+    else this.#waiting.delete(name);
+  }
+
+  /** The letters themselves, oldest first. */
+  get deadLetters(): DeadLetter[] {
+    return this.letters.map(({ letter }) => letter);
   }
 
   key(ref: ActorRef, journaled: boolean): string {

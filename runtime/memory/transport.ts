@@ -15,14 +15,17 @@ import type {
   Transport,
 } from "../transport.ts";
 import type { MemoryBroker, Page, StoredMail, Subscriber } from "./broker.ts";
+import { memoryDeadLetters } from "./dead-letters.ts";
 
 /** A new connection to the broker; closing it takes its subscriptions and mail streams away. */
 export function connectMemory(broker: MemoryBroker): Transport {
   const closers = new Set<() => void>();
+  const mailboxes = memoryMailboxes(broker, closers);
   return {
     partitions: broker.partitions,
     records: memoryRecords(broker),
-    mailboxes: memoryMailboxes(broker, closers),
+    mailboxes,
+    deadLetters: memoryDeadLetters(broker, mailboxes),
     bus: memoryBus(broker, closers),
     buckets: memoryBuckets(broker),
     onReconnect: () => () => {},
@@ -67,6 +70,7 @@ function memoryRecords(broker: MemoryBroker): Records {
 function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailboxes {
   const store = (partition: number, mail: StoredMail) => {
     broker.mail[partition]?.push(mail);
+    broker.addWaiting(laneName(mail), 1);
     broker.streams[partition]?.push(toMail(broker, partition, mail));
   };
   return {
@@ -74,10 +78,8 @@ function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailbo
       const known = broker.duplicateOf(envelope.id);
       if (known !== undefined) return known;
       const partition = broker.partitionOf(ref);
-      const waiting = (broker.mail[partition] ?? []).filter(
-        (m) => m.lane === lane && sameRef(m.ref, ref),
-      );
-      if (waiting.length >= broker.mailboxCapacity) throw new BerthError("actor.mailbox_full");
+      if (broker.waiting(laneName({ ref, lane })) >= broker.mailboxCapacity)
+        throw new BerthError("actor.mailbox_full");
       const seq = broker.next();
       broker.remember(envelope.id, seq);
       store(partition, {
@@ -130,14 +132,17 @@ function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailbo
       broker.schedules.delete(schedule);
     },
     async deadLetter(letter) {
-      if (!broker.deadLetters.some((known) => known.id === letter.id))
-        broker.deadLetters.push(letter);
+      const id = `dead:${letter.id}`;
+      if (broker.duplicateOf(id) !== undefined) return;
+      const seq = broker.next();
+      broker.remember(id, seq);
+      broker.letters.push({ seq, letter: structuredClone(letter) });
     },
   };
 }
 
-function sameRef(a: ActorRef, b: ActorRef): boolean {
-  return a.tenant === b.tenant && a.kind === b.kind && a.key === b.key;
+function laneName({ ref, lane }: Pick<StoredMail, "ref" | "lane">): string {
+  return `${refName(ref)}/${lane}`;
 }
 
 function toMail(broker: MemoryBroker, partition: number, stored: StoredMail): Mail {
@@ -146,7 +151,9 @@ function toMail(broker: MemoryBroker, partition: number, stored: StoredMail): Ma
     ack() {
       const held = broker.mail[partition];
       const at = held?.indexOf(stored) ?? -1;
-      if (at >= 0) held?.splice(at, 1);
+      if (at < 0) return;
+      held?.splice(at, 1);
+      broker.addWaiting(laneName(stored), -1);
     },
     touch() {},
   };

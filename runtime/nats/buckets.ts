@@ -1,33 +1,32 @@
 /** Key-value buckets with compare-and-set, TTL and watch, readable with `nats kv`. */
-import {
-  AckPolicy,
-  DeliverPolicy,
-  type JetStreamClient,
-  type JetStreamManager,
-  type JsMsg,
-} from "@nats-io/jetstream";
-import { Kvm } from "@nats-io/kv";
+import type { JetStreamClient, JetStreamManager, JsMsg } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
-import { BerthError } from "../../protocols/errors.ts";
 import { BUCKETS, type Bucket, subjects } from "../../protocols/subjects.ts";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../logger.ts";
 import type { Buckets, KeyEntry } from "../transport.ts";
+import { BucketWatch } from "./bucket-watch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
+import { readNewest } from "./newest.ts";
 
 const streamOf = (bucket: Bucket) => `KV_${BUCKETS[bucket]}`;
 const OPERATION = "KV-Operation";
 /** The broker's own marker where a TTL removed a value. */
 const MARKER = "Nats-Marker-Reason";
 const PUT_TIMEOUT_MS = 3_000;
-const LIST_BATCH = 500;
 /** The shortest TTL that the broker takes. */
 const MIN_TTL_MS = 1_000;
 
 interface Collaborators {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onReconnect: (fn: () => void) => () => void;
 }
 
-export function natsBuckets({ js, jsm }: Collaborators): Buckets {
+export function natsBuckets(parts: Collaborators): Buckets {
+  const { js, jsm } = parts;
   const raw = async (bucket: Bucket, key: string) => {
     try {
       return (
@@ -89,8 +88,9 @@ export function natsBuckets({ js, jsm }: Collaborators): Buckets {
       }
     },
 
-    list: (bucket, prefix) => list({ js, jsm }, bucket, prefix),
-    watch: (bucket, onEntry) => watch({ js, jsm }, bucket, onEntry),
+    list: (bucket, prefix) => list(parts, bucket, prefix),
+    watch: (bucket, onEntry) =>
+      BucketWatch.open({ ...parts, list: (of) => list(parts, of, "") }, bucket, onEntry),
   };
 }
 
@@ -112,77 +112,16 @@ function toEntry(bucket: Bucket, message: JsMsg): KeyEntry {
   };
 }
 
-/** Reads through a consumer that lives as long as the listing: the direct batch call stops at 1024 subjects. */
-async function list(
-  { js, jsm }: Collaborators,
-  bucket: Bucket,
-  prefix: string,
-): Promise<KeyEntry[]> {
+async function list(parts: Collaborators, bucket: Bucket, prefix: string): Promise<KeyEntry[]> {
+  const filter = subjects.value(bucket, prefix === "" ? ">" : `${prefix}.>`);
   const entries: KeyEntry[] = [];
-  const stream = streamOf(bucket);
-  const filter =
-    prefix === "" ? subjects.value(bucket, ">") : subjects.value(bucket, `${prefix}.>`);
-  try {
-    const info = await jsm.consumers.add(stream, {
-      ack_policy: AckPolicy.None,
-      deliver_policy: DeliverPolicy.LastPerSubject,
-      filter_subject: filter,
-      inactive_threshold: 30_000_000_000,
-      mem_storage: true,
-      num_replicas: 1,
-    });
-    const consumer = await js.consumers.get(stream, info.name);
-    let left = info.num_pending;
-    while (left > 0) {
-      let got = 0;
-      for await (const message of await consumer.fetch({
-        max_messages: Math.min(left, LIST_BATCH),
-        expires: 5_000,
-      })) {
-        got += 1;
-        entries.push(toEntry(bucket, message));
-        if (got >= left) break;
-      }
-      if (got === 0)
-        throw new BerthError("broker.unavailable", `listing ${bucket} stopped half way`);
-      left -= got;
-    }
-    await jsm.consumers.delete(stream, info.name).catch(() => false);
-  } catch (thrown) {
-    throw fromNats(thrown);
+  for await (const message of readNewest(parts, {
+    stream: streamOf(bucket),
+    filter,
+    headersOnly: false,
+  })) {
+    const entry = toEntry(bucket, message);
+    if (entry.value !== undefined) entries.push(entry);
   }
-  return entries
-    .filter((entry) => entry.value !== undefined)
-    .toSorted((a, b) => (a.key < b.key ? -1 : 1));
-}
-
-async function watch(
-  parts: Collaborators,
-  bucket: Bucket,
-  onEntry: (entry: KeyEntry) => void,
-): Promise<{ close(): Promise<void> }> {
-  for (const entry of await list(parts, bucket, "")) onEntry(entry);
-  try {
-    const kv = await new Kvm(parts.js).open(BUCKETS[bucket]);
-    // Starts with the present values again, so nothing between the listing and here is missed.
-    const changes = await kv.watch();
-    const read = async () => {
-      for await (const change of changes) {
-        onEntry({
-          key: change.key,
-          revision: change.revision,
-          value: change.operation === "PUT" ? change.value : undefined,
-        });
-      }
-    };
-    const reading = read().catch(() => undefined);
-    return {
-      async close() {
-        changes.stop();
-        await reading;
-      },
-    };
-  } catch (thrown) {
-    throw fromNats(thrown);
-  }
+  return entries.toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }

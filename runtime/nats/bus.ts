@@ -1,8 +1,9 @@
 /** Core NATS as the `Bus` port. */
-import type { NatsConnection } from "@nats-io/transport-node";
-import { asBerthError } from "../../protocols/errors.ts";
+import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { asBerthError, BerthError } from "../../protocols/errors.ts";
+import { encodeError } from "../batch.ts";
 import type { Bus, Incoming, Serving } from "../transport.ts";
-import { fromRequest } from "./errors.ts";
+import { fromNats, fromRequest } from "./errors.ts";
 
 export function natsBus(nc: NatsConnection): Bus {
   return {
@@ -38,9 +39,7 @@ function serve(
       handle({
         subject: message.subject,
         data: message.data,
-        reply: (data) => {
-          message.respond(data);
-        },
+        reply: (data) => respond(message, data),
       });
     },
   });
@@ -51,4 +50,14 @@ function serve(
       await subscription.drain();
     },
   };
+}
+
+/** An answer that cannot be sent is one that nobody waits for: the asker's own deadline ends its wait. */
+function respond(message: Msg, data: Uint8Array): void {
+  try {
+    message.respond(data);
+  } catch (thrown) {
+    if (fromNats(thrown).code !== "actor.state_too_large") return;
+    message.respond(encodeError(new BerthError("request.too_large", "The answer is too large")));
+  }
 }

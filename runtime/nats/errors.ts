@@ -1,6 +1,6 @@
 /** The only place that knows the codes of nats-server and the error classes of its client. */
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
-import { RequestError, TimeoutError } from "@nats-io/transport-node";
+import { InvalidArgumentError, RequestError, TimeoutError } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 
 const WRONG_LAST_SEQUENCE = 10071;
@@ -27,11 +27,18 @@ export function isNotFound(thrown: unknown): boolean {
   return code === NO_MESSAGE || code === STREAM_NOT_FOUND || code === CONSUMER_NOT_FOUND;
 }
 
+/** The client refuses what is larger than the server takes before it is sent; it has no code for that. */
+function isTooLarge(thrown: unknown): boolean {
+  const cause = thrown instanceof RequestError ? thrown.cause : thrown;
+  return cause instanceof InvalidArgumentError && cause.message.includes("max_payload");
+}
+
 /** Any error of the NATS client as ours. What is not recognised means that the outcome is not known. */
 export function fromNats(thrown: unknown): BerthError {
   if (thrown instanceof BerthError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const options = { cause: thrown };
+  if (isTooLarge(thrown)) return new BerthError("actor.state_too_large", message, options);
   switch (apiCode(thrown)) {
     case WRONG_LAST_SEQUENCE:
       return new BerthError("record.conflict", message, options);

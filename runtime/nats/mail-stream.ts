@@ -113,8 +113,8 @@ function toMail(message: JsMsg): Mail {
     seq: message.seq,
     envelope: isDue ? { due: body as Due } : (body as Envelope),
     storedAt: message.time.getTime(),
-    ack: () => message.ack(),
-    touch: () => message.working(),
+    ack: () => quietly(() => message.ack()),
+    touch: () => quietly(() => message.working()),
   };
 }
 
@@ -125,4 +125,11 @@ function parse(text: string): object | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** On a closed connection: the broker delivers again, and the record tells what was handled. */
+function quietly(send: () => void): void {
+  try {
+    send();
+  } catch {}
 }

@@ -1,19 +1,18 @@
 /** Actors' records on JetStream: the latest in a KV bucket, or every one in the journal. */
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import { AckPolicy, DeliverPolicy } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import { BUCKETS, refOfSubject, STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { Records, StoredRecord } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
+import { readNewest } from "./newest.ts";
 
 const RECORDS_STREAM = `KV_${BUCKETS.actors}`;
 /** On records whose outbox or effects are open: found again by a take-over without reading bodies. */
 const PENDING_HEADER = "Berth-Pending";
 /** Under the 5 s that an election takes, so that a lost answer is noticed early; the commit is then looked up. */
 const COMMIT_TIMEOUT_MS = 3_000;
-const SCAN_BATCH = 500;
 
 interface Collaborators {
   readonly js: JetStreamClient;
@@ -61,7 +60,8 @@ export function natsRecords({ js, jsm, partitions }: Collaborators): Records {
         [RECORDS_STREAM, subjects.recordsOfPartition(partition)],
         [STREAMS.journal, subjects.journalOfPartition(partition)],
       ] as const) {
-        yield* scan({ js, jsm, partitions }, stream, filter);
+        for await (const message of readNewest({ js, jsm }, { stream, filter, headersOnly: true }))
+          if (message.headers?.get(PENDING_HEADER)) yield refOfSubject(message.subject);
       }
     },
 
@@ -81,42 +81,4 @@ export function natsRecords({ js, jsm, partitions }: Collaborators): Records {
       return pages;
     },
   };
-}
-
-/** Newest record of each subject, headers only, through a consumer that lives as long as the scan. */
-async function* scan(
-  { js, jsm }: Collaborators,
-  stream: string,
-  filter: string,
-): AsyncGenerator<ActorRef> {
-  let name: string | undefined;
-  try {
-    const info = await jsm.consumers.add(stream, {
-      ack_policy: AckPolicy.None,
-      deliver_policy: DeliverPolicy.LastPerSubject,
-      filter_subject: filter,
-      headers_only: true,
-      inactive_threshold: 30_000_000_000,
-      mem_storage: true,
-      num_replicas: 1,
-    });
-    name = info.name;
-    const consumer = await js.consumers.get(stream, name);
-    let left = info.num_pending;
-    while (left > 0) {
-      const batch = await consumer.fetch({ max_messages: SCAN_BATCH, expires: 5_000 });
-      let got = 0;
-      for await (const message of batch) {
-        got += 1;
-        if (message.headers?.get(PENDING_HEADER)) yield refOfSubject(message.subject);
-        if (got >= left) break;
-      }
-      if (got === 0) break;
-      left -= got;
-    }
-  } catch (thrown) {
-    throw fromNats(thrown);
-  } finally {
-    if (name !== undefined) await jsm.consumers.delete(stream, name).catch(() => false);
-  }
 }

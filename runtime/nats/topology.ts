@@ -48,7 +48,7 @@ function bucket(name: string, extra: Partial<StreamConfig> = {}): StreamTable {
     allow_msg_ttl: true,
     subject_delete_marker_ttl: 60_000 * NS_PER_MS,
     ...extra,
-  } as StreamTable;
+  };
 }
 
 function table(options: TopologyOptions): StreamTable[] {
@@ -65,7 +65,7 @@ function table(options: TopologyOptions): StreamTable[] {
       discard_new_per_subject: true,
       max_msgs_per_subject: options.mailboxCapacity,
       metadata,
-    } as StreamTable,
+    },
     {
       name: STREAMS.reminders,
       subjects: ["berth.remind.>", "berth.due.>"],
@@ -74,7 +74,7 @@ function table(options: TopologyOptions): StreamTable[] {
       allow_msg_schedules: true,
       allow_msg_ttl: true,
       metadata,
-    } as StreamTable,
+    },
     {
       name: STREAMS.journal,
       subjects: ["berth.journal.>"],
@@ -84,12 +84,12 @@ function table(options: TopologyOptions): StreamTable[] {
         dest: "berth.live.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
       },
       metadata,
-    } as StreamTable,
+    },
     {
       name: STREAMS.deadLetters,
       subjects: ["berth.dead.>"],
       max_age: DEAD_LETTER_RETENTION_MS * NS_PER_MS,
-    } as StreamTable,
+    },
     bucket(actors, { metadata }),
     ...Object.values(plain).map((name) => bucket(name)),
   ];

@@ -7,6 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { Transport } from "../transport.ts";
 import { natsBuckets } from "./buckets.ts";
 import { natsBus } from "./bus.ts";
+import { natsDeadLetters } from "./dead-letters.ts";
 import { fromNats } from "./errors.ts";
 import { natsMailboxes } from "./mailboxes.ts";
 import { natsRecords } from "./records.ts";
@@ -21,13 +22,18 @@ export interface NatsOptions {
   readonly clock: Clock;
 }
 
+/** The ports, and the connection beneath them for what has no port (micro services). */
+export interface NatsTransport extends Transport {
+  readonly connection: NatsConnection;
+}
+
 /** JetStream answers "not enabled" while a server starts or elects; asked again for this long. */
 const READY_ATTEMPTS = 40;
 const READY_PAUSE_MS = 250;
 const MIN_VERSION = [2, 12] as const;
 
 /** Connects, checks the server's version, makes the streams. Reconnects for ever; `close` ends it. */
-export async function connectNats(options: NatsOptions): Promise<Transport> {
+export async function connectNats(options: NatsOptions): Promise<NatsTransport> {
   const nc = await dial(options);
   try {
     requireVersion(nc);
@@ -38,18 +44,23 @@ export async function connectNats(options: NatsOptions): Promise<Transport> {
     const { partitions } = await retryUntilReady(options.clock, () =>
       ensureTopology(jsm, options.topology),
     );
+    const { logger, clock } = options;
     const listeners = new Set<() => void>();
-    followStatus(nc, options.logger, listeners);
+    followStatus(nc, logger, listeners);
+    const onReconnect = (fn: () => void) => {
+      listeners.add(fn);
+      return () => listeners.delete(fn);
+    };
+    const mailboxes = natsMailboxes({ js, jsm });
     return {
+      connection: nc,
       partitions,
       records: natsRecords({ js, jsm, partitions }),
-      mailboxes: natsMailboxes({ js, jsm }),
+      mailboxes,
       bus: natsBus(nc),
-      buckets: natsBuckets({ js, jsm }),
-      onReconnect(fn) {
-        listeners.add(fn);
-        return () => listeners.delete(fn);
-      },
+      buckets: natsBuckets({ js, jsm, clock, logger, onReconnect }),
+      deadLetters: natsDeadLetters({ jsm, mailboxes, clock }),
+      onReconnect,
       close: () => nc.close(),
     };
   } catch (thrown) {
@@ -73,6 +84,8 @@ async function dial({ url, name }: NatsOptions): Promise<NatsConnection> {
       pingInterval: 5_000,
       maxPingOut: 2,
       timeout: 5_000,
+      // A stack for each request costs more than the request.
+      noAsyncTraces: true,
     });
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);

@@ -93,6 +93,7 @@ function describeSubjects(): string[] {
     ask: subjects.ask(p, ref),
     asksOfPartition: subjects.asksOfPartition(p),
     deadLetter: subjects.deadLetter(ref),
+    deadLettersOf: subjects.deadLettersOf("<tenant>"),
     up: subjects.up("<worker>", p, ref),
     upOfPartition: subjects.upOfPartition(p),
     hello: subjects.hello("<worker>"),

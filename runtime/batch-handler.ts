@@ -1,0 +1,267 @@
+/**
+ * What an activation does with the items it took from its inbox: turns, commit, answers, and what follows a failure.
+ *
+ * Invariants:
+ * B1 Nothing leaves (reply, mail, effect, acknowledgement) before the commit that holds it is stored (R2, R3).
+ * B2 `open` is what is still owed: every item taken is answered, acknowledged or put back, exactly once, whatever
+ *    fails. Once its commit is stored it is never put back.
+ * B3 An answer from memory alone needs a valid lease. An ask whose commit may have been stored is never told that
+ *    the actor moved, for its caller would send it again.
+ */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { PLATFORM_TENANT, refName } from "../protocols/ids.ts";
+import { answerError, type Done, encodeError, runBatch } from "./batch.ts";
+import { letterOf } from "./dead-letters.ts";
+import type { FailureLog } from "./failure.ts";
+import type { AskItem, Inbox, Item, MailItem } from "./inbox.ts";
+import type { Loaded } from "./loaded.ts";
+import type { Logger } from "./logger.ts";
+import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
+import type { Stage } from "./stage.ts";
+import { type TurnParts, takeMail } from "./turn.ts";
+
+export interface BatchHandlerParts extends RecordKeeperParts {
+  readonly logger: Logger;
+  /** Whether this node may still answer from memory. */
+  readonly leaseValid: () => boolean;
+}
+
+const NO_CAUSE = { id: undefined, traceparent: undefined };
+const UNREADABLE = "actor.state_unreadable";
+
+export class BatchHandler {
+  readonly #parts: BatchHandlerParts;
+  readonly #keeper: RecordKeeper;
+  readonly #inbox: Inbox;
+  readonly #failures: FailureLog;
+  readonly #activeSince: number;
+  /** Items left to handle one by one, because one of their batch failed. */
+  #careful = 0;
+
+  constructor(
+    parts: BatchHandlerParts,
+    own: { readonly keeper: RecordKeeper; readonly inbox: Inbox; readonly failures: FailureLog },
+  ) {
+    this.#parts = parts;
+    this.#keeper = own.keeper;
+    this.#inbox = own.inbox;
+    this.#failures = own.failures;
+    this.#activeSince = parts.clock.now();
+  }
+
+  /** Whether the next items must be handled one at a time. */
+  get isCareful(): boolean {
+    return this.#careful > 0;
+  }
+
+  /** R4: an ask waits for the sender's earlier tells. Before the record is loaded nobody knows; then it is tried. */
+  isReady(ask: AskItem): boolean {
+    const after = ask.request.after;
+    if (!after) return true;
+    const cursor = this.#keeper.loaded?.record.cursor;
+    if (!cursor) return this.#inbox.nextAt() === undefined;
+    return Object.entries(after).every(([lane, seq]) => (cursor[lane] ?? 0) >= seq);
+  }
+
+  /** Handles the open items, taking each out as it ends (B2). False when all had to be put back to wait. */
+  async handle(open: Set<Item>): Promise<boolean> {
+    const given = open.size;
+    const loaded = await this.#load(open);
+    if (!loaded) return true;
+    this.#putBack(open, (item) => item.type === "ask" && !this.isReady(item));
+    const [first] = open;
+    if (first) {
+      // Whether the actor exists is what the first item changes: it is handled alone.
+      if (loaded.revision === 0) this.#putBack(open, (item) => item !== first);
+      await this.#runTurns(loaded, open, first);
+    }
+    return given === 0 || first !== undefined;
+  }
+
+  /** The record; undefined when it cannot be read and every item has been told so. */
+  async #load(open: Set<Item>): Promise<Loaded | undefined> {
+    try {
+      return await this.#keeper.load();
+    } catch (thrown) {
+      const error = asBerthError(thrown);
+      if (error.code !== UNREADABLE) throw thrown;
+      const { logger, ref } = this.#parts;
+      logger.error({ err: error, actor: refName(ref) }, "an actor's record cannot be read");
+      for (const item of open) await this.#giveUpUnstored(open, item, error);
+      return undefined;
+    }
+  }
+
+  #putBack(open: Set<Item>, test: (item: Item) => boolean): void {
+    const back = [...open].filter(test);
+    for (const item of back) open.delete(item);
+    if (back.length > 0) this.#inbox.putBack(back);
+  }
+
+  #turn(loaded: Loaded, stage: Stage): TurnParts {
+    const { clock, definition, logger, ref } = this.#parts;
+    const now = clock.now();
+    return {
+      definition,
+      self: ref,
+      record: loaded.record,
+      exists: loaded.revision > 0,
+      stage,
+      now,
+      activeForMs: now - this.#activeSince,
+      log: logger,
+    };
+  }
+
+  async #runTurns(loaded: Loaded, open: Set<Item>, first: Item): Promise<void> {
+    const stage = this.#keeper.stage(loaded);
+    const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
+    const flaw = writes && !failed ? this.#keeper.flawOf(loaded, stage) : undefined;
+    if (!failed && !flaw) {
+      const stored = writes && (await this.#keeper.commit(loaded, stage));
+      if (!stored) this.#requireLease(done);
+      await this.#finish(loaded, stage, open, done);
+      return;
+    }
+    loaded.rollBack();
+    if (open.size > 1 && done.length > 0) {
+      // None of them has left yet: all are handled again, one commit each.
+      this.#careful = open.size;
+      this.#putBack(open, () => true);
+      return;
+    }
+    this.#putBack(open, (item) => item !== first);
+    await this.#failed(loaded, open, first, failed ? failed.thrown : flaw);
+  }
+
+  /** B3. */
+  #requireLease(done: readonly Done[]): void {
+    if (this.#parts.leaseValid()) return;
+    if (done.some(({ item }) => item.type === "ask")) throw new BerthError("lease.lost");
+  }
+
+  /** After the commit: whatever happens now, the items have been handled. */
+  async #finish(
+    loaded: Loaded,
+    stage: Stage,
+    open: Set<Item>,
+    done: readonly Done[],
+  ): Promise<void> {
+    const { metrics, ref } = this.#parts;
+    open.clear();
+    this.#careful = Math.max(0, this.#careful - done.length);
+    try {
+      await this.#keeper.release(loaded, stage);
+    } finally {
+      for (const { type, name, value, labels } of stage.metrics) {
+        if (type === "count") metrics.count(name, labels, value);
+        else metrics.observe(name, value, labels);
+      }
+      for (const { item, answer } of done) {
+        if (item.type === "mail") item.mail.ack();
+        else if (answer) item.respond(answer);
+      }
+      metrics.count("berth_turns_total", { kind: ref.kind }, done.length);
+    }
+  }
+
+  /** A handler threw and nothing else has run: its reply or its supervision (R5). */
+  async #failed(loaded: Loaded, open: Set<Item>, item: Item, thrown: unknown): Promise<void> {
+    const { clock, logger, metrics, ref } = this.#parts;
+    const error = asBerthError(thrown, "actor.failed");
+    if (item.type === "ask" && thrown instanceof BerthError && thrown.code !== UNREADABLE) {
+      open.delete(item);
+      this.#careful = Math.max(0, this.#careful - 1);
+      answerError(item, error);
+      return;
+    }
+    const verdict = this.#failures.record(item, error, clock.now());
+    metrics.count("berth_turn_failures_total", { kind: ref.kind, action: verdict.action });
+    logger.warn({ err: error, actor: refName(ref), action: verdict.action }, "a handler failed");
+    if (verdict.action === "retry" && item.type === "mail") {
+      item.attempts += 1;
+      item.notBefore = clock.now() + verdict.afterMs;
+      this.#putBack(open, () => true);
+      this.#keeper.forget();
+      return;
+    }
+    await this.#giveUp(
+      loaded,
+      open,
+      item,
+      error,
+      verdict.action === "dead-letter-and-stop" && verdict.escalate,
+    );
+  }
+
+  /** A poison message goes to the dead letters in the same commit that moves the cursor past it (R2). */
+  async #giveUp(
+    loaded: Loaded,
+    open: Set<Item>,
+    item: Item,
+    error: BerthError,
+    escalate: boolean,
+  ): Promise<void> {
+    const stage = this.#keeper.stage(loaded);
+    const turn = this.#turn(loaded, stage);
+    if (escalate) this.#escalate(stage, error, turn.now);
+    if (item.type === "mail") {
+      takeMail(turn, item.mail);
+      stage.add({ op: "dead", letter: this.#letter(item, error) });
+    }
+    await this.#keeper.commit(loaded, stage);
+    const answer = encodeError(new BerthError("actor.failed", error.message));
+    await this.#finish(loaded, stage, open, [{ item, answer }]);
+    if (item.type === "mail") this.#countLetter();
+  }
+
+  /** Its commit can never be stored: the letter goes out first, and then the message, without one. */
+  async #giveUpUnstored(open: Set<Item>, item: Item, error: BerthError): Promise<void> {
+    if (item.type === "mail") {
+      await this.#parts.transport.mailboxes.deadLetter(this.#letter(item, error));
+      item.mail.ack();
+      this.#countLetter();
+    } else answerError(item, error);
+    open.delete(item);
+  }
+
+  #letter(item: MailItem, error: BerthError) {
+    const { clock, epoch } = this.#parts;
+    return letterOf(item.mail, error, { epoch, attempts: item.attempts + 1, at: clock.now() });
+  }
+
+  #countLetter(): void {
+    this.#parts.metrics.count("berth_dead_letters_total", { kind: this.#parts.ref.kind });
+  }
+
+  #escalate(stage: Stage, error: BerthError, now: number): void {
+    const { definition, ref } = this.#parts;
+    const target = definition.behaviour.supervision?.escalateTo;
+    if (!target) return;
+    const { protocol, key, message } = target;
+    const tenant = protocol.platform ? PLATFORM_TENANT : ref.tenant;
+    const payload = { child: refName(ref), code: error.code, message: error.message };
+    stage.tell({ kind: protocol.kind, tenant, key }, "control", message, payload, NO_CAUSE, now);
+  }
+
+  /** The infrastructure failed, not a handler: what is still open has not been handled, or nobody can say (B2, B3). */
+  async disturbed(open: Set<Item>, error: BerthError, gone: boolean): Promise<void> {
+    this.#keeper.forget();
+    if (error.retry === "never" && open.size === 1) {
+      // The broker refuses this very commit (too large): the message cannot be handled, ever.
+      for (const item of open) await this.#giveUpUnstored(open, item, error);
+      return;
+    }
+    if (error.retry === "never") this.#careful = open.size;
+    const unknown = error.code === "ask.timeout";
+    if (gone || unknown || error.code === "lease.lost") {
+      const answer = unknown ? error : new BerthError("actor.moved");
+      for (const item of open) {
+        if (item.type !== "ask") continue;
+        open.delete(item);
+        answerError(item, answer);
+      }
+    }
+    this.#putBack(open, () => true);
+  }
+}

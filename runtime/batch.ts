@@ -1,0 +1,49 @@
+/**
+ * The items that one commit will end, and their turns. A hot actor handles what queued up while its last
+ * commit was on its way in one; the outcome is that of handling them one by one.
+ */
+import type { BerthError } from "../protocols/errors.ts";
+import { encodeReply } from "./ask-codec.ts";
+import type { AskItem, Item } from "./inbox.ts";
+import { runTurn, type TurnParts } from "./turn.ts";
+
+/** An item whose turn ran, with the answer of an ask as it will be sent: later turns may change what it is made of. */
+export interface Done {
+  readonly item: Item;
+  readonly answer: Uint8Array | undefined;
+}
+
+export interface BatchOutcome {
+  readonly done: readonly Done[];
+  /** Whether a turn ran that may write. */
+  readonly writes: boolean;
+  /** What the item after the last of `done` threw; what came behind it was not run. */
+  readonly failed: { readonly thrown: unknown } | undefined;
+}
+
+/** Runs turns on one stage until one throws. */
+export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
+  const done: Done[] = [];
+  let writes = false;
+  for (const item of items) {
+    try {
+      const payload = runTurn(turn, item) ?? {};
+      done.push({
+        item,
+        answer: item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined,
+      });
+      writes ||= item.type === "mail" || !item.def.readOnly;
+    } catch (thrown) {
+      return { done, writes, failed: { thrown } };
+    }
+  }
+  return { done, writes, failed: undefined };
+}
+
+export function answerError(ask: AskItem, error: BerthError): void {
+  ask.respond(encodeError(error));
+}
+
+export function encodeError(error: BerthError): Uint8Array {
+  return encodeReply({ ok: false, error: error.toWire() });
+}

@@ -1,0 +1,136 @@
+/** Dead letters in their stream: read newest first, sent again, removed. */
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import { BerthError } from "../../protocols/errors.ts";
+import { type DeadLetter, deadLetterSchema } from "../../protocols/records.ts";
+import { STREAMS, subjects } from "../../protocols/subjects.ts";
+import type { Clock } from "../clock.ts";
+import { type DeadLetters, replayEnvelope } from "../dead-letters.ts";
+import type { Mailboxes } from "../transport.ts";
+import { fromNats, isNotFound } from "./errors.ts";
+
+/** Sequences looked through at a time, going back; more when a stretch held nothing of the tenant. */
+const FIRST_STRETCH = 256;
+const LONGEST_STRETCH = 16_384;
+const decoder = new TextDecoder();
+
+interface Collaborators {
+  readonly jsm: JetStreamManager;
+  readonly mailboxes: Mailboxes;
+  readonly clock: Clock;
+}
+
+export function natsDeadLetters(parts: Collaborators): DeadLetters {
+  const { jsm, mailboxes, clock } = parts;
+  const get = async (id: string) => {
+    const seq = seqOf(id);
+    if (seq === undefined) return undefined;
+    try {
+      const found = await jsm.streams.getMessage(STREAMS.deadLetters, { seq });
+      return found ? toLetter(seq, found.data) : undefined;
+    } catch (thrown) {
+      if (isNotFound(thrown)) return undefined;
+      throw fromNats(thrown);
+    }
+  };
+  const remove = async (id: string) => {
+    const seq = seqOf(id);
+    try {
+      return seq !== undefined && (await jsm.streams.deleteMessage(STREAMS.deadLetters, seq));
+    } catch (thrown) {
+      if (isNotFound(thrown)) return false;
+      throw fromNats(thrown);
+    }
+  };
+  return {
+    list: (query) => list(jsm, query),
+    get,
+    async replay(id) {
+      const letter = await get(id);
+      if (!letter) throw new BerthError("request.not_found", `there is no dead letter "${id}"`);
+      // One id however often it is tried: a replay that was cut short before the removal stays one message.
+      const envelope = replayEnvelope(letter, `replay:${id}`, clock.now());
+      await mailboxes.send(letter.actor, letter.lane, envelope);
+      await remove(id);
+    },
+    async purge({ id, tenant }) {
+      if (id !== undefined) return (await remove(id)) ? 1 : 0;
+      try {
+        const filter = subjects.deadLettersOf(tenant);
+        return (await jsm.streams.purge(STREAMS.deadLetters, { filter })).purged;
+      } catch (thrown) {
+        throw fromNats(thrown);
+      }
+    },
+  };
+}
+
+async function list(
+  jsm: JetStreamManager,
+  query: Parameters<DeadLetters["list"]>[0],
+): ReturnType<DeadLetters["list"]> {
+  const letters: DeadLetter[] = [];
+  try {
+    const { state } = await jsm.streams.info(STREAMS.deadLetters);
+    const after = query.after === undefined ? undefined : seqOf(query.after);
+    let end = Math.min(state.last_seq + 1, after ?? Number.POSITIVE_INFINITY);
+    let stretch = FIRST_STRETCH;
+    // One more than asked for tells whether there is a next page.
+    while (end > state.first_seq && letters.length <= query.limit) {
+      const start = Math.max(state.first_seq, end - stretch, 1);
+      const found = await readStretch(jsm, subjects.deadLettersOf(query.tenant), start, end);
+      letters.push(...found.toReversed());
+      if (found.length === 0) stretch = Math.min(LONGEST_STRETCH, stretch * 2);
+      end = start;
+    }
+  } catch (thrown) {
+    throw fromNats(thrown);
+  }
+  const page = letters.slice(0, query.limit);
+  const next = letters.length > query.limit ? (page.at(-1)?.id ?? null) : null;
+  return { letters: page, next };
+}
+
+/** Letters with a sequence from `start` to before `end`, oldest first. */
+async function readStretch(
+  jsm: JetStreamManager,
+  filter: string,
+  start: number,
+  end: number,
+): Promise<DeadLetter[]> {
+  const found: DeadLetter[] = [];
+  for (let seq = start; seq < end; ) {
+    const batch = await readBatch(jsm, filter, seq);
+    const inside = batch.filter((message) => message.seq < end);
+    found.push(...inside.flatMap((message) => toLetter(message.seq, message.data) ?? []));
+    const last = batch.at(-1);
+    if (!last) break; // Nothing of the filter from here on.
+    seq = last.seq + 1;
+  }
+  return found;
+}
+
+async function readBatch(jsm: JetStreamManager, filter: string, seq: number): Promise<StoredMsg[]> {
+  const query = { seq, next_by_subj: filter, batch: FIRST_STRETCH };
+  const messages: StoredMsg[] = [];
+  try {
+    for await (const message of await jsm.direct.getBatch(STREAMS.deadLetters, query))
+      messages.push(message);
+  } catch (thrown) {
+    if (!isNotFound(thrown)) throw thrown;
+  }
+  return messages;
+}
+
+/** What cannot be read was not written by a node; it is left alone. */
+function toLetter(seq: number, data: Uint8Array): DeadLetter | undefined {
+  try {
+    return { ...deadLetterSchema.parse(JSON.parse(decoder.decode(data))), id: `dl-${seq}` };
+  } catch {
+    return undefined;
+  }
+}
+
+function seqOf(id: string): number | undefined {
+  const match = /^dl-([1-9]\d{0,14})$/.exec(id);
+  return match ? Number(match[1]) : undefined;
+}

@@ -1,0 +1,194 @@
+/**
+ * The durable side of one activation: its record in memory, and the way from a stage to the broker.
+ *
+ * Invariants:
+ * K1 A record of an older epoch is written again under ours before its state is used: from then on the commit
+ *    of any earlier owner fails, so memory is never behind the broker (R1).
+ * K2 After a commit that is not known to be stored nothing of the memory is used: the record is loaded again.
+ * K3 The next commit starts after the outbox of the last is stored, so that receivers see the sent order (R4).
+ */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import type { ActorRef } from "../protocols/ids.ts";
+import type { ActorDefinition } from "./actor.ts";
+import type { Clock } from "./clock.ts";
+import { commitRecord } from "./commit.ts";
+import type { EffectRunner } from "./effects.ts";
+import type { Gate } from "./gate.ts";
+import { type Loaded, loadRecord, nextRecord, type RecordHead } from "./loaded.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Outbox } from "./outbox.ts";
+import { encodeRecord, isPending, type PendingEffect } from "./record.ts";
+import { Stage } from "./stage.ts";
+import type { OnStep } from "./steps.ts";
+import type { Transport } from "./transport.ts";
+
+export interface RecordKeeperParts {
+  readonly ref: ActorRef;
+  readonly definition: ActorDefinition;
+  readonly transport: Transport;
+  readonly outbox: Outbox;
+  readonly effects: EffectRunner;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** Names this run of this node in records. */
+  readonly writer: string;
+  readonly epoch: number;
+  /** Called with the epoch that was found when another owner has written under a later one. */
+  readonly fenced: (epoch: number) => void;
+  /** Bounds how many records a node loads at once. */
+  readonly gate: Gate;
+  /** Aborts when the partition is given up. */
+  readonly signal: AbortSignal;
+  readonly onStep?: OnStep | undefined;
+}
+
+export class RecordKeeper {
+  readonly #parts: RecordKeeperParts;
+  readonly #journaled: boolean;
+  /** Effects that are over and of which no message tells the actor: the next commit takes them out. */
+  readonly #ended = new Set<string>();
+  #loaded: Loaded | undefined;
+
+  constructor(parts: RecordKeeperParts) {
+    this.#parts = parts;
+    this.#journaled = parts.definition.behaviour.journaled ?? false;
+  }
+
+  /** What is in memory; undefined before the first load and after a failure. */
+  get loaded(): Loaded | undefined {
+    return this.#loaded;
+  }
+
+  /** Effects whose tool has not ended. */
+  get openEffects(): number {
+    const ids = Object.keys(this.#loaded?.record.effects ?? {});
+    return ids.filter((id) => !this.#ended.has(id)).length;
+  }
+
+  forget(): void {
+    this.#loaded = undefined;
+  }
+
+  /** Loads the record if it is not in memory, sends what a crashed owner left unsent, starts what was open. */
+  async load(): Promise<Loaded> {
+    if (this.#loaded) return this.#loaded;
+    const { epoch, fenced, gate, metrics, ref } = this.#parts;
+    const loaded = await gate.pass(() => loadRecord(this.#parts));
+    metrics.count("berth_activations_total", { kind: ref.kind });
+    if (loaded.record.epoch > epoch) {
+      fenced(loaded.record.epoch);
+      throw new BerthError("lease.lost", "another owner has written under a later epoch");
+    }
+    await this.#publish(loaded);
+    if (loaded.revision > 0 && loaded.record.epoch < epoch) {
+      await this.#claim(loaded);
+    }
+    this.#loaded = loaded;
+    this.#start(Object.entries(loaded.record.effects));
+    return loaded;
+  }
+
+  stage(loaded: Loaded): Stage {
+    return new Stage(this.#parts.ref, loaded.record, loaded.state);
+  }
+
+  /** K1. Whatever becomes of this write, no message is in it: what waits is tried again. */
+  async #claim(loaded: Loaded): Promise<void> {
+    try {
+      await this.#write(loaded, this.stage(loaded), loaded.stateJson);
+    } catch (thrown) {
+      const error = asBerthError(thrown);
+      if (error.code !== "ask.timeout") throw error;
+      throw new BerthError("broker.unavailable", error.message, { cause: error });
+    }
+  }
+
+  /** The error of a stage whose state could not be loaded again; undefined when all is well. */
+  flawOf(loaded: Loaded, stage: Stage): BerthError | undefined {
+    const stateJson = stateJsonOf(stage);
+    if (stateJson === loaded.stateJson) return undefined;
+    try {
+      loaded.parseState(stateJson);
+      return undefined;
+    } catch (thrown) {
+      return asBerthError(thrown);
+    }
+  }
+
+  /** Stores what the stage has changed; false when it changed nothing. On return memory is what the broker has. */
+  async commit(loaded: Loaded, stage: Stage): Promise<boolean> {
+    const stateJson = stateJsonOf(stage);
+    if (!stage.touched && stateJson === loaded.stateJson) return false;
+    await this.#parts.onStep?.("handled", this.#parts.ref);
+    await this.#write(loaded, stage, stateJson);
+    await this.#parts.onStep?.("committed", this.#parts.ref);
+    return true;
+  }
+
+  /** Sends what the last commit recorded, then starts the effects of its stage. */
+  async release(loaded: Loaded, stage: Stage): Promise<void> {
+    await this.#publish(loaded);
+    this.#start(stage.newEffects);
+    await this.#parts.onStep?.("published", this.#parts.ref);
+  }
+
+  /** Writes the record without what is over, so that no recovery scan finds it. */
+  async tidy(): Promise<void> {
+    const loaded = this.#loaded;
+    if (!loaded || !isPending(loaded.record)) return;
+    await this.#write(loaded, this.stage(loaded), loaded.stateJson);
+  }
+
+  async #write(loaded: Loaded, stage: Stage, stateJson: string): Promise<void> {
+    const { clock, epoch, metrics, ref, signal, transport, writer } = this.#parts;
+    const journaled = this.#journaled;
+    const record = nextRecord(loaded, stage, { epoch, writer, journaled, ended: this.#ended });
+    const startedAt = clock.monotonic();
+    try {
+      const revision = await commitRecord(
+        { records: transport.records, clock, signal },
+        {
+          ref,
+          data: encodeRecord(record, stateJson),
+          expected: loaded.revision,
+          journaled,
+          pending: isPending(record),
+          writer,
+          commit: record.commit,
+        },
+      );
+      loaded.stored(record, revision, stateJson, stage.state);
+      this.#dropEnded(record);
+    } catch (thrown) {
+      this.#loaded = undefined; // K2
+      if (asBerthError(thrown).code === "record.conflict")
+        metrics.count("berth_commit_conflicts_total", { kind: ref.kind });
+      throw thrown;
+    }
+    metrics.observe("berth_commit_seconds", (clock.monotonic() - startedAt) / 1_000);
+  }
+
+  #dropEnded(record: RecordHead): void {
+    for (const id of this.#ended) if (!(id in record.effects)) this.#ended.delete(id);
+  }
+
+  async #publish(loaded: Loaded): Promise<void> {
+    if (loaded.published) return;
+    await this.#parts.outbox.publish(this.#parts.ref, loaded.record.outbox, this.#parts.signal);
+    loaded.published = true;
+  }
+
+  #start(effects: Iterable<[string, PendingEffect]>): void {
+    const { definition, ref, signal } = this.#parts;
+    for (const [id, effect] of effects) {
+      if (this.#ended.has(id)) continue;
+      const ended = () => this.#ended.add(id);
+      this.#parts.effects.start(definition.protocol, ref, id, effect, { signal, ended });
+    }
+  }
+}
+
+/** `undefined` has no JSON; it becomes text that no schema takes. */
+function stateJsonOf(stage: Stage): string {
+  return JSON.stringify(stage.state) ?? "";
+}
