@@ -64,6 +64,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
   berth_gateway_streams: gauge("Open streams", "transport"),
   berth_gateway_streams_total: counter("Streams opened", "transport"),
+  berth_gateway_event_lag_seconds: histogram("From an event's storing to its gateway", FAST),
   berth_gateway_readers_cut_total: counter("Readers cut because they were too slow", "transport"),
 };
 

@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+import { METRICS, prometheusMetrics } from "../../../deploy/metrics.ts";
+import { readSources } from "../../support/source.ts";
+
+const LAYERS = ["runtime", "actors", "executor", "gateway", "deploy"];
+const USE = /\b(count|gauge|observe)\(\s*"(\w+)"/g;
+const TYPE_OF = { count: "counter", gauge: "gauge", observe: "histogram" } as const;
+
+const uses = readSources(LAYERS).flatMap(({ path, text }) =>
+  [...text.matchAll(USE)].map(([, call, name]) => ({
+    path,
+    name: name ?? "",
+    type: TYPE_OF[call as keyof typeof TYPE_OF],
+  })),
+);
+
+describe("the table of metrics", () => {
+  it("has every metric that the code writes, as the type it writes: an unknown one would throw at its first use", () => {
+    expect(uses.length).toBeGreaterThan(10);
+    for (const { name, path, type } of uses) {
+      expect(METRICS[name]?.type, `${name} in ${path}`).toBe(type);
+    }
+  });
+
+  it("names what people's dashboards read", () => {
+    expect(Object.keys(METRICS)).toEqual(
+      expect.arrayContaining([
+        "berth_jobs_total",
+        "berth_job_duration_seconds",
+        "berth_workers_active",
+        "berth_worker_utilization",
+        "berth_queue_depth",
+        "berth_queue_wait_seconds",
+      ]),
+    );
+  });
+
+  it("is exported whole, also what nothing has written yet", async () => {
+    const text = await prometheusMetrics().text();
+    for (const name of Object.keys(METRICS)) expect(text).toContain(`# TYPE ${name} `);
+  });
+});
