@@ -16,11 +16,12 @@ import {
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import "./node-version.mjs";
-import { mustRun, runMain } from "./command.mjs";
+import { mustRun, runMain, SetupError } from "./command.mjs";
 import { withBootstrapLock } from "./lock.mjs";
 import { DIST, fromRoot, readJson, say } from "./place.mjs";
 
 const TIMEOUT_MS = 5 * 60_000;
+const COMPILER = fromRoot("node_modules", "typescript", "bin", "tsc");
 const STAMP = ".built-from";
 /** Served as they are; the compiler does not carry them over. */
 const STATIC = join("gateway", "dashboard");
@@ -30,19 +31,16 @@ export async function ensureBuilt() {
   const sources = listSources();
   const digest = digestOf(sources);
   if (readStamp() === digest) return;
+  if (!existsSync(COMPILER)) {
+    throw new SetupError('The compiler is not installed: run "npm ci" first.');
+  }
   say("building (tsc)");
   const draft = fromRoot(".berth", `build-${process.pid}`);
   rmSync(draft, { recursive: true, force: true });
   try {
     await mustRun(
       process.execPath,
-      [
-        fromRoot("node_modules", "typescript", "bin", "tsc"),
-        "-p",
-        "tsconfig.build.json",
-        "--outDir",
-        draft,
-      ],
+      [COMPILER, "-p", "tsconfig.build.json", "--outDir", draft],
       { timeoutMs: TIMEOUT_MS },
       "The build failed: see the compiler's messages above.",
     );
