@@ -3,7 +3,7 @@ import { METRICS, prometheusMetrics } from "../../../deploy/metrics.ts";
 import { readSources } from "../../support/source.ts";
 
 const LAYERS = ["runtime", "actors", "executor", "gateway", "deploy"];
-const USE = /\b(count|gauge|observe)\(\s*"(\w+)"/g;
+const USE = /\b(count|gauge|observe)\(\s*"(berth_\w+)"/g;
 const TYPE_OF = { count: "counter", gauge: "gauge", observe: "histogram" } as const;
 
 const uses = readSources(LAYERS).flatMap(({ path, text }) =>
