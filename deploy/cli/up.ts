@@ -16,13 +16,21 @@ export function upCommand(context: CliContext, startUp: StartUp): Command {
     .action(action(context, ({ demo }: { demo: boolean }) => up(context, startUp, demo)));
 }
 
+/** One press of Ctrl-C comes twice under npm: from the terminal, and passed on by npm. Not meant as two. */
+const SAME_PRESS_MS = 500;
+
 /** Runs until the first SIGINT or SIGTERM, then stops gracefully; a second one leaves at once. */
 async function up(context: CliContext, startUp: StartUp, demo: boolean): Promise<number> {
-  const { terminal } = context;
+  const { clock, terminal } = context;
   const asked = new AbortController();
+  let askedAt = 0;
   const release = context.onInterrupt(() => {
-    if (asked.signal.aborted) context.exitNow(EXIT.interrupted);
-    asked.abort();
+    if (!asked.signal.aborted) {
+      askedAt = clock.monotonic();
+      asked.abort();
+    } else if (clock.monotonic() - askedAt > SAME_PRESS_MS) {
+      context.exitNow(EXIT.interrupted);
+    }
   });
   try {
     const running = await startUp({ demo, print: (line) => void terminal.out(`${line}\n`) });
