@@ -32,9 +32,6 @@ const prefixed = (prefix: string) =>
 
 export const sessionIdSchema = prefixed("ses");
 export const jobIdSchema = prefixed("job");
-export const workerIdSchema = prefixed("wrk");
-
-export type IdPrefix = "ses" | "job" | "wrk" | "evt" | "req" | "node" | "key" | "msg";
 
 /** Checks an identifier that came from outside; throws `id.invalid` naming `field`. */
 export function parseId(value: string, field: string): string {

@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import { refSchema } from "../envelope.ts";
-import { eventSchema } from "../events.ts";
 import { frameSchema } from "../executor.ts";
 import { jobStateSchema, jobTicketSchema, metadataSchema } from "../job.ts";
 import { ask, protocol, tell, tool } from "../protocol.ts";
@@ -96,5 +95,3 @@ export const Session = protocol("session", {
   /** Its own reminder: the attempt's worker should have been heard of by now. */
   overdue: tell({ job_id: z.string(), attempt: z.number() }),
 });
-
-export const journalPageSchema = z.object({ events: z.array(eventSchema) });
