@@ -59,11 +59,13 @@ export async function spawnBerth(
     }
     await eventually(
       () => {
-        if (started.exitCode !== null) throw new Error(`berth ended: ${text}`);
-        if (!text.includes("berth ready")) throw new Error(`not ready: ${text.slice(-2_000)}`);
+        // An early end is an answer too: waiting longer would only hide it.
+        if (started.exitCode !== null || text.includes("berth ready")) return;
+        throw new Error(`not ready: ${text.slice(-2_000)}`);
       },
       { within: 60_000, name: "berth is ready" },
     );
+    if (started.exitCode !== null) throw new Error(`berth ended: ${text}`);
   };
   const end = async (signal: NodeJS.Signals) => {
     if (!child || child.exitCode !== null || child.signalCode !== null)
