@@ -32,6 +32,7 @@ export const ERROR_TABLE = {
   "auth.invalid": row(401, "never", "The credential is not valid"),
   "auth.expired": row(401, "never", "The credential has expired"),
   "auth.forbidden": row(403, "never", "The credential does not allow this"),
+  "auth.unavailable": row(503, "later", "The credential cannot be checked now"),
   "id.invalid": row(
     422,
     "never",

@@ -106,12 +106,17 @@ export function createAccess(deps: {
   };
 }
 
+/** Timers may fire a moment early, and count to `LONGEST_TIMER_MS` only: then the rest is waited for. */
 function expiryTimer(clock: Clock, at: number | null, fn: () => void): () => void {
   if (at === null) return () => undefined;
-  const wait = at - clock.now();
-  if (wait <= LONGEST_TIMER_MS) return clock.after(Math.max(0, wait), fn);
-  let stop = clock.after(LONGEST_TIMER_MS, () => {
-    stop = expiryTimer(clock, at, fn);
-  });
+  let stop: () => void = () => undefined;
+  const wait = () => {
+    const left = Math.max(1, at - clock.now());
+    stop = clock.after(Math.min(left, LONGEST_TIMER_MS), () => {
+      if (clock.now() >= at) fn();
+      else wait();
+    });
+  };
+  wait();
   return () => stop();
 }

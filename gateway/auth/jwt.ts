@@ -21,7 +21,7 @@ const claimsSchema = z.object({
 
 export type JwtVerifier = (token: string) => Promise<Principal>;
 
-/** Rejects with `auth.invalid` or `auth.expired`; with `broker.unavailable` never: a JWT needs no broker. */
+/** Rejects with `auth.invalid`, `auth.expired`, or `auth.unavailable` when the published keys cannot be had. */
 export function jwtVerifier(config: JwtConfig, clock: Clock): JwtVerifier {
   const { key, algorithms } = keyOf(config);
   const toleranceS = (config.skewMs ?? DEFAULT_SKEW_MS) / 1_000;
@@ -47,6 +47,9 @@ export function jwtVerifier(config: JwtConfig, clock: Clock): JwtVerifier {
 }
 
 function keyOf(config: JwtConfig): { key: Uint8Array | JWTVerifyGetKey; algorithms: string[] } {
+  if (config.secret !== undefined && config.jwksUrl !== undefined) {
+    throw new BerthError("config.invalid", "JWT takes one of a secret and a JWKS, not both");
+  }
   if (config.secret !== undefined) {
     return { key: new TextEncoder().encode(config.secret), algorithms: ["HS256"] };
   }
@@ -72,13 +75,14 @@ function principalOf(payload: JWTPayload, toleranceS: number): Principal {
   };
 }
 
+/** An outage of whoever publishes the keys says nothing of the token. */
 function jwtError(thrown: unknown): BerthError {
   if (thrown instanceof BerthError) return thrown;
   if (thrown instanceof errors.JWTExpired) return new BerthError("auth.expired");
-  if (thrown instanceof errors.JWKSTimeout || !(thrown instanceof errors.JOSEError)) {
-    return new BerthError("internal.unexpected", "the token's keys cannot be fetched", {
-      cause: thrown,
-    });
-  }
-  return new BerthError("auth.invalid", undefined, { cause: thrown });
+  const isAnswered = thrown instanceof errors.JOSEError && !OUTAGES.has(thrown.code);
+  const code = isAnswered ? "auth.invalid" : "auth.unavailable";
+  return new BerthError(code, undefined, { cause: thrown });
 }
+
+/** The library's codes for keys that did not come, or came as something else. */
+const OUTAGES = new Set([errors.JOSEError.code, errors.JWKSTimeout.code, errors.JWKSInvalid.code]);

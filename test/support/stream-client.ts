@@ -44,7 +44,9 @@ export async function openStream(url: string, key: string): Promise<StreamClient
     if (frame.type === "event") events.push(frame.event);
     for (const check of checks) check();
   });
-  const closed = once(socket, "close").then(([code]) => code as number);
+  const closed = new Promise<number>((resolve) => {
+    socket.on("close", resolve);
+  });
   const wait = <T>(look: () => T | undefined) =>
     new Promise<T>((resolve) => {
       const check = () => {
