@@ -2,19 +2,22 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
+import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 
 export const SECRET = "a secret of at least thirty-two characters";
+
+/** A claim given as `undefined` is left out. */
+export type Claims = Readonly<Record<string, unknown>>;
 
 export interface TokenOptions {
   readonly alg?: string;
   readonly kid?: string;
-  readonly claims?: JWTPayload;
+  readonly claims?: Claims;
 }
 
 type Key = Parameters<SignJWT["sign"]>[0];
 
-/** A token of user `ann` of tenant `t-pro`; a claim given as `undefined` is left out. */
+/** A token of user `ann` of tenant `t-pro`, unless the claims say otherwise. */
 export function sign(key: Key, { alg = "HS256", kid, claims = {} }: TokenOptions): Promise<string> {
   const all = { tenant: "t-pro", sub: "ann", ...claims };
   const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
@@ -23,7 +26,7 @@ export function sign(key: Key, { alg = "HS256", kid, claims = {} }: TokenOptions
     .sign(key);
 }
 
-export const signSecret = (claims: JWTPayload, secret = SECRET): Promise<string> =>
+export const signSecret = (claims: Claims, secret = SECRET): Promise<string> =>
   sign(new TextEncoder().encode(secret), { claims });
 
 /** A token by hand: what no library would sign. */

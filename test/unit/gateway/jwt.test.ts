@@ -1,13 +1,15 @@
 import { createPublicKey } from "node:crypto";
-import type { JWTPayload } from "jose";
+import type { CryptoKey } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jwtVerifier } from "../../../gateway/auth/jwt.ts";
 import type { JwtConfig } from "../../../gateway/config.ts";
+import { PLATFORM_TENANT } from "../../../protocols/ids.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { openStream } from "../../support/stream-client.ts";
 import {
+  type Claims,
   forge,
   type KeyServer,
   SECRET,
@@ -39,13 +41,13 @@ describe("a token signed with the shared secret", () => {
     expect(await verify(operator)).toMatchObject({ scope: "operator", tenant: null });
   });
 
-  it.each<[string, JWTPayload]>([
+  it.each<[string, Claims]>([
     ["no expiry", {}],
     ["no subject", { exp, sub: undefined }],
     ["no tenant", { exp, tenant: undefined }],
     ["a tenant that is no identifier", { exp, tenant: "a.b" }],
     ["a tenant that is a wildcard", { exp, tenant: ">" }],
-    ["the platform's tenant", { exp, tenant: "_platform" }],
+    ["the platform's tenant", { exp, tenant: PLATFORM_TENANT }],
     ["a subject that is no identifier", { exp, sub: "ann smith" }],
     ["a scope that there is not", { exp, scope: "root" }],
     ["a start in the future", { exp, nbf: now + 30 }],
@@ -112,9 +114,10 @@ describe("a token signed with a published key", () => {
   });
   afterAll(() => server[Symbol.asyncDispose]());
   const config = (): JwtConfig => ({ jwksUrl: server.url });
+  const keyOf = (alg: string): CryptoKey => keys.get(alg)!;
 
   it.each(["RS256", "PS256", "ES256", "EdDSA"])("by %s is taken", async (alg) => {
-    const token = await sign(keys.get(alg)!, { alg, kid: `kid-${alg}`, claims: { exp } });
+    const token = await sign(keyOf(alg), { alg, kid: `kid-${alg}`, claims: { exp } });
     expect(await verify(token, config())).toMatchObject({ tenant: "t-pro", user: "ann" });
   });
 
@@ -123,8 +126,8 @@ describe("a token signed with a published key", () => {
     for (const token of [
       await sign(new TextEncoder().encode(pem), { kid: "kid-RS256", claims }),
       forge({ alg: "none", kid: "kid-RS256" }, claims),
-      await sign(keys.get("RS256")!, { alg: "RS256", kid: "kid-ES256", claims }),
-      await sign(keys.get("RS256")!, { alg: "RS256", kid: "unknown", claims }),
+      await sign(keyOf("RS256"), { alg: "RS256", kid: "kid-ES256", claims }),
+      await sign(keyOf("RS256"), { alg: "RS256", kid: "unknown", claims }),
     ]) {
       await expect(verify(token, config())).rejects.toMatchObject(refused("auth.invalid"));
     }
@@ -135,7 +138,7 @@ describe("a token signed with a published key", () => {
     const before = server.asked();
     for (let n = 0; n < 5; n += 1) {
       const claims = { exp, sub: `user-${n}` };
-      await verifier(await sign(keys.get("EdDSA")!, { alg: "EdDSA", kid: "kid-EdDSA", claims }));
+      await verifier(await sign(keyOf("EdDSA"), { alg: "EdDSA", kid: "kid-EdDSA", claims }));
     }
     expect(server.asked() - before).toBe(1);
   });
@@ -166,7 +169,7 @@ describe("over HTTP", () => {
   });
   afterAll(() => rig[Symbol.asyncDispose]());
   const inSeconds = (s: number) => Math.floor(systemClock.now() / 1_000) + s;
-  const token = (claims: JWTPayload = {}) =>
+  const token = (claims: Claims = {}) =>
     signSecret({ exp: inSeconds(60), aud: "berth", ...claims });
 
   it("a token works beside keys, as header and as subprotocol", async () => {
@@ -189,7 +192,7 @@ describe("over HTTP", () => {
     expect((await read(operator, "?tenant=t-pro")).status).toBe(200);
   });
 
-  it.each<[string, JWTPayload, number, string]>([
+  it.each<[string, Claims, number, string]>([
     ["for another audience", { aud: "other" }, 401, "auth.invalid"],
     ["that has expired", { exp: 1 }, 401, "auth.expired"],
     ["of a tenant that there is not", { tenant: "nobody" }, 403, "auth.forbidden"],
