@@ -103,6 +103,8 @@ function apt(dir: string, args: readonly string[], timeoutMs: number): Promise<C
     "Acquire::Languages": "none",
     "Acquire::PDiffs": "false",
     "Acquire::Retries": "1",
+    // Without it a mirror that does not answer is only a warning.
+    "APT::Update::Error-Mode": "any",
     "Acquire::http::Timeout": "20",
     "Acquire::https::Timeout": "20",
     // As root apt would download as a user that may not enter this folder.
@@ -132,5 +134,5 @@ async function unpack(dir: string): Promise<string | { readonly reason: string }
 
 function lastLine(result: CommandResult): string {
   const lines = `${result.stdout}\n${result.stderr}`.trim().split("\n");
-  return lines.findLast((line) => line.startsWith("E:")) ?? lines.at(-1) ?? "no output";
+  return lines.find((line) => line.startsWith("E:")) ?? lines.at(-1) ?? "no output";
 }
