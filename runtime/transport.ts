@@ -111,6 +111,11 @@ export interface Buckets {
   /** Entries whose key starts with `prefix` (whole tokens, such as `acme.u1`; `""` is all), sorted by key. */
   list(bucket: Bucket, prefix: string): Promise<KeyEntry[]>;
   /**
+   * Keys alone, so that no value crosses the network, sorted. In `pattern` a `*` stands for any one token and a
+   * last `>` for one or more, as in subjects.
+   */
+  keys(bucket: Bucket, pattern: string): Promise<string[]>;
+  /**
    * Calls back with every present entry before it resolves, then with every change, until closed. After a break
    * of the connection what changed meanwhile is told, deletions included.
    */

@@ -148,7 +148,8 @@ export class MemoryBroker {
   }
 }
 
-function matches(pattern: readonly string[], tokens: readonly string[]): boolean {
+/** Whether a subject fits a pattern with the broker's wildcards. */
+export function matches(pattern: readonly string[], tokens: readonly string[]): boolean {
   for (const [i, part] of pattern.entries()) {
     if (part === ">") return tokens.length > i;
     if (part !== "*" && part !== tokens[i]) return false;

@@ -14,7 +14,13 @@ import type {
   Serving,
   Transport,
 } from "../transport.ts";
-import type { MemoryBroker, Page, StoredMail, Subscriber } from "./broker.ts";
+import {
+  type MemoryBroker,
+  matches,
+  type Page,
+  type StoredMail,
+  type Subscriber,
+} from "./broker.ts";
 import { memoryDeadLetters } from "./dead-letters.ts";
 
 /** A new connection to the broker; closing it takes its subscriptions and mail streams away. */
@@ -233,6 +239,11 @@ function memoryBuckets(broker: MemoryBroker): Buckets {
       Promise.resolve(
         present(bucket).filter(({ key }) => prefix === "" || key.startsWith(`${prefix}.`)),
       ),
+    async keys(bucket, pattern) {
+      const tokens = pattern.split(".");
+      const all = present(bucket).map(({ key }) => key);
+      return all.filter((key) => matches(tokens, key.split(".")));
+    },
     async watch(bucket, onEntry) {
       const watcher = { bucket, onEntry };
       broker.watchers.add(watcher);

@@ -89,6 +89,7 @@ export function natsBuckets(parts: Collaborators): Buckets {
     },
 
     list: (bucket, prefix) => list(parts, bucket, prefix),
+    keys: (bucket, pattern) => keys(parts, bucket, pattern),
     watch: (bucket, onEntry) =>
       BucketWatch.open({ ...parts, list: (of) => list(parts, of, "") }, bucket, onEntry),
   };
@@ -113,15 +114,31 @@ function toEntry(bucket: Bucket, message: JsMsg): KeyEntry {
 }
 
 async function list(parts: Collaborators, bucket: Bucket, prefix: string): Promise<KeyEntry[]> {
-  const filter = subjects.value(bucket, prefix === "" ? ">" : `${prefix}.>`);
+  const pattern = prefix === "" ? ">" : `${prefix}.>`;
+  const entries = await newest(parts, bucket, { pattern, headersOnly: false });
+  return entries.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+async function keys(parts: Collaborators, bucket: Bucket, pattern: string): Promise<string[]> {
+  const entries = await newest(parts, bucket, { pattern, headersOnly: true });
+  return entries.map(({ key }) => key).toSorted();
+}
+
+/** Entries that are there; with `headersOnly` without their values. */
+async function newest(
+  parts: Collaborators,
+  bucket: Bucket,
+  { pattern, headersOnly }: { readonly pattern: string; readonly headersOnly: boolean },
+): Promise<KeyEntry[]> {
+  const filter = subjects.value(bucket, pattern);
   const entries: KeyEntry[] = [];
   for await (const message of readNewest(parts, {
     stream: streamOf(bucket),
     filter,
-    headersOnly: false,
+    headersOnly,
   })) {
     const entry = toEntry(bucket, message);
     if (entry.value !== undefined) entries.push(entry);
   }
-  return entries.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  return entries;
 }
