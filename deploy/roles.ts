@@ -17,9 +17,9 @@ import { parseId } from "../protocols/ids.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { connectNats } from "../runtime/nats/transport.ts";
+import { startNodeService } from "../runtime/nats/node-service.ts";
+import { connectNats, type NatsTransport } from "../runtime/nats/transport.ts";
 import { type RunningNode, startNode } from "../runtime/node.ts";
-import type { Transport } from "../runtime/transport.ts";
 import type { Config } from "./config.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
@@ -32,7 +32,7 @@ export interface Base {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: PrometheusMetrics;
-  readonly transport: Transport;
+  readonly transport: NatsTransport;
 }
 
 /** Where the built code is: workers are started from it, whether we run from source or not. */
@@ -40,16 +40,14 @@ const BUILT = builtRoot();
 
 function builtRoot(): string {
   const here = dirname(fileURLToPath(import.meta.url));
-  return here.includes(`${join("dist", "deploy")}`)
-    ? resolve(here, "..")
-    : resolve(here, "..", "dist");
+  return here.includes(join("dist", "deploy")) ? resolve(here, "..") : resolve(here, "..", "dist");
 }
 
 export async function connect(
   url: string,
   name: string,
   parts: Pick<Base, "config" | "clock" | "logger">,
-): Promise<Transport> {
+): Promise<NatsTransport> {
   const { config } = parts;
   return await connectNats({
     url,
@@ -124,11 +122,13 @@ export async function startNodeRole(base: Base, workerUrl: string): Promise<Node
       void reportExit(node.client, spec.tenant, worker, reason, logger),
   });
   await reconcileWorkers(base, { nodeId, client: node.client, driver, host });
+  const service = await startNodeService({ connection: transport.connection, node, version });
   const gauges = new FleetGauges(base);
   await gauges.start();
   return {
     node,
     async stop({ workers }) {
+      await service.stop();
       await gauges.stop();
       await node.stop();
       if (workers) await host.stopAll();

@@ -11,26 +11,16 @@ import {
 } from "../protocols/api.ts";
 import { asBerthError, BerthError, errorFromWire, type WireError } from "../protocols/errors.ts";
 import { type DownRequest, downReplySchema } from "../protocols/executor.ts";
-import {
-  isTerminal,
-  type JobRecord,
-  type JobState,
-  jobKey,
-  jobRecordSchema,
-} from "../protocols/job.ts";
+import { isTerminal, type JobRecord, type JobState, jobRecordSchema } from "../protocols/job.ts";
 import { subjects } from "../protocols/subjects.ts";
 import { pack, unpack } from "../runtime/ask-codec.ts";
-import { decideTenant, type Principal } from "./auth/principal.ts";
+import { decidePattern, type Principal } from "./auth/principal.ts";
 import { awaitFresh } from "./fresh.ts";
-import { paginate, parseValue, readAll } from "./listing.ts";
+import { findKey, parseValue, readNewest } from "./listing.ts";
 import type { Services } from "./services.ts";
 import { requireAgent, type Sessions } from "./sessions.ts";
 import { type Caller, checkModel, checkPrompt, checkSession, decideTimeout } from "./submission.ts";
 import { jobSummary, jobView, type LiveJob } from "./views.ts";
-
-/** Jobs in flight that one listing asks their sessions about. */
-const MAX_LIVE_LOOKS = 200;
-const LIVE_LOOKS_AT_ONCE = 8;
 
 export interface Accepted {
   readonly job: AcceptedJob;
@@ -95,17 +85,13 @@ export class Jobs {
   /** The stored record, if the caller sees it; else `job.not_found`. */
   async record(principal: Principal, id: string, tenantNamed?: string): Promise<JobRecord> {
     const { clock, tuning, transport } = this.#services;
-    const tenant = decideTenant(principal, tenantNamed);
-    const own = async () => {
-      const entry = await transport.buckets.get("jobs", jobKey(tenant, principal.user, id));
-      return entry?.value && parseValue(jobRecordSchema, entry.value);
+    const { buckets } = transport;
+    const pattern = decidePattern(principal, tenantNamed, id);
+    const look = async () => {
+      const key = await findKey(buckets, "jobs", pattern);
+      const value = key === undefined ? undefined : (await buckets.get("jobs", key))?.value;
+      return value && parseValue(jobRecordSchema, value);
     };
-    const anyones = async () =>
-      (await readAll(transport.buckets, "jobs", jobRecordSchema, tenant)).find(({ key }) =>
-        key.endsWith(`.${id}`),
-      )?.value;
-    const look = async () =>
-      (await own()) ?? (principal.scope === "user" ? undefined : await anyones());
     const record = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
     if (record) return record;
     throw new BerthError("job.not_found");
@@ -125,27 +111,20 @@ export class Jobs {
     principal: Principal,
     query: JobQuery,
   ): Promise<{ data: JobSummary[]; next: string | null }> {
-    const tenant = decideTenant(principal, query.tenant);
-    const prefix = principal.scope === "user" ? `${tenant}.${principal.user}` : tenant;
     const { buckets } = this.#services.transport;
-    const found = (await readAll(buckets, "jobs", jobRecordSchema, prefix))
-      .map(({ value }) => value)
-      .filter(({ session_id }) => (query.session_id ?? session_id) === session_id);
-    if (query.state === undefined) {
-      const { data, next } = paginate(found, query);
-      return { data: await this.#summaries(data), next };
-    }
-    const running = found.filter(({ state }) => !isTerminal(state));
-    const candidates = isTerminal(query.state)
-      ? found
-      : paginate(running, { limit: MAX_LIVE_LOOKS, after: query.after }).data;
-    const summaries = isTerminal(query.state)
-      ? candidates.map((record) => jobSummary(record))
-      : await this.#summaries(candidates);
-    return paginate(
-      summaries.filter(({ state }) => state === query.state),
-      query,
-    );
+    const pattern = decidePattern(principal, query.tenant);
+    const source = { buckets, bucket: "jobs", schema: jobRecordSchema, pattern } as const;
+    return await readNewest(source, query, (record) => this.#listed(record, query));
+  }
+
+  /** Undefined when the query asks for others. A job's session knows its state better than its record, until it ends. */
+  async #listed(record: JobRecord, query: JobQuery): Promise<JobSummary | undefined> {
+    const { state, session_id = record.session_id } = query;
+    if (session_id !== record.session_id) return undefined;
+    const isHopeless = state !== undefined && isTerminal(record.state) && record.state !== state;
+    if (isHopeless) return undefined;
+    const summary = jobSummary(record, await this.#live(record));
+    return state === undefined || summary.state === state ? summary : undefined;
   }
 
   /** Takes the order; the job is cancelled once its process tree is gone, which its events tell. */
@@ -180,16 +159,6 @@ export class Jobs {
     );
     const reply = downReplySchema.parse(unpack(answer));
     if (!reply.ok) throw errorFromWire(reply.error as WireError);
-  }
-
-  async #summaries(records: readonly JobRecord[]): Promise<JobSummary[]> {
-    const summaries: JobSummary[] = [];
-    for (let at = 0; at < records.length; at += LIVE_LOOKS_AT_ONCE) {
-      const some = records.slice(at, at + LIVE_LOOKS_AT_ONCE);
-      const live = await Promise.all(some.map((record) => this.#live(record)));
-      summaries.push(...some.map((record, i) => jobSummary(record, live[i])));
-    }
-    return summaries;
   }
 
   /** A session that does not answer leaves the record's own word standing. */

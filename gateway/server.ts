@@ -28,6 +28,7 @@ import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { addApiHooks, addHooks, keepRouteTable, requestId, sendProblem } from "./routes/hooks.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { nodeRoutes } from "./routes/nodes.ts";
 import { openApiRoute, registerOpenApi } from "./routes/openapi.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
@@ -156,6 +157,7 @@ async function createApp(services: Services): Promise<App> {
     accountRoutes(scoped, services);
     tenantRoutes(scoped, services);
     operationRoutes(scoped, services);
+    nodeRoutes(scoped, services);
     streamRoute(scoped, { services, jobs, sessions });
   });
   await app.ready();

@@ -5,9 +5,9 @@ import type { CreateSession, SessionSummary } from "../protocols/api.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { sessionRecordSchema } from "../protocols/records.ts";
-import { canSee, decideTenant, type Principal } from "./auth/principal.ts";
+import { canSee, decidePattern, decideTenant, type Principal } from "./auth/principal.ts";
 import { awaitFresh } from "./fresh.ts";
-import { paginate, readAll } from "./listing.ts";
+import { readNewest } from "./listing.ts";
 import type { Services } from "./services.ts";
 import type { Caller } from "./submission.ts";
 import { sessionSummary } from "./views.ts";
@@ -26,8 +26,9 @@ export class Sessions {
   /** The session, if the caller sees it; what it does not see does not exist (`session.not_found`). */
   async find(principal: Principal, id: string, tenantNamed?: string): Promise<SessionView> {
     const { client, clock, tuning } = this.#services;
-    const tenant = decideTenant(principal, tenantNamed);
     const look = async () => {
+      const tenant = await this.#tenantOf(principal, id, tenantNamed);
+      if (tenant === undefined) return undefined;
       try {
         const options = { timeoutMs: tuning.askTimeoutMs };
         return (await client.actor(Session, tenant, id).describe({}, options)).session;
@@ -39,8 +40,18 @@ export class Sessions {
       }
     };
     const view = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
-    if (!view || !canSee(principal, tenant, view.user)) throw new BerthError("session.not_found");
+    if (!view || !canSee(principal, view.tenant, view.user)) {
+      throw new BerthError("session.not_found");
+    }
     return view;
+  }
+
+  /** An operator need not know whose session it is: the index does. */
+  async #tenantOf(principal: Principal, id: string, named?: string): Promise<string | undefined> {
+    const tenant = decideTenant(principal, named);
+    if (tenant !== undefined) return tenant;
+    const [key] = await this.#services.transport.buckets.keys("sessions", `*.*.${id}`);
+    return key?.split(".")[0];
   }
 
   /** That a session was deleted is told only to those who could see it. */
@@ -74,17 +85,12 @@ export class Sessions {
       readonly tenant?: string | undefined;
     },
   ): Promise<{ data: SessionSummary[]; next: string | null }> {
-    const tenant = decideTenant(principal, query.tenant);
-    const prefix = principal.scope === "user" ? `${tenant}.${principal.user}` : tenant;
-    const found = await readAll(
-      this.#services.transport.buckets,
-      "sessions",
-      sessionRecordSchema,
-      prefix,
+    const { buckets } = this.#services.transport;
+    const pattern = decidePattern(principal, query.tenant);
+    const source = { buckets, bucket: "sessions", schema: sessionRecordSchema, pattern } as const;
+    return await readNewest(source, query, (session) =>
+      session.deleted ? undefined : sessionSummary(session),
     );
-    const alive = found.map(({ value }) => value).filter((session) => !session.deleted);
-    const { data, next } = paginate(alive, query);
-    return { data: data.map(sessionSummary), next };
   }
 
   async remove(principal: Principal, id: string, tenantNamed?: string): Promise<void> {

@@ -93,6 +93,11 @@ export const nodeSchema = z
   .meta({ id: "Node" });
 export type ApiNode = z.infer<typeof nodeSchema>;
 export const nodePageSchema = pageOf(nodeSchema).meta({ id: "NodePage" });
+export const nodeParamsSchema = z.strictObject({ id: idSchema });
+/** Its partitions are others' now; it lives on, without work, until it is stopped. */
+export const drainedNodeSchema = z
+  .object({ id: z.string(), drained: z.literal(true) })
+  .meta({ id: "DrainedNode" });
 
 export const queueSchema = z
   .object({

@@ -24,7 +24,7 @@ export function formatTime(ms: number): string {
 export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({
     data: z.array(item),
-    /** What to pass as `after` for the next page; null on the last one. */
+    /** What to pass as `after` for the next page; null on the last one. A filtered page may be short and yet not the last. */
     next: z.string().nullable(),
   });
 
@@ -67,6 +67,11 @@ export const identitySchema = z
   .meta({ id: "Identity" });
 export type Identity = z.infer<typeof identitySchema>;
 
+// Agents
+
+export const agentSchema = z.object({ id: z.string() }).meta({ id: "Agent" });
+export const agentPageSchema = pageOf(agentSchema).meta({ id: "AgentPage" });
+
 // Sessions
 
 export const createSessionSchema = z
@@ -106,7 +111,7 @@ export type ApiSession = z.infer<typeof sessionSchema>;
 export const sessionPageSchema = pageOf(sessionSummarySchema).meta({ id: "SessionPage" });
 export const sessionParamsSchema = z.strictObject({ id: sessionIdSchema });
 
-/** An operator names the tenant that is read; others may not name one. */
+/** An operator may name the tenant that is read, else it is any; others may name their own only. */
 export const tenantQuery = { tenant: tenantIdSchema.optional() };
 export const scopedQuerySchema = z.strictObject(tenantQuery);
 export const sessionListQuerySchema = pageQuerySchema.extend(tenantQuery);

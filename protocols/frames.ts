@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { createJobSchema, MAX_INPUT_CHARS } from "./api.ts";
 import { eventSchema } from "./events.ts";
-import { jobIdSchema, sessionIdSchema } from "./ids.ts";
+import { jobIdSchema, sessionIdSchema, tenantIdSchema } from "./ids.ts";
 import { scopeSchema } from "./records.ts";
 import { tierSchema } from "./tiers.ts";
 
@@ -24,6 +24,8 @@ export const clientFrameSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("subscribe"),
     session_id: sessionIdSchema,
+    /** For operators: whose session it is, when they know. */
+    tenant: tenantIdSchema.optional(),
     after: cursor.optional(),
     ref: ref.optional(),
   }),

@@ -1,6 +1,5 @@
 import type { Command } from "commander";
-import { z } from "zod";
-import { nodeSchema } from "../../protocols/api-operators.ts";
+import { drainedNodeSchema, nodeSchema } from "../../protocols/api-operators.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import {
   action,
@@ -22,9 +21,11 @@ export function drainCommand(context: CliContext): Command {
         const gateway = await connect(context, options, "operator");
         const node = named ?? (await onlyNode(gateway));
         const path = `/v1/nodes/${encodeURIComponent(node)}/drain`;
-        await gateway.send({ method: "POST", path, schema: z.unknown() });
+        await gateway.send({ method: "POST", path, schema: drainedNodeSchema });
         const told =
-          options.json === true ? JSON.stringify({ draining: node }) : `${node} is draining`;
+          options.json === true
+            ? JSON.stringify({ drained: node })
+            : `${node} has handed its work over and takes no more; stop its process when you like`;
         await context.terminal.out(`${told}\n`);
         return EXIT.ok;
       }),

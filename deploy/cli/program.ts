@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { asBerthError, type BerthError } from "../../protocols/errors.ts";
+import { agentsCommand } from "./agents.ts";
 import { cancelCommand } from "./cancel.ts";
 import type { CliContext } from "./context.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
@@ -54,6 +55,7 @@ function buildProgram(context: CliContext, startUp: StartUp): Command {
     logsCommand(context),
     cancelCommand(context),
     sessionsCommand(context),
+    agentsCommand(context),
     workersCommand(context),
     queuesCommand(context),
     tenantsCommand(context),
@@ -87,7 +89,7 @@ const REMEDIES: Partial<Record<BerthError["code"], string>> = {
   "auth.forbidden": "use a key with more rights, such as --tier operator in development",
   "broker.unavailable": 'is it running? "berth doctor" tells more',
   "quota.hourly": "wait for the next hour, or use another tier",
-  "agent.unknown": "agents are shell, echo, claude and codex",
+  "agent.unknown": '"berth agents" lists them',
 };
 
 /** `berth: what failed (code); what to do`. */

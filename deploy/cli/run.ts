@@ -32,7 +32,7 @@ interface RunOptions extends ConnectionOptions {
 export function runCommand(context: CliContext): Command {
   return gatewayCommand("run", "run a prompt (or script) and stream what it says")
     .argument("<prompt>", 'what to run; "-" reads it from standard input')
-    .option("--agent <agent>", "shell, echo, claude, codex", "shell")
+    .option("--agent <agent>", 'which agent; "berth agents" lists them', "shell")
     .option("--session <id>", "go on in this session")
     .option("--model <model>", "the agent's model")
     .option("--timeout <duration>", 'time limit, such as "90s" or "10m"')

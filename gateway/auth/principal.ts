@@ -36,16 +36,16 @@ export function requireTenant(principal: Principal): TenantPrincipal {
   throw new BerthError("auth.forbidden", "an operator's credential belongs to no tenant");
 }
 
-/** The tenant whose things are read: the caller's own, or the one that an operator names. */
-export function decideTenant(principal: Principal, named: string | undefined): string {
-  if (principal.scope === "operator") {
-    const tenant = named ?? principal.tenant;
-    if (tenant !== null) return tenant;
-    throw new BerthError("request.invalid", "an operator must name the tenant: ?tenant=...", {
-      field: "tenant",
-    });
-  }
+/** The tenant whose things are read: the caller's own, or the one that an operator names; undefined is any. */
+export function decideTenant(principal: Principal, named: string | undefined): string | undefined {
+  if (principal.scope === "operator") return named;
   const { tenant } = requireTenant(principal);
   if (named === undefined || named === tenant) return tenant;
   throw new BerthError("auth.forbidden", "only operators may name a tenant", { field: "tenant" });
+}
+
+/** Keys `<tenant>.<user>.<id>` of what the caller sees, as a pattern; `id` narrows it to one thing. */
+export function decidePattern(principal: Principal, named: string | undefined, id = "*"): string {
+  const tenant = decideTenant(principal, named) ?? "*";
+  return `${tenant}.${principal.scope === "user" ? principal.user : "*"}.${id}`;
 }

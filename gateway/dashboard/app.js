@@ -72,7 +72,7 @@ function showOverview() {
 
 function showForeignSession([tenant, sessionId]) {
   bar.page("overview");
-  show(operatorSessionView({ api: connection.api, tenant, sessionId }));
+  show(operatorSessionView({ connection, tenant, sessionId }));
 }
 
 function showConsole(sessionId) {

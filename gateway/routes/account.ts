@@ -1,7 +1,12 @@
-/** What a caller may know of itself: who it is, what it may do, what it used. */
+/** What a caller may know of itself: who it is, what it may do and with which agents, what it used. */
 
 import { User } from "../../protocols/actors/user.ts";
-import { identitySchema, limitsSchema, usageReportSchema } from "../../protocols/api.ts";
+import {
+  agentPageSchema,
+  identitySchema,
+  limitsSchema,
+  usageReportSchema,
+} from "../../protocols/api.ts";
 import { rateHeaders } from "../rate-headers.ts";
 import type { Services } from "../services.ts";
 import { limitsView, usageView } from "../views.ts";
@@ -26,6 +31,17 @@ export function accountRoutes(app: App, services: Services): void {
       const { user, scope } = principal;
       return { tenant: principal.tenant, user, scope, tier: tenant?.tier ?? null };
     },
+  );
+
+  app.get(
+    "/v1/agents",
+    {
+      schema: {
+        ...tagged("account", "listAgents", "Agents that jobs may name"),
+        response: { 200: agentPageSchema, ...problems },
+      },
+    },
+    () => ({ data: services.config.agents.map((id) => ({ id })), next: null }),
   );
 
   app.get(

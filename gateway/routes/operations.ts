@@ -1,10 +1,9 @@
-/** Workers, nodes, queues and dead letters, for operators. Tenants' admins see their own workers. */
+/** Workers, queues and dead letters, for operators. Tenants' admins see their own workers. */
 import { z } from "zod";
 import { pageQuerySchema } from "../../protocols/api.ts";
 import {
   deadLetterPageSchema,
   deadLetterParamsSchema,
-  nodePageSchema,
   purgedSchema,
   queuePageSchema,
   workerListQuerySchema,
@@ -13,12 +12,11 @@ import {
 import { BerthError } from "../../protocols/errors.ts";
 import { workerRecordSchema } from "../../protocols/executor.ts";
 import { tenantIdSchema } from "../../protocols/ids.ts";
-import { nodeRecordSchema, partitionRecordSchema } from "../../protocols/records.ts";
 import { decideTenant, requireOperator } from "../auth/principal.ts";
 import { paginate, readAll } from "../listing.ts";
 import { readQueues } from "../queues.ts";
 import type { Services } from "../services.ts";
-import { deadLetterView, nodeView, workerView } from "../views.ts";
+import { deadLetterView, workerView } from "../views.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
@@ -37,37 +35,14 @@ export function operationRoutes(app: App, services: Services): void {
     async (request) => {
       const principal = principalOf(request);
       const { tenant: named, ...page } = request.query;
-      const isOperator = principal.scope === "operator";
       if (principal.scope === "user") throw new BerthError("auth.forbidden");
-      const tenant = isOperator ? named : decideTenant(principal, named);
+      const tenant = decideTenant(principal, named);
       const all = await readAll(buckets, "workers", workerRecordSchema);
       const seen = all
         .map(({ value }) => value)
         .filter(({ spec }) => (tenant ?? spec.tenant) === spec.tenant);
       const { data, next } = paginate(seen, page);
       return { data: data.map(workerView), next };
-    },
-  );
-
-  app.get(
-    "/v1/nodes",
-    {
-      schema: {
-        ...tagged("operators", "listNodes", "List nodes"),
-        querystring: pageQuerySchema,
-        response: { 200: nodePageSchema, ...problems },
-      },
-    },
-    async (request) => {
-      requireOperator(principalOf(request));
-      const nodes = await readAll(buckets, "nodes", nodeRecordSchema);
-      const partitions = await readAll(buckets, "partitions", partitionRecordSchema);
-      const { data, next } = paginate(
-        nodes.map(({ value }) => value),
-        request.query,
-      );
-      const owned = (id: string) => partitions.filter(({ value }) => value.node === id).length;
-      return { data: data.map((node) => nodeView(node, owned(node.id))), next };
     },
   );
 

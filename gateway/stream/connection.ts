@@ -159,7 +159,7 @@ export class Connection {
   /** Subscribing again moves the cursor: the old reader ends in front of the answer. */
   async #subscribe(principal: Principal, frame: FrameOf<"subscribe">): Promise<void> {
     this.#checkRoom(frame.session_id);
-    const session = await this.#deps.sessions.find(principal, frame.session_id); // W3
+    const session = await this.#deps.sessions.find(principal, frame.session_id, frame.tenant); // W3
     this.#follow(session.tenant, session.id, frame.after ?? session.last_seq, refOf(frame));
   }
 

@@ -32,9 +32,12 @@ export class Stream extends EventTarget {
     this.#open();
   }
 
-  /** Reads a session after `after`, until `unfollow`; `onProblem` gets what the gateway says against it. */
-  follow(sessionId, after, onEvent, onProblem) {
-    this.#sessions.set(sessionId, { cursor: after, onEvent, onProblem });
+  /**
+   * Reads a session after `after`, until `unfollow`; `onProblem` gets what the gateway says against it. An
+   * operator names whose it is in `scope.tenant`.
+   */
+  follow(sessionId, after, { onEvent, onProblem, scope = {} }) {
+    this.#sessions.set(sessionId, { cursor: after, onEvent, onProblem, scope });
     this.#subscribe(sessionId);
   }
 
@@ -135,8 +138,8 @@ export class Stream extends EventTarget {
   }
 
   #subscribe(sessionId) {
-    const after = this.#sessions.get(sessionId)?.cursor ?? 0;
-    this.#send({ type: "subscribe", session_id: sessionId, after });
+    const { cursor = 0, scope = {} } = this.#sessions.get(sessionId) ?? {};
+    this.#send({ type: "subscribe", session_id: sessionId, after: cursor, ...scope });
   }
 
   #send(frame) {

@@ -1,20 +1,20 @@
 import { h } from "../lib/dom.js";
 
-const AGENTS = [
-  ["shell", "shell: run a script"],
-  ["echo", "echo: print the prompt"],
-  ["claude", "claude: Claude Code"],
-  ["codex", "codex: OpenAI Codex"],
-];
+/** What the agents that Berth brings along do; others are shown by their names. */
+const PURPOSES = {
+  shell: "run a script",
+  echo: "print the prompt",
+  claude: "Claude Code",
+  codex: "OpenAI Codex",
+};
+
+const agentOption = (id) =>
+  h("option", { value: id }, id in PURPOSES ? `${id}: ${PURPOSES[id]}` : id);
 
 /** The form that submits a prompt. `submit({ agent, prompt, model?, ... })` resolves when it is accepted. */
 export class Composer {
   #submit;
-  #agent = h(
-    "select",
-    { id: "agent" },
-    AGENTS.map(([value, label]) => h("option", { value }, label)),
-  );
+  #agent = h("select", { id: "agent", required: true });
   #model = h("input", {
     id: "model",
     autocomplete: "off",
@@ -72,13 +72,17 @@ export class Composer {
 
   #form;
 
+  /** What the gateway lets jobs name. */
+  agents(ids) {
+    const known = [...this.#agent.options].map((option) => option.value);
+    this.#agent.append(...ids.filter((id) => !known.includes(id)).map(agentOption));
+  }
+
   /** A session belongs to one agent, so the choice is fixed while one is chosen. */
   target(session) {
     this.#agent.disabled = session !== undefined;
     if (session !== undefined) {
-      if (![...this.#agent.options].some((option) => option.value === session.agent)) {
-        this.#agent.append(h("option", { value: session.agent }, session.agent));
-      }
+      this.agents([session.agent]);
       this.#agent.value = session.agent;
     }
     this.#where.textContent =

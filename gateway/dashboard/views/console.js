@@ -91,16 +91,19 @@ export class ConsoleView {
   }
 
   async #load() {
-    const [sessions, limits] = await Promise.allSettled([
-      this.#connection.api.get("/v1/sessions", { limit: LISTED }),
-      this.#connection.api.get("/v1/limits"),
+    const { api } = this.#connection;
+    const [sessions, limits, agents] = await Promise.allSettled([
+      api.get("/v1/sessions", { limit: LISTED }),
+      api.get("/v1/limits"),
+      api.get("/v1/agents"),
     ]);
-    const failed = [sessions, limits].find((result) => result.status === "rejected");
+    const failed = [sessions, limits, agents].find(({ status }) => status === "rejected");
     this.#notice.hidden = failed === undefined;
     this.#notice.textContent =
       failed === undefined ? "" : `Not up to date: ${failed.reason.message} Trying again.`;
     if (sessions.status === "fulfilled") this.#sessions = sessions.value.data;
     if (limits.status === "fulfilled") this.#composer.allowance(limits.value);
+    if (agents.status === "fulfilled") this.#composer.agents(agents.value.data.map(({ id }) => id));
     this.#mark();
   }
 

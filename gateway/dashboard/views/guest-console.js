@@ -1,5 +1,4 @@
 import { h } from "../lib/dom.js";
-import { PolledStream } from "../lib/polled-stream.js";
 import { TranscriptView } from "./transcript.js";
 
 /** For an operator without a user key: what the console needs, and where to give it. */
@@ -38,13 +37,8 @@ export function consoleKeyView(take) {
 }
 
 /** A session of some tenant, as an operator looks at it. */
-export function operatorSessionView({ api, tenant, sessionId }) {
-  const query = { tenant };
-  const transcript = new TranscriptView({
-    connection: { api, stream: new PolledStream(api, query) },
-    sessionId,
-    query,
-  });
+export function operatorSessionView({ connection, tenant, sessionId }) {
+  const transcript = new TranscriptView({ connection, sessionId, query: { tenant } });
   void transcript.open();
   const element = h(
     "div",

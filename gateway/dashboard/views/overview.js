@@ -15,7 +15,6 @@ import { isActive, jobsTable } from "./jobs.js";
 
 const EVERY_MS = 2_000;
 const RECENT = 50;
-const MOST_TENANTS = 12;
 
 /** The state of the deployment for operators, and of one's own jobs and limits for everyone else. */
 export function overviewView({ api, identity, announce }) {
@@ -38,7 +37,7 @@ export function overviewView({ api, identity, announce }) {
 
   const load = async () => {
     const loaded = await Promise.allSettled([
-      isOperator ? loadEveryonesJobs(api) : loadJobs(api),
+      api.get("/v1/jobs", { limit: RECENT }).then((page) => page.data),
       ...(isOperator ? loadFleet(api) : [api.get("/v1/limits")]),
       ...(isAdmin ? [api.list("/v1/workers")] : []),
     ]);
@@ -64,21 +63,6 @@ export function overviewView({ api, identity, announce }) {
     refresh: () => poller.now(),
     close: () => poller.stop(),
   };
-}
-
-const loadJobs = (api, query = {}) =>
-  api.get("/v1/jobs", { limit: RECENT, ...query }).then((page) => page.data);
-
-/** The newest jobs over all tenants, of which the first `MOST_TENANTS` are asked. */
-async function loadEveryonesJobs(api) {
-  const tenants = await api.list("/v1/tenants", {}, MOST_TENANTS);
-  const lists = await Promise.all(
-    tenants.map((tenant) => loadJobs(api, { tenant: tenant.id, limit: 20 })),
-  );
-  return lists
-    .flat()
-    .toSorted((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at))
-    .slice(0, RECENT);
 }
 
 const loadFleet = (api) => [

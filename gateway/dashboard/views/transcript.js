@@ -58,12 +58,11 @@ export class TranscriptView {
     this.#cards.clear();
     this.#list.replaceChildren();
     this.#earlier.hidden = after === 0;
-    this.#connection.stream.follow(
-      this.#sessionId,
-      after,
-      (event) => this.#take(event),
-      (problem) => this.#say(problem.message, true),
-    );
+    this.#connection.stream.follow(this.#sessionId, after, {
+      onEvent: (event) => this.#take(event),
+      onProblem: (problem) => this.#say(problem.message, true),
+      scope: this.#query,
+    });
   }
 
   #take(event) {

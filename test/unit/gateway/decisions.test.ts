@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decideTenant, type Principal } from "../../../gateway/auth/principal.ts";
+import { decidePattern, decideTenant, type Principal } from "../../../gateway/auth/principal.ts";
 import { streamTokenOf, tokenOf } from "../../../gateway/auth/tokens.ts";
 import { isFresh } from "../../../gateway/fresh.ts";
 import { decideIdempotency, fingerprintOf, isFinal } from "../../../gateway/idempotency.ts";
@@ -85,7 +85,7 @@ describe("credentials", () => {
     expect(streamTokenOf({ "sec-websocket-protocol": "berth.v1, berth.bearer.abc" })).toBe("abc");
     expect(() => tokenOf({ "x-api-key": "x".repeat(10_000) })).toThrow(BerthError);
   });
-  it("let only operators name a tenant, and make them do so", () => {
+  it("let only operators name another tenant, or none", () => {
     const user: Principal = {
       tenant: "a",
       user: "u",
@@ -97,7 +97,11 @@ describe("credentials", () => {
     expect(decideTenant(user, undefined)).toBe("a");
     expect(() => decideTenant(user, "b")).toThrow("only operators");
     expect(decideTenant(operator, "b")).toBe("b");
-    expect(() => decideTenant(operator, undefined)).toThrow("must name");
+    expect(decideTenant(operator, undefined)).toBeUndefined();
+    expect(decidePattern(user, undefined)).toBe("a.*.*");
+    expect(decidePattern({ ...user, scope: "user" }, "a", "x")).toBe("a.u.x");
+    expect(decidePattern(operator, undefined, "x")).toBe("*.*.x");
+    expect(decidePattern(operator, "b")).toBe("b.*.*");
   });
 });
 
