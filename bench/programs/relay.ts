@@ -1,0 +1,27 @@
+/** The raw peer of the gateway: what arrives on one subject goes out to every WebSocket client, and nothing else. */
+import type { AddressInfo } from "node:net";
+import { WebSocketServer } from "ws";
+import { connectRaw } from "../connection.ts";
+import { runProgram } from "./program.ts";
+
+await runProgram(async ({ natsUrl }: { readonly natsUrl: string }) => {
+  const nc = await connectRaw(natsUrl, "bench-relay");
+  const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+  await new Promise((resolve) => server.once("listening", resolve));
+  nc.subscribe("bench.lines", {
+    callback: (error, message) => {
+      if (error) return;
+      for (const client of server.clients) client.send(message.data, { binary: false });
+    },
+  });
+  await nc.flush();
+  const { port } = server.address() as AddressInfo;
+  return {
+    ready: { url: `ws://127.0.0.1:${port}` },
+    async stop() {
+      await nc.close();
+      for (const client of server.clients) client.terminate();
+      server.close();
+    },
+  };
+});

@@ -1,0 +1,60 @@
+/** The benchmarks run from end to end, so that they do not rot. What they measure here means nothing. */
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+const MAIN = new URL("../../dist/bench/main.js", import.meta.url).pathname;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "berth-bench-test-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function runBench(...args: readonly string[]) {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const exited = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const [table, progress, code] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    exited,
+  ]);
+  return { table, progress, code };
+}
+
+interface Report {
+  readonly machine: string;
+  readonly results: readonly {
+    readonly scenario: string;
+    readonly rows: readonly { readonly label: string; readonly ours: readonly number[] }[];
+    readonly rounds: readonly { readonly ours: { readonly latencies_us: readonly number[] } }[];
+  }[];
+}
+
+describe("the benchmarks", () => {
+  it("run quickly, print their table and write every sample", async () => {
+    const out = join(folder, "result.json");
+    const { code, progress, table } = await runBench("--quick", "--out", out);
+    expect(code, progress).toBe(0);
+    expect(table).toMatch(/^ask: .*>= 0\.85/m);
+    const report = JSON.parse(await readFile(out, "utf8")) as Report;
+    expect(report.machine).toContain("nats-server");
+    const scenarios = new Set(report.results.map(({ scenario }) => scenario));
+    expect([...scenarios]).toEqual(["ask", "durable-turn", "jobs", "output"]);
+    for (const { rounds, rows } of report.results) {
+      expect(rounds).toHaveLength(1);
+      expect(rounds[0]?.ours.latencies_us.length).toBeGreaterThan(0);
+      for (const { ours, label } of rows) expect(ours[0], label).toBeGreaterThan(0);
+    }
+  });
+
+  it("say what they take when they are asked for what they do not have", async () => {
+    const { code, progress } = await runBench("--only", "nothing");
+    expect(code).toBe(2);
+    expect(progress).toContain('no scenario "nothing"; there are ask');
+    expect(progress).toContain("--rounds");
+  });
+});
