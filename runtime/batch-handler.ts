@@ -175,7 +175,7 @@ export class BatchHandler {
       answerError(item, error);
       return;
     }
-    const verdict = this.#failures.record(item, error, clock.now());
+    const verdict = this.#failures.record(item, thrown, clock.now());
     metrics.count("berth_turn_failures_total", { kind: ref.kind, action: verdict.action });
     logger.warn({ err: error, actor: refName(ref), action: verdict.action }, "a handler failed");
     if (verdict.action === "retry" && item.type === "mail") {

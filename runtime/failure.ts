@@ -1,5 +1,5 @@
 /** The failures of one activation: what its supervision makes of the next one, and whether it is stopped (R5). */
-import type { BerthError } from "../protocols/errors.ts";
+import { BerthError } from "../protocols/errors.ts";
 import type { Item } from "./inbox.ts";
 import {
   DEFAULT_SUPERVISION,
@@ -29,9 +29,11 @@ export class FailureLog {
   }
 
   /** Counts a failure and says what follows. An ask is never tried again here; its caller may do so. */
-  record(item: Item, error: BerthError, now: number): Verdict {
+  record(item: Item, thrown: unknown, now: number): Verdict {
     const attempts = item.type === "mail" ? item.attempts + 1 : this.#policy.maxAttempts;
-    const failure = { attempts, retry: error.retry, failedAt: this.#failedAt, now };
+    // Only an error that was chosen says for certain that another try is in vain.
+    const retry = thrown instanceof BerthError ? thrown.retry : "later";
+    const failure = { attempts, retry, failedAt: this.#failedAt, now };
     const verdict = decideSupervision(this.#policy, failure, this.#random());
     this.#failedAt.push(now);
     // Older ones than the intensity counts change nothing.

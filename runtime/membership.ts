@@ -21,6 +21,7 @@ import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { decideHome, decidePartition } from "./partition-view.ts";
+import { sharedAbort } from "./shared-abort.ts";
 import type { KeyEntry, Transport, Watch } from "./transport.ts";
 
 /** What a node does with a partition it owns; `PartitionHost` is the real one. */
@@ -61,7 +62,7 @@ export class Membership {
   readonly #moves = new Map<number, Promise<void>>();
   /** The highest epoch under which another owner was seen to write. */
   readonly #seen = new Map<number, number>();
-  readonly #stop = new AbortController();
+  readonly #stop = sharedAbort();
   #watches: Watch[] = [];
   #active = false;
   #leaving = false;

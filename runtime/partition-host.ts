@@ -18,6 +18,7 @@ import { Activation, type ActivationParts } from "./activation.ts";
 import { type Intake, takeAsk } from "./ask-intake.ts";
 import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
+import { sharedAbort } from "./shared-abort.ts";
 import type { Incoming, Mail, MailStream, Serving } from "./transport.ts";
 
 export interface PartitionHostParts
@@ -40,7 +41,7 @@ const MAX_ACTIVATIONS = 50_000;
 export class PartitionHost {
   readonly #parts: PartitionHostParts;
   readonly #activations = new Map<string, Activation>();
-  readonly #abort = new AbortController();
+  readonly #abort = sharedAbort();
   readonly #serving: Serving[] = [];
   #stream: MailStream | undefined;
   #pumping: Promise<void> = Promise.resolve();

@@ -9,8 +9,10 @@ const SEQUENCE_IN_FLIGHT = 10164;
 const SUBJECT_FULL = 10077;
 const MESSAGE_TOO_LARGE = 10054;
 const NO_MESSAGE = 10037;
+const NO_SEQUENCE = 10043;
 const STREAM_NOT_FOUND = 10059;
 const CONSUMER_NOT_FOUND = 10014;
+const NOT_FOUND = new Set([NO_MESSAGE, NO_SEQUENCE, STREAM_NOT_FOUND, CONSUMER_NOT_FOUND]);
 
 function apiCode(thrown: unknown): number | undefined {
   return thrown instanceof JetStreamApiError ? thrown.code : undefined;
@@ -24,7 +26,7 @@ export function isNotFound(thrown: unknown): boolean {
     return true;
   }
   const code = apiCode(thrown);
-  return code === NO_MESSAGE || code === STREAM_NOT_FOUND || code === CONSUMER_NOT_FOUND;
+  return code !== undefined && NOT_FOUND.has(code);
 }
 
 /** The client refuses what is larger than the server takes before it is sent; it has no code for that. */

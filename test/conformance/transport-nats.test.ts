@@ -1,0 +1,36 @@
+import { systemClock } from "../../runtime/clock.ts";
+import { silentLogger } from "../../runtime/logger.ts";
+import { connectNats } from "../../runtime/nats/transport.ts";
+import type { Transport } from "../../runtime/transport.ts";
+import { startNats } from "../support/nats.ts";
+import { transportSuite } from "./transport.ts";
+
+const CAPACITY = 5;
+
+transportSuite("the NATS transport", async () => {
+  const nats = await startNats();
+  const open: Transport[] = [];
+  return {
+    mailboxCapacity: CAPACITY,
+    async connect() {
+      const transport = await connectNats({
+        url: nats.url,
+        name: "conformance",
+        topology: {
+          replicas: 1,
+          partitions: 4,
+          mailboxCapacity: CAPACITY,
+          journalRetentionMs: 3_600_000,
+        },
+        logger: silentLogger,
+        clock: systemClock,
+      });
+      open.push(transport);
+      return transport;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const transport of open) await transport.close();
+      await nats[Symbol.asyncDispose]();
+    },
+  };
+});

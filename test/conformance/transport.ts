@@ -1,0 +1,497 @@
+/** What every transport promises, whatever is beneath it. Called for each from the files beside this one. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Due, Envelope } from "../../protocols/envelope.ts";
+import type { ActorRef } from "../../protocols/ids.ts";
+import { partitionOf } from "../../protocols/partition.ts";
+import type { DeadLetter } from "../../protocols/records.ts";
+import { subjects } from "../../protocols/subjects.ts";
+import type { KeyEntry, Mail, MailStream, Transport } from "../../runtime/transport.ts";
+import { eventually } from "../support/eventually.ts";
+
+export interface TransportRig extends AsyncDisposable {
+  /** A connection of its own; closed with the rig. */
+  connect(): Promise<Transport>;
+  /** Mail that one lane of one actor may hold. */
+  readonly mailboxCapacity: number;
+}
+
+const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+const decode = (data: Uint8Array) => JSON.parse(new TextDecoder().decode(data)) as unknown;
+const text = (value: string) => new TextEncoder().encode(value);
+
+let made = 0;
+/** An actor that no other test has used. */
+function fresh(kind = "probe", tenant = "acme"): ActorRef {
+  made += 1;
+  return { kind, tenant, key: `k${made}` };
+}
+
+function envelope(id: string, payload: unknown = {}): Envelope {
+  return { id, type: "hear", payload, sentAt: 1 };
+}
+
+class Reader {
+  readonly got: Mail[] = [];
+  readonly done: Promise<void>;
+  error: unknown;
+
+  constructor(stream: MailStream) {
+    this.done = (async () => {
+      for await (const mail of stream) this.got.push(mail);
+    })().catch((thrown: unknown) => {
+      this.error = thrown;
+    });
+  }
+
+  ids(ref: ActorRef): string[] {
+    return this.got
+      .filter((mail) => mail.ref.key === ref.key)
+      .map(({ envelope: body }) => ("due" in body ? body.due.id : body.id));
+  }
+
+  until(ref: ActorRef, count: number): Promise<string[]> {
+    return eventually(
+      () => {
+        const ids = this.ids(ref);
+        return ids.length >= count && ids;
+      },
+      { name: `${count} messages for ${ref.key}` },
+    );
+  }
+}
+
+export function transportSuite(name: string, make: () => Promise<TransportRig>): void {
+  describe(name, () => {
+    let rig: TransportRig;
+    let one: Transport;
+    let two: Transport;
+    const partition = (ref: ActorRef) => partitionOf(ref, one.partitions);
+
+    beforeAll(async () => {
+      rig = await make();
+      one = await rig.connect();
+      two = await rig.connect();
+    });
+    afterAll(() => rig?.[Symbol.asyncDispose]());
+
+    describe.each([false, true])("a record (journaled: %s)", (journaled) => {
+      const write = (at: Transport, ref: ActorRef, value: unknown, expected: number) =>
+        at.records.commit(ref, encode(value), { expected, journaled, pending: false });
+
+      test("does not exist before its first commit", async () => {
+        expect(await one.records.load(fresh(), journaled)).toBeUndefined();
+      });
+
+      test("is what was committed last, seen by every connection", async () => {
+        const ref = fresh();
+        const first = await write(one, ref, { n: 1 }, 0);
+        const second = await write(two, ref, { n: 2 }, first);
+        expect(second).toBeGreaterThan(first);
+        const found = await one.records.load(ref, journaled);
+        expect(found?.revision).toBe(second);
+        expect(decode(found!.data)).toEqual({ n: 2 });
+      });
+
+      test("refuses a commit that expects another revision, and keeps what it had", async () => {
+        const ref = fresh();
+        const first = await write(one, ref, { n: 1 }, 0);
+        await expect(write(two, ref, { n: 9 }, 0)).rejects.toMatchObject({
+          code: "record.conflict",
+        });
+        await expect(write(two, ref, { n: 9 }, first + 1)).rejects.toMatchObject({
+          code: "record.conflict",
+        });
+        expect((await one.records.load(ref, journaled))?.revision).toBe(first);
+      });
+
+      test("takes exactly one of many commits that expect the same revision", async () => {
+        const ref = fresh();
+        const tries = Array.from({ length: 20 }, (_, n) =>
+          write(n % 2 === 0 ? one : two, ref, { n }, 0),
+        );
+        const outcomes = await Promise.allSettled(tries);
+        expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      });
+
+      test("is found by the scan of its partition while it is pending, not after", async () => {
+        const ref = fresh();
+        const scan = async () => {
+          const keys: string[] = [];
+          for await (const found of two.records.pending(partition(ref))) keys.push(found.key);
+          return keys;
+        };
+        const options = { journaled, expected: 0, pending: true };
+        const revision = await one.records.commit(ref, encode({}), options);
+        expect(await scan()).toContain(ref.key);
+        await write(one, ref, {}, revision);
+        expect(await scan()).not.toContain(ref.key);
+      });
+    });
+
+    test("a journal keeps every page, and reads them from any revision on", async () => {
+      const ref = fresh("session");
+      const revisions: number[] = [];
+      for (let n = 0; n < 5; n += 1) {
+        const expected = revisions.at(-1) ?? 0;
+        const options = { expected, journaled: true, pending: false };
+        revisions.push(await one.records.commit(ref, encode({ n }), options));
+      }
+      const pages = async (from: number, limit: number) =>
+        (await two.records.journal(ref, from, limit)).map(({ data }) => decode(data));
+      expect(await pages(0, 10)).toEqual([0, 1, 2, 3, 4].map((n) => ({ n })));
+      expect(await pages(revisions[2]!, 2)).toEqual([{ n: 2 }, { n: 3 }]);
+      expect(await pages(revisions[4]! + 1, 10)).toEqual([]);
+    });
+
+    test("a journal page appears at once on the actor's live subject", async () => {
+      const ref = fresh("session");
+      const seen: unknown[] = [];
+      const serving = two.bus.serve(subjects.live(ref), undefined, ({ data }) =>
+        seen.push(decode(data)),
+      );
+      await serving.ready;
+      await one.records.commit(ref, encode({ n: 1 }), {
+        expected: 0,
+        journaled: true,
+        pending: false,
+      });
+      await eventually(() => seen.length === 1, { name: "the page is seen live" });
+      expect(seen).toEqual([{ n: 1 }]);
+      await serving.close();
+    });
+
+    describe("a mailbox", () => {
+      test("delivers what was stored before and after it is opened, in order", async () => {
+        const ref = fresh();
+        await one.mailboxes.send(ref, "user", envelope(`${ref.key}-1`));
+        const stream = await two.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        const second = await one.mailboxes.send(ref, "user", envelope(`${ref.key}-2`, { deep: 1 }));
+        expect(await reader.until(ref, 2)).toEqual([`${ref.key}-1`, `${ref.key}-2`]);
+        const last = reader.got.at(-1)!;
+        expect(last).toMatchObject({ ref, seq: second, lane: "user" });
+        expect(last.envelope).toMatchObject({ payload: { deep: 1 } });
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+        await reader.done;
+        expect(reader.error).toBeUndefined();
+      });
+
+      test("gives what was not acknowledged to the next reader again, in order", async () => {
+        const ref = fresh();
+        for (const n of [1, 2, 3]) {
+          await one.mailboxes.send(ref, "user", envelope(`${ref.key}-${n}`));
+        }
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await reader.until(ref, 3);
+        reader.got.find((mail) => mail.ref.key === ref.key)!.ack();
+        await stream.close();
+        const again = await two.mailboxes.open(partition(ref));
+        const second = new Reader(again);
+        expect(await second.until(ref, 2)).toEqual([`${ref.key}-2`, `${ref.key}-3`]);
+        for (const mail of second.got) mail.ack();
+        await again.close();
+      });
+
+      test("ends its stream when another reader takes the partition over", async () => {
+        const ref = fresh();
+        const first = new Reader(await one.mailboxes.open(partition(ref)));
+        const taken = await two.mailboxes.open(partition(ref));
+        await eventually(() => first.error !== undefined, { name: "the first stream ends" });
+        const second = new Reader(taken);
+        await one.mailboxes.send(ref, "user", envelope(`${ref.key}-1`));
+        expect(await second.until(ref, 1)).toEqual([`${ref.key}-1`]);
+        expect(first.ids(ref)).toEqual([]);
+        for (const mail of second.got) mail.ack();
+        await taken.close();
+      });
+
+      test("keeps one of two messages with one id", async () => {
+        const ref = fresh();
+        const first = await one.mailboxes.send(ref, "user", envelope(`${ref.key}-1`));
+        const second = await two.mailboxes.send(ref, "user", envelope(`${ref.key}-1`));
+        expect(second).toBe(first);
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await one.mailboxes.send(ref, "user", envelope(`${ref.key}-2`));
+        expect(await reader.until(ref, 2)).toEqual([`${ref.key}-1`, `${ref.key}-2`]);
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+
+      test("that is full refuses with its own error, one lane at a time", async () => {
+        const ref = fresh();
+        for (let n = 0; n < rig.mailboxCapacity; n += 1) {
+          await one.mailboxes.send(ref, "user", envelope(`${ref.key}-${n}`));
+        }
+        await expect(
+          one.mailboxes.send(ref, "user", envelope(`${ref.key}-over`)),
+        ).rejects.toMatchObject({ code: "actor.mailbox_full" });
+        await one.mailboxes.send(ref, "control", envelope(`${ref.key}-control`));
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await reader.until(ref, rig.mailboxCapacity + 1);
+        for (const mail of reader.got) mail.ack();
+        await eventually(() => one.mailboxes.send(ref, "user", envelope(`${ref.key}-again`)), {
+          name: "there is room again",
+        });
+        await eventually(() => reader.ids(ref).includes(`${ref.key}-again`), { name: "it came" });
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+    });
+
+    describe("a reminder", () => {
+      const due = (id: string, reminder = "r"): Due => ({
+        id,
+        name: reminder,
+        type: "alarm",
+        payload: { id },
+      });
+      const listen = async (ref: ActorRef) => {
+        const stream = await two.mailboxes.open(partition(ref));
+        return { stream, reader: new Reader(stream) };
+      };
+
+      test("fires at its time, and at once when that is past", async () => {
+        const ref = fresh();
+        const { stream, reader } = await listen(ref);
+        const at = Date.now() + 1_200;
+        await one.mailboxes.schedule(ref, due(`${ref.key}-later`, "later"), at);
+        await one.mailboxes.schedule(ref, due(`${ref.key}-past`, "past"), Date.now() - 60_000);
+        expect(await reader.until(ref, 2)).toEqual([`${ref.key}-past`, `${ref.key}-later`]);
+        const late = reader.got.at(-1)!;
+        expect(late.lane).toBe("due");
+        expect(late.storedAt).toBeGreaterThanOrEqual(at - 50);
+        expect(late.storedAt).toBeLessThan(at + 1_000);
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+
+      test("replaces the one of its name, and fires once", async () => {
+        const ref = fresh();
+        const { stream, reader } = await listen(ref);
+        await one.mailboxes.schedule(ref, due(`${ref.key}-1`), Date.now() + 1_000);
+        await one.mailboxes.schedule(ref, due(`${ref.key}-2`), Date.now() + 1_500);
+        await one.mailboxes.schedule(ref, due(`${ref.key}-end`, "end"), Date.now() + 2_500);
+        expect(await reader.until(ref, 2)).toEqual([`${ref.key}-2`, `${ref.key}-end`]);
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+
+      test("that was cancelled does not fire; cancelling none is no error", async () => {
+        const ref = fresh();
+        const { stream, reader } = await listen(ref);
+        await one.mailboxes.unschedule(ref, "r");
+        await one.mailboxes.schedule(ref, due(`${ref.key}-1`), Date.now() + 1_000);
+        await one.mailboxes.schedule(ref, due(`${ref.key}-end`, "end"), Date.now() + 2_000);
+        await one.mailboxes.unschedule(ref, "r");
+        expect(await reader.until(ref, 1)).toEqual([`${ref.key}-end`]);
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+    });
+
+    describe("the bus", () => {
+      test("answers a request, and gives it to one of a queue", async () => {
+        const calls: string[] = [];
+        const serve = (at: Transport, who: string) =>
+          at.bus.serve("test.queue.*", "q", (request) => {
+            calls.push(who);
+            request.reply(text(`${who}:${request.subject}`));
+          });
+        const servings = [serve(one, "one"), serve(two, "two")];
+        await Promise.all(servings.map((serving) => serving.ready));
+        const answer = await two.bus.request("test.queue.a", text("hi"), 2_000);
+        expect(new TextDecoder().decode(answer)).toMatch(/^(one|two):test\.queue\.a$/);
+        expect(calls).toHaveLength(1);
+        for (const serving of servings) await serving.close();
+      });
+
+      test("says that nobody listens, also after a server has closed", async () => {
+        const ask = () => one.bus.request("test.nobody", text(""), 2_000);
+        await expect(ask()).rejects.toMatchObject({ code: "actor.moved" });
+        const serving = two.bus.serve("test.nobody", "q", (request) => request.reply(text("yes")));
+        await serving.ready;
+        await ask();
+        await serving.close();
+        await expect(ask()).rejects.toMatchObject({ code: "actor.moved" });
+      });
+
+      test("gives a request up when its time has passed", async () => {
+        const serving = two.bus.serve("test.silent", undefined, () => {});
+        await serving.ready;
+        await expect(one.bus.request("test.silent", text(""), 50)).rejects.toMatchObject({
+          code: "ask.timeout",
+        });
+        await serving.close();
+      });
+    });
+
+    describe("a bucket", () => {
+      test("has compare-and-set, where 0 means that the key is not there", async () => {
+        const { buckets } = one;
+        const first = await buckets.put("tenants", "cas", text("1"), { expected: 0 });
+        await expect(
+          two.buckets.put("tenants", "cas", text("2"), { expected: 0 }),
+        ).rejects.toMatchObject({ code: "record.conflict" });
+        await buckets.put("tenants", "cas", text("2"), { expected: first });
+        await expect(
+          two.buckets.put("tenants", "cas", text("3"), { expected: first }),
+        ).rejects.toMatchObject({ code: "record.conflict" });
+        expect(new TextDecoder().decode((await buckets.get("tenants", "cas"))?.value)).toBe("2");
+      });
+
+      test("takes a key that was removed as one that is not there", async () => {
+        await one.buckets.put("tenants", "gone", text("1"));
+        await one.buckets.remove("tenants", "gone");
+        expect(await two.buckets.get("tenants", "gone")).toBeUndefined();
+        await two.buckets.put("tenants", "gone", text("2"), { expected: 0 });
+        expect(await one.buckets.get("tenants", "gone")).toMatchObject({ value: text("2") });
+      });
+
+      test("lets a key expire, unless it is renewed", async () => {
+        const revision = await one.buckets.put("nodes", "ttl", text("1"), { ttlMs: 1_000 });
+        await one.buckets.put("nodes", "ttl", text("2"), { expected: revision, ttlMs: 2_000 });
+        const renewedAt = performance.now();
+        await eventually(async () => (await two.buckets.get("nodes", "ttl")) === undefined, {
+          name: "the key expires",
+        });
+        expect(performance.now() - renewedAt).toBeGreaterThan(1_900);
+        await one.buckets.put("nodes", "ttl", text("3"), { expected: 0, ttlMs: 1_000 });
+      });
+
+      test("lists by whole tokens of a prefix, sorted, without what is gone", async () => {
+        for (const key of ["a.u2.x", "a.u1.x", "a.u1.y", "a.u10.x", "b.u1.x"]) {
+          await one.buckets.put("sessions", key, text(key));
+        }
+        await one.buckets.remove("sessions", "a.u1.y");
+        const keys = async (prefix: string) =>
+          (await two.buckets.list("sessions", prefix)).map(({ key }) => key);
+        expect(await keys("a.u1")).toEqual(["a.u1.x"]);
+        expect(await keys("a")).toEqual(["a.u1.x", "a.u10.x", "a.u2.x"]);
+        expect(await keys("c")).toEqual([]);
+        expect(await keys("")).toHaveLength(4);
+      });
+
+      test("lists more keys than one batch holds, while some of them expire", async () => {
+        await Promise.all(
+          Array.from({ length: 1_200 }, (_, n) =>
+            one.buckets.put("jobs", `many.k${n}`, text("x"), n % 3 ? {} : { ttlMs: 1_000 }),
+          ),
+        );
+        await eventually(
+          async () => {
+            const { length } = await two.buckets.list("jobs", "many");
+            expect(length).toBeGreaterThanOrEqual(800);
+            return length === 800;
+          },
+          { name: "the short-lived keys are gone" },
+        );
+      });
+
+      test("tells a watcher what is there before it resolves, then every change", async () => {
+        await one.buckets.put("workers", "w1", text("1"));
+        await one.buckets.put("workers", "w2", text("1"), { ttlMs: 1_500 });
+        const seen: [string, string | undefined][] = [];
+        const onEntry = ({ key, value }: KeyEntry) =>
+          seen.push([key, value && new TextDecoder().decode(value)]);
+        const watch = await two.buckets.watch("workers", onEntry);
+        expect(seen.toSorted(([a], [b]) => a.localeCompare(b))).toEqual([
+          ["w1", "1"],
+          ["w2", "1"],
+        ]);
+        await one.buckets.put("workers", "w1", text("2"));
+        await one.buckets.remove("workers", "w1");
+        await eventually(() => seen.length >= 5, { name: "the change, the removal, the expiry" });
+        expect(seen.slice(2)).toEqual([
+          ["w1", "2"],
+          ["w1", undefined],
+          ["w2", undefined],
+        ]);
+        await watch.close();
+      });
+    });
+
+    describe("dead letters", () => {
+      const letter = (ref: ActorRef, id: string): DeadLetter => ({
+        id,
+        actor: ref,
+        lane: "user",
+        envelope: { ...envelope(id, { id }), nth: 3, effect: "e" },
+        reason: { code: "actor.failed", message: "told to" },
+        epoch: 1,
+        attempts: 4,
+        at: 5,
+      });
+      const fill = async (tenant: string, count: number) => {
+        const ref = fresh("probe", tenant);
+        for (let n = 0; n < count; n += 1) {
+          await one.mailboxes.deadLetter(letter(ref, `${ref.key}-${n}`));
+        }
+        return ref;
+      };
+      const senders = (letters: readonly DeadLetter[]) =>
+        letters.map(({ envelope: body }) => (body as Envelope).id);
+
+      test("are listed newest first, by tenant and in pages", async () => {
+        const ref = await fill("dl-pages", 5);
+        await fill("dl-other", 2);
+        const tenant = "dl-pages";
+        const first = await two.deadLetters.list({ tenant, limit: 2 });
+        expect(senders(first.letters)).toEqual([`${ref.key}-4`, `${ref.key}-3`]);
+        expect(first.next).toBe(first.letters[1]!.id);
+        const second = await two.deadLetters.list({ tenant, limit: 3, after: first.next! });
+        expect(senders(second.letters)).toEqual(
+          [0, 1, 2].toReversed().map((n) => `${ref.key}-${n}`),
+        );
+        expect(second.next).toBeNull();
+        const all = await two.deadLetters.list({ limit: 3 });
+        expect(all.letters.map(({ actor }) => actor.tenant)).toEqual([
+          "dl-other",
+          "dl-other",
+          "dl-pages",
+        ]);
+      });
+
+      test("are stored once however often they are written", async () => {
+        const ref = fresh("probe", "dl-once");
+        await one.mailboxes.deadLetter(letter(ref, ref.key));
+        await two.mailboxes.deadLetter(letter(ref, ref.key));
+        const { letters } = await one.deadLetters.list({ tenant: "dl-once", limit: 9 });
+        expect(letters).toHaveLength(1);
+        expect(await two.deadLetters.get(letters[0]!.id)).toEqual(letters[0]);
+      });
+
+      test("are replayed to their actor as a new message, and are gone then", async () => {
+        const ref = await fill("dl-replay", 1);
+        const { letters } = await one.deadLetters.list({ tenant: "dl-replay", limit: 9 });
+        const stream = await two.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await one.deadLetters.replay(letters[0]!.id);
+        await reader.until(ref, 1);
+        const [mail] = reader.got.filter((got) => got.ref.key === ref.key);
+        const body = mail!.envelope as Envelope;
+        expect(body).toMatchObject({ type: "hear", payload: { id: `${ref.key}-0` } });
+        expect(body.id).not.toBe(`${ref.key}-0`);
+        expect([body.nth, body.effect]).toEqual([undefined, undefined]);
+        for (const got of reader.got) got.ack();
+        await stream.close();
+        await expect(one.deadLetters.replay(letters[0]!.id)).rejects.toMatchObject({
+          code: "request.not_found",
+        });
+      });
+
+      test("are purged one by one or by tenant", async () => {
+        await fill("dl-purge", 3);
+        const { letters } = await one.deadLetters.list({ tenant: "dl-purge", limit: 9 });
+        expect(await one.deadLetters.purge({ id: letters[0]!.id })).toBe(1);
+        expect(await one.deadLetters.purge({ id: letters[0]!.id })).toBe(0);
+        expect(await one.deadLetters.purge({ id: "no.such" })).toBe(0);
+        expect(await two.deadLetters.purge({ tenant: "dl-purge" })).toBe(2);
+        expect((await one.deadLetters.list({ tenant: "dl-purge", limit: 9 })).letters).toEqual([]);
+      });
+    });
+  });
+}
