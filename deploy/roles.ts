@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { admitUplink } from "../actors/admit-uplink.ts";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
 import { type DriverHost, startDriverHost } from "../executor/driver-host.ts";
@@ -23,7 +24,7 @@ import { type RunningNode, startNode } from "../runtime/node.ts";
 import type { Config } from "./config.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
-import { admitUplink } from "./uplink-rule.ts";
+
 import { version } from "./version.ts";
 
 /** What every role works with. */

@@ -36,7 +36,7 @@ async function cancel(context: CliContext, id: string, options: CancelOptions): 
   const taken = await gateway.send({ method: "POST", path, schema: cancelledJobSchema, query });
   const end =
     options.wait === true && !isTerminal(taken.state)
-      ? await waitForEnd({ gateway, id, query, limitMs })
+      ? await waitForEnd({ gateway, id, tenant: options.tenant, limitMs })
       : undefined;
   const state = end?.state ?? taken.state;
   const told = isTerminal(state) ? `${id} is ${state}\n` : `${id} is being cancelled\n`;
@@ -48,12 +48,12 @@ async function cancel(context: CliContext, id: string, options: CancelOptions): 
 async function waitForEnd(job: {
   readonly gateway: Gateway;
   readonly id: string;
-  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly tenant: string | undefined;
   readonly limitMs: number;
 }): Promise<JobEnd> {
-  const { gateway, id, query, limitMs } = job;
+  const { gateway, id, tenant, limitMs } = job;
   const signal = AbortSignal.timeout(limitMs);
-  for await (const event of gateway.events(`/v1/jobs/${id}/events`, { query, signal })) {
+  for await (const event of gateway.events(`/v1/jobs/${id}/events`, { tenant, signal })) {
     const end = event.job_id === id ? endOf(event) : undefined;
     if (end !== undefined) return end;
   }

@@ -1,16 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { z } from "zod";
+import { type DevFile, devFileSchema } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
-
-/** What `npm start` leaves behind for everyone who works beside it. */
-export const devFileSchema = z.object({
-  url: z.string(),
-  metrics_url: z.string().optional(),
-  nats_url: z.string().optional(),
-  keys: z.record(z.string(), z.string()),
-});
-export type DevFile = z.infer<typeof devFileSchema>;
 
 export interface FoundDevFile {
   readonly path: string;

@@ -4,8 +4,8 @@ import { pageOf } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import type { SessionEvent } from "../../protocols/events.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { type EventsOptions, readEvents } from "./event-stream.ts";
-import { type HttpRequest, isTransient, openHttp, type Query } from "./http.ts";
+import { type FollowOptions, followEvents } from "../../gateway/client/follow.ts";
+import { type HttpRequest, openHttp, persist, type Query } from "../../gateway/client/http.ts";
 import type { Target } from "./target.ts";
 
 export interface Gateway {
@@ -20,7 +20,7 @@ export interface Gateway {
   ): Promise<z.output<T>[]>;
   send<T extends z.ZodType>(request: SendRequest<T>): Promise<z.output<T>>;
   /** Events for as long as the caller reads them. */
-  events(path: string, options: EventsOptions): AsyncGenerator<SessionEvent, void>;
+  events(path: string, options: FollowOptions): AsyncGenerator<SessionEvent, void>;
 }
 
 export interface SendRequest<T extends z.ZodType> {
@@ -40,15 +40,16 @@ interface GatewayDeps {
 
 const REQUEST_MS = 30_000;
 const PAGE = 200;
-const TRIES = 5;
+/** How long a lost gateway is waited for, by a command and by one that follows a stream. */
+const PATIENCE_MS = 10_000;
+const STREAM_PATIENCE_MS = 120_000;
 
 export function openGateway(target: Target, deps: GatewayDeps): Gateway {
   const { clock } = deps;
-  const http = openHttp(target, deps.fetch);
+  const http = openHttp({ ...target, fetch: deps.fetch });
 
   const json = async <T extends z.ZodType>(schema: T, request: Omit<HttpRequest, "signal">) => {
-    const headers = { Accept: "application/json", ...request.headers };
-    const response = await http({ ...request, headers, signal: AbortSignal.timeout(REQUEST_MS) });
+    const response = await http({ ...request, signal: AbortSignal.timeout(REQUEST_MS) });
     const body: unknown =
       response.status === 204 ? {} : await response.json().catch(() => undefined);
     const parsed = schema.safeParse(body);
@@ -76,20 +77,15 @@ export function openGateway(target: Target, deps: GatewayDeps): Gateway {
     async send({ schema, idempotencyKey, ...request }) {
       if (idempotencyKey === undefined) return json(schema, request);
       const headers = { "Idempotency-Key": idempotencyKey };
-      return retried(clock, () => json(schema, { ...request, headers }));
+      return persist(clock, PATIENCE_MS, () => json(schema, { ...request, headers }), isTransient);
     },
-    events: (path, options) => readEvents({ http, clock, path }, options),
+    events: (path, options) =>
+      followEvents({ http, clock, path, patienceMs: STREAM_PATIENCE_MS }, options),
   };
   return gateway;
 }
 
-async function retried<T>(clock: Clock, run: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await run();
-    } catch (error) {
-      if (attempt === TRIES || !isTransient(error)) throw error;
-      await clock.sleep(error.retryAfterMs ?? 200 * 2 ** attempt);
-    }
-  }
+/** Used up quotas do not come back in a moment. */
+function isTransient(error: BerthError): boolean {
+  return error.status !== 429;
 }

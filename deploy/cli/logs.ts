@@ -41,7 +41,7 @@ async function logs(context: CliContext, id: string, options: LogsOptions): Prom
     const after = options.after ?? (kind === "session" ? 0 : undefined);
     const live = options.follow === true && !isOver;
     const events = live
-      ? gateway.events(path, { after, query, signal: leave.signal })
+      ? gateway.events(path, { after, tenant: options.tenant, signal: leave.signal })
       : readPages({ gateway, path, query, after, signal: leave.signal });
     const followed = await follow({
       events,

@@ -87,7 +87,7 @@ function nameOf(command: Command): string {
 const REMEDIES: Partial<Record<BerthError["code"], string>> = {
   "auth.invalid": 'check the key: .berth/dev.json changes with "npm start"',
   "auth.forbidden": "use a key with more rights, such as --tier operator in development",
-  "broker.unavailable": 'is it running? "berth doctor" tells more',
+  "gateway.unavailable": 'is it running? "berth doctor" tells more',
   "quota.hourly": "wait for the next hour, or use another tier",
   "agent.unknown": '"berth agents" lists them',
 };

@@ -49,7 +49,7 @@ export async function resolveTarget(
   const found = await findDevFile(sources.cwd);
   const chosen = checkedUrl(url ?? found?.content.url ?? missingUrl());
   // A key of the development file is told to no other gateway than the one that it was made for.
-  const keys =
+  const keys: Readonly<Record<string, string>> =
     found !== undefined && checkedUrl(found.content.url) === chosen ? found.content.keys : {};
   return {
     url: chosen,
