@@ -73,10 +73,12 @@ async function list(
     const { state } = await jsm.streams.info(STREAMS.deadLetters);
     const after = query.after === undefined ? undefined : seqOf(query.after);
     let end = Math.min(state.last_seq + 1, after ?? Number.POSITIVE_INFINITY);
+    // A stream that never had a message says that its first is 0.
+    const first = Math.max(1, state.first_seq);
     let stretch = FIRST_STRETCH;
     // One more than asked for tells whether there is a next page.
-    while (end > state.first_seq && letters.length <= query.limit) {
-      const start = Math.max(state.first_seq, end - stretch, 1);
+    while (end > first && letters.length <= query.limit) {
+      const start = Math.max(first, end - stretch);
       const found = await readStretch(jsm, subjects.deadLettersOf(query.tenant), start, end);
       letters.push(...found.toReversed());
       if (found.length === 0) stretch = Math.min(LONGEST_STRETCH, stretch * 2);
