@@ -148,7 +148,7 @@ export class BatchHandler {
     done: readonly Done[],
   ): Promise<void> {
     const { metrics, ref } = this.#parts;
-    open.clear();
+    for (const { item } of done) open.delete(item);
     this.#careful = Math.max(0, this.#careful - done.length);
     try {
       await this.#keeper.release(loaded, stage);
@@ -215,14 +215,31 @@ export class BatchHandler {
     if (item.type === "mail") this.#countLetter();
   }
 
-  /** Its commit can never be stored: the letter goes out first, and then the message, without one. */
+  /** Its commit can never be stored, maybe because of its size: its letter goes out by itself, and first. */
   async #giveUpUnstored(open: Set<Item>, item: Item, error: BerthError): Promise<void> {
-    if (item.type === "mail") {
-      await this.#parts.transport.mailboxes.deadLetter(this.#letter(item, error));
-      item.mail.ack();
-      this.#countLetter();
-    } else answerError(item, error);
-    open.delete(item);
+    if (item.type === "ask") {
+      open.delete(item);
+      answerError(item, error);
+      return;
+    }
+    await this.#parts.transport.mailboxes.deadLetter(this.#letter(item, error));
+    try {
+      await this.#skip(open, item);
+    } catch (thrown) {
+      if (asBerthError(thrown).retry !== "never") throw thrown;
+      open.delete(item);
+      item.mail.ack(); // Not even that can be written: the record cannot be read.
+    }
+    this.#countLetter();
+  }
+
+  /** Commits that the message is over, and nothing else of it. */
+  async #skip(open: Set<Item>, item: MailItem): Promise<void> {
+    const loaded = await this.#keeper.load();
+    const stage = this.#keeper.stage(loaded);
+    takeMail(this.#turn(loaded, stage), item.mail);
+    await this.#keeper.commit(loaded, stage);
+    await this.#finish(loaded, stage, open, [{ item, answer: undefined }]);
   }
 
   #letter(item: MailItem, error: BerthError) {
