@@ -52,6 +52,10 @@ export function slotDispatch(
         release(scene(ctx), worker, job_id, attempt);
         settle(scene(ctx));
       },
+      condemn(ctx, { worker, ticket, reason }) {
+        condemn(scene(ctx), worker, ticket, reason);
+        settle(scene(ctx));
+      },
       workerReady(ctx, { worker }) {
         ready(scene(ctx), worker);
         settle(scene(ctx));
@@ -103,9 +107,28 @@ function release({ ctx }: PlaceScene, id: string, jobId: string, attempt: number
   if (left.length === worker.jobs.length) return;
   worker.jobs = left;
   worker.unreported = true;
-  if (left.length > 0) return;
+  if (left.length > 0 || worker.phase === "draining") return;
   worker.phase = moveWorker(worker.phase, "idle");
   worker.idle_since = ctx.now;
+}
+
+/** Nothing more is put on the worker, and its supervisor ends it; its loss is then told to all its jobs. */
+function condemn(
+  { ctx }: PlaceScene,
+  id: string,
+  { job_id, attempt, session_id, tenant }: JobTicket,
+  reason: string,
+): void {
+  const worker = ctx.state.workers[id];
+  if (!worker) {
+    ctx.in(tenant).actor(Session, session_id).lost({ job_id, attempt, worker: id, reason });
+    return;
+  }
+  if (worker.phase !== "draining") {
+    worker.phase = moveWorker(worker.phase, "draining");
+    worker.asked_at = ctx.now;
+  }
+  ctx.actor(Supervisor, SUPERVISOR_KEY).retire({ worker: id, reason });
 }
 
 function ready(scene: PlaceScene, id: string): void {

@@ -3,12 +3,15 @@ import { BerthError } from "../../protocols/errors.ts";
 
 export type WorkerPhase = "cold" | "starting" | "idle" | "busy" | "draining";
 
-/** Only an idle worker drains, so a job is never on a worker that is going. Every phase may turn cold: workers die. */
+/**
+ * Only an idle worker drains, so a job is never on a worker that is going; but for one that does not report, which
+ * is ended with what is on it. Every phase may turn cold: workers die.
+ */
 const MOVES: Record<WorkerPhase, readonly WorkerPhase[]> = {
   cold: ["starting"],
   starting: ["idle", "draining", "cold"],
   idle: ["busy", "draining", "cold"],
-  busy: ["idle", "cold"],
+  busy: ["idle", "draining", "cold"],
   draining: ["cold"],
 };
 

@@ -119,6 +119,7 @@ function retry(scene: Scene, job: ActiveJob, reason: string): void {
     started_at: null,
     run_effect: null,
     cancel_effect: null,
+    overdue: 0,
   };
   ctx.state.jobs[ticket.job_id] = next;
   journal(scene, "job.queued", ticket.job_id, {

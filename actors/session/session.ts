@@ -7,6 +7,7 @@
  * 4. A job whose user cancelled it never starts another attempt.
  * 5. What came before its job (a cancel on the faster lane, an assignment from another sender) is kept for it.
  */
+import { placeOf } from "../../protocols/actors/place.ts";
 import { Session, type SessionView } from "../../protocols/actors/session.ts";
 import { BerthError, ERROR_TABLE, type ErrorCode, isErrorCode } from "../../protocols/errors.ts";
 import type { Frame } from "../../protocols/executor.ts";
@@ -30,6 +31,9 @@ import {
 
 type Messages = (typeof Session)["messages"];
 type Received<K extends keyof Messages> = ReceivedOf<Messages[K]>;
+
+/** Times that an unreporting worker is ordered to be ended before its attempt is given up without proof. */
+const MAX_CONDEMNS = 5;
 
 export function sessionActor(options: ActorOptions): ActorDefinition {
   const scene = (ctx: SessionTurn): Scene => ({ ctx, options });
@@ -122,6 +126,7 @@ function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued
     cancel_by: null,
     run_effect: null,
     cancel_effect: null,
+    overdue: 0,
   };
   ctx.state.jobs[job_id] = job;
   ctx.state.last_active_at = ctx.now;
@@ -192,11 +197,24 @@ function lose(scene: Scene, { job_id, attempt, worker, reason }: Received<"lost"
 }
 
 function overdue(scene: Scene, { job_id, attempt }: Received<"overdue">): void {
-  const job = scene.ctx.state.jobs[job_id];
-  if (!job) releaseEarly(scene.ctx, job_id);
+  const { ctx, options } = scene;
+  const job = ctx.state.jobs[job_id];
+  if (!job) releaseEarly(ctx, job_id);
   if (!job || job.worker === null || job.ticket.attempt !== attempt) return;
-  orderCancel(scene, job, job.cancel_by ?? "berth"); // in case it only cannot report
-  loseAttempt(scene, job, "the worker did not report in time");
+  job.overdue += 1;
+  const reason = "the worker did not report in time";
+  if (job.overdue > MAX_CONDEMNS) {
+    ctx.log.error(
+      { job: job_id, worker: job.worker },
+      "a worker that does not report cannot be ended",
+    );
+    loseAttempt(scene, job, reason);
+    return;
+  }
+  // Only the end of the whole worker proves that nothing of the attempt is left.
+  const { ticket, worker } = job;
+  placePeer(ctx, placeOf(options.tiers, ticket)).condemn({ worker, ticket, reason });
+  watch(scene, job, options.session.cancelTimeoutMs);
 }
 
 function cancelJob(scene: Scene, job: ActiveJob, by: string): void {

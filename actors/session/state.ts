@@ -30,6 +30,8 @@ const activeJobSchema = z.object({
   /** The tool calls whose failures count; an answer to an older one is stale. */
   run_effect: z.string().nullable(),
   cancel_effect: z.string().nullable(),
+  /** How often its watchdog has fired in this attempt. */
+  overdue: z.number().default(0),
 });
 export type ActiveJob = z.infer<typeof activeJobSchema>;
 

@@ -33,6 +33,14 @@ const messages = {
   withdraw: tell({ job_id: z.string(), attempt: z.number() }),
   /** From the session: the attempt is over and the slot is free. */
   released: tell({ job_id: z.string(), attempt: z.number(), worker: z.string() }),
+  /**
+   * From the session: the worker does not report on this attempt. It is ended as a whole, for only that proves
+   * that nothing of the attempt is left; `Session.lost` is the answer.
+   */
+  condemn: tell(
+    { worker: z.string(), ticket: jobTicketSchema, reason: z.string() },
+    { lane: "control" },
+  ),
   /** From the supervisor. */
   workerReady: tell({ worker: z.string() }, { lane: "control" }),
   workerLost: tell({ worker: z.string(), reason: z.string() }, { lane: "control" }),

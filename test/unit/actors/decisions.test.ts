@@ -256,8 +256,10 @@ describe("decideFrame", () => {
 describe("worker phases and states", () => {
   const phases: readonly WorkerPhase[] = ["cold", "starting", "idle", "busy", "draining"];
 
-  it("never drain a busy worker, and refuse every move that the table lacks", () => {
-    expect(canMoveWorker("busy", "draining")).toBe(false);
+  it("never take a draining worker back, and refuse every move that the table lacks", () => {
+    for (const to of ["starting", "idle", "busy"] as const) {
+      expect(canMoveWorker("draining", to)).toBe(false);
+    }
     for (const from of phases) {
       for (const to of phases) {
         if (canMoveWorker(from, to)) expect(moveWorker(from, to)).toBe(to);

@@ -73,6 +73,23 @@ describe("a pro user's worker", () => {
     expect(of(release(1, worker ?? ""), "assign")).toMatchObject([{ to: "acme/session/ses_3" }]);
   });
 
+  it("puts nothing more on a worker that does not report, and has it ended with what is on it", () => {
+    const { worker } = warmUp();
+    const condemned = rig.turn("condemn", { worker, ticket: ticket(1), reason: "silent" });
+    expect(of(condemned, "retire")).toMatchObject([{ payload: { worker, reason: "silent" } }]);
+    expect(of(enqueue(2), "assign")).toEqual([]);
+    const lost = rig.turn("workerLost", { worker, reason: "silent" });
+    expect(of(lost, "lost")).toMatchObject([{ to: "acme/session/ses_1" }]);
+    expect(of(lost, "ensure")).toHaveLength(1);
+  });
+
+  it("says lost at once of a condemned worker that it does not have", () => {
+    const none = rig.turn("condemn", { worker: "wrk_old", ticket: ticket(9), reason: "silent" });
+    expect(of(none, "lost")).toMatchObject([
+      { to: "acme/session/ses_9", payload: { worker: "wrk_old" } },
+    ]);
+  });
+
   it("takes a ticket once, and a released or withdrawn one never", () => {
     const { worker } = warmUp();
     expect(enqueue(1).tells).toEqual([]);

@@ -213,11 +213,15 @@ describe("a session", () => {
     expect(types(gone)).toEqual(["job.cancelled"]);
   });
 
-  it("gives a cancel up that nobody confirms in time", () => {
+  it("says cancelled only when the worker that does not confirm it is gone", () => {
     queue();
     assign();
     rig.turn("cancel", { job_id: job, by: "ann" });
-    expect(types(rig.fire(`watch-${job}`))).toEqual(["job.cancelled"]);
+    const unconfirmed = rig.fire(`watch-${job}`);
+    expect(unconfirmed.events).toEqual([]);
+    expect(unconfirmed.tells).toMatchObject([{ type: "condemn", payload: { worker } }]);
+    const lost = rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "it was ended" });
+    expect(types(lost)).toEqual(["job.cancelled"]);
   });
 
   it("queues a job again, once, when its worker was lost before its agent started", () => {
@@ -283,12 +287,21 @@ describe("a session", () => {
     expect(late).toMatchObject({ events: [], effects: [], tells: [] });
   });
 
-  it("gives a silent attempt up, kills what may be left of it, and tries again", () => {
+  it("has a silent worker ended before it gives the attempt up, and then tries again", () => {
     queue();
     assign();
     const overdue = rig.fire(`watch-${job}`);
-    expect(types(overdue)).toEqual(["job.interrupted", "job.queued"]);
-    expect(overdue.effects).toMatchObject([{ tool: "session.cancel-attempt", input: { worker } }]);
+    expect(overdue.events).toEqual([]);
+    expect(overdue.tells).toMatchObject([{ type: "condemn", payload: { worker } }]);
+    const lost = rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "it was ended" });
+    expect(types(lost)).toEqual(["job.interrupted", "job.queued"]);
+  });
+
+  it("gives the attempt up without proof only when its worker cannot be ended", () => {
+    queue();
+    assign();
+    for (let n = 0; n < 5; n += 1) expect(rig.fire(`watch-${job}`).events).toEqual([]);
+    expect(types(rig.fire(`watch-${job}`))).toEqual(["job.interrupted", "job.queued"]);
   });
 
   it("watches a running job past its tier's time limit", () => {
