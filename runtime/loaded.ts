@@ -50,7 +50,8 @@ export class Loaded {
   /** A copy of a state as the next load would see it; throws `actor.state_unreadable` when the schema does not take it. */
   parseState(stateJson: string | undefined): unknown {
     try {
-      return this.#definition.behaviour.state.parse(JSON.parse(stateJson ?? ""));
+      // Copied, because zod hands the nested objects of a default to every actor that takes it.
+      return structuredClone(this.#definition.behaviour.state.parse(JSON.parse(stateJson ?? "")));
     } catch (cause) {
       const message = `the state of "${this.#definition.protocol.kind}" does not fit its schema`;
       throw new BerthError("actor.state_unreadable", message, { cause });
