@@ -84,7 +84,7 @@ describe("the command line", () => {
     const { code, err } = await berth("jobs");
     expect(code).toBe(EXIT.transient);
     expect(err).toMatch(
-      /^berth: the gateway at http:\/\/127\.0\.0\.1:1 does not answer \(broker\.unavailable\); /,
+      /^berth: the gateway at http:\/\/127\.0\.0\.1:1 does not answer \(gateway\.unavailable\); /,
     );
     expect(err.trimEnd().split("\n")).toHaveLength(1);
   });

@@ -6,6 +6,13 @@ import { findDevFile } from "../../../deploy/cli/dev-file.ts";
 import { resolveTarget, type TargetOptions } from "../../../deploy/cli/target.ts";
 
 const KEYS = { free: "key-free", pro: "key-pro", enterprise: "key-ent", operator: "key-op" };
+const fileOf = (url: string) =>
+  JSON.stringify({
+    url,
+    metrics_url: `${url}/metrics`,
+    nats_url: "nats://127.0.0.1:1",
+    keys: KEYS,
+  });
 const NOTHING = { key: undefined, url: undefined, noColor: false };
 
 let root: string;
@@ -32,7 +39,7 @@ const resolve = (options: TargetOptions, environment: Partial<typeof NOTHING> | 
 
 describe("the development file", () => {
   test("is found from a folder below it", async () => {
-    await writeDevFile(JSON.stringify({ url: "http://127.0.0.1:1", keys: KEYS }));
+    await writeDevFile(fileOf("http://127.0.0.1:1"));
     expect((await findDevFile(inner))?.path).toBe(join(root, ".berth", "dev.json"));
   });
 
@@ -45,7 +52,7 @@ describe("the development file", () => {
 });
 
 describe("the target of a command", () => {
-  beforeEach(() => writeDevFile(JSON.stringify({ url: "http://127.0.0.1:8000", keys: KEYS })));
+  beforeEach(() => writeDevFile(fileOf("http://127.0.0.1:8000")));
 
   test("is the development gateway with the command's usual key when nothing is said", async () => {
     expect(await resolve({})).toEqual({ url: "http://127.0.0.1:8000", key: "key-pro" });

@@ -76,6 +76,6 @@ describe("the client", () => {
 
   it("gives up on a gateway that never answers, after its patience", async () => {
     const client = new BerthClient({ url: "http://127.0.0.1:1", key: "k", patienceMs: 300 });
-    await expect(client.me()).rejects.toMatchObject({ code: "ask.timeout" });
+    await expect(client.me()).rejects.toMatchObject({ code: "gateway.unavailable" });
   });
 });
