@@ -1,11 +1,11 @@
 /** The command line's way to a gateway: typed reads and writes, and events that resume by cursor. */
 import type { z } from "zod";
+import { type FollowOptions, followEvents } from "../../gateway/client/follow.ts";
+import { type HttpRequest, openHttp, persist, type Query } from "../../gateway/client/http.ts";
 import { pageOf } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import type { SessionEvent } from "../../protocols/events.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { type FollowOptions, followEvents } from "../../gateway/client/follow.ts";
-import { type HttpRequest, openHttp, persist, type Query } from "../../gateway/client/http.ts";
 import type { Target } from "./target.ts";
 
 export interface Gateway {
