@@ -26,6 +26,7 @@ interface Collaborators {
 
 const RETRY_MS = 200;
 const ACQUIRE_ATTEMPTS = 5;
+const MIN_TIMEOUT_MS = 500;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -94,6 +95,8 @@ export class NodeLease {
     this.#revision = await transport.buckets.put("nodes", this.#record.id, value, {
       expected,
       ttlMs,
+      // A lost answer must leave time for another try.
+      timeoutMs: Math.max(MIN_TIMEOUT_MS, ttlMs / 3),
     });
     this.#validUntil = sentAt + ttlMs;
   }

@@ -105,7 +105,7 @@ export interface Buckets {
     bucket: Bucket,
     key: string,
     value: Uint8Array,
-    options?: { readonly expected?: number; readonly ttlMs?: number },
+    options?: { readonly expected?: number; readonly ttlMs?: number; readonly timeoutMs?: number },
   ): Promise<number>;
   remove(bucket: Bucket, key: string): Promise<void>;
   /** Entries whose key starts with `prefix` (whole tokens, such as `acme.u1`; `""` is all), sorted by key. */

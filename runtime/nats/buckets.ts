@@ -7,6 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { Buckets, KeyEntry } from "../transport.ts";
 import { BucketWatch } from "./bucket-watch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
+import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
 
 const streamOf = (bucket: Bucket) => `KV_${BUCKETS[bucket]}`;
@@ -20,20 +21,18 @@ const MIN_TTL_MS = 1_000;
 interface Collaborators {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
+  readonly inFlight: InFlight;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onReconnect: (fn: () => void) => () => void;
 }
 
 export function natsBuckets(parts: Collaborators): Buckets {
-  const { js, jsm } = parts;
+  const { js, jsm, inFlight } = parts;
   const raw = async (bucket: Bucket, key: string) => {
     try {
-      return (
-        (await jsm.streams.getMessage(streamOf(bucket), {
-          last_by_subj: subjects.value(bucket, key),
-        })) ?? undefined
-      );
+      const query = { last_by_subj: subjects.value(bucket, key) };
+      return (await inFlight.guard(jsm.streams.getMessage(streamOf(bucket), query))) ?? undefined;
     } catch (thrown) {
       if (isNotFound(thrown)) return undefined;
       throw fromNats(thrown);
@@ -41,15 +40,15 @@ export function natsBuckets(parts: Collaborators): Buckets {
   };
 
   const publish: Buckets["put"] = async (bucket, key, value, options = {}) => {
-    const { expected, ttlMs } = options;
+    const { expected, ttlMs, timeoutMs = PUT_TIMEOUT_MS } = options;
     const ttl = ttlMs === undefined ? undefined : `${Math.max(MIN_TTL_MS, Math.round(ttlMs))}ms`;
-    const ack = await js.publish(subjects.value(bucket, key), value, {
-      timeout: PUT_TIMEOUT_MS,
+    const request = js.publish(subjects.value(bucket, key), value, {
+      timeout: timeoutMs,
       retries: 0,
       ...(expected === undefined ? {} : { expect: { lastSubjectSequence: expected } }),
       ...(ttl === undefined ? {} : { ttl }),
     });
-    return ack.seq;
+    return (await inFlight.guard(request)).seq;
   };
 
   return {
@@ -78,11 +77,12 @@ export function natsBuckets(parts: Collaborators): Buckets {
       const marks = headers();
       marks.set(OPERATION, "DEL");
       try {
-        await js.publish(subjects.value(bucket, key), new Uint8Array(), {
+        const request = js.publish(subjects.value(bucket, key), new Uint8Array(), {
           headers: marks,
           timeout: PUT_TIMEOUT_MS,
           retries: 0,
         });
+        await inFlight.guard(request);
       } catch (thrown) {
         throw fromNats(thrown);
       }

@@ -4,6 +4,7 @@ import type { Due, Envelope } from "../../protocols/envelope.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { Mailboxes } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
+import type { InFlight } from "./in-flight.ts";
 import { openMailStream } from "./mail-stream.ts";
 
 const encoder = new TextEncoder();
@@ -13,12 +14,13 @@ const SEND_TIMEOUT_MS = 3_000;
 export function natsMailboxes(parts: {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
+  readonly inFlight: InFlight;
 }): Mailboxes {
-  const { js, jsm } = parts;
+  const { js, jsm, inFlight } = parts;
   const publish = async (subject: string, data: Uint8Array, msgID: string) => {
     try {
-      const ack = await js.publish(subject, data, { msgID, timeout: SEND_TIMEOUT_MS, retries: 0 });
-      return ack.seq;
+      const request = js.publish(subject, data, { msgID, timeout: SEND_TIMEOUT_MS, retries: 0 });
+      return (await inFlight.guard(request)).seq;
     } catch (thrown) {
       throw fromNats(thrown);
     }
@@ -28,18 +30,20 @@ export function natsMailboxes(parts: {
     open: (partition) => openMailStream({ js, jsm }, partition),
     async schedule(ref, due, at) {
       try {
-        await js.publish(subjects.reminder(ref, due.name), encode(due), {
+        const request = js.publish(subjects.reminder(ref, due.name), encode(due), {
           schedule: { specification: { at: new Date(at) }, target: subjects.due(ref) },
           timeout: SEND_TIMEOUT_MS,
           retries: 0,
         });
+        await inFlight.guard(request);
       } catch (thrown) {
         throw fromNats(thrown);
       }
     },
     async unschedule(ref, name) {
       try {
-        await jsm.streams.purge(STREAMS.reminders, { filter: subjects.reminder(ref, name) });
+        const filter = subjects.reminder(ref, name);
+        await inFlight.guard(jsm.streams.purge(STREAMS.reminders, { filter }));
       } catch (thrown) {
         if (!isNotFound(thrown)) throw fromNats(thrown);
       }

@@ -6,6 +6,7 @@ import { partitionOf } from "../../protocols/partition.ts";
 import { BUCKETS, refOfSubject, STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { Records, StoredRecord } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
+import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
 
 const RECORDS_STREAM = `KV_${BUCKETS.actors}`;
@@ -18,9 +19,10 @@ interface Collaborators {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
   readonly partitions: number;
+  readonly inFlight: InFlight;
 }
 
-export function natsRecords({ js, jsm, partitions }: Collaborators): Records {
+export function natsRecords({ js, jsm, partitions, inFlight }: Collaborators): Records {
   const subjectOf = (ref: ActorRef, journaled: boolean) => {
     const partition = partitionOf(ref, partitions);
     return journaled ? subjects.journal(partition, ref) : subjects.record(partition, ref);
@@ -29,9 +31,8 @@ export function natsRecords({ js, jsm, partitions }: Collaborators): Records {
     async load(ref, journaled) {
       const stream = journaled ? STREAMS.journal : RECORDS_STREAM;
       try {
-        const found = await jsm.streams.getMessage(stream, {
-          last_by_subj: subjectOf(ref, journaled),
-        });
+        const query = { last_by_subj: subjectOf(ref, journaled) };
+        const found = await inFlight.guard(jsm.streams.getMessage(stream, query));
         return found ? { revision: found.seq, data: found.data } : undefined;
       } catch (thrown) {
         if (isNotFound(thrown)) return undefined;
@@ -43,13 +44,13 @@ export function natsRecords({ js, jsm, partitions }: Collaborators): Records {
       try {
         const marks = options.pending ? headers() : undefined;
         marks?.set(PENDING_HEADER, "1");
-        const ack = await js.publish(subjectOf(ref, options.journaled), data, {
+        const request = js.publish(subjectOf(ref, options.journaled), data, {
           expect: { lastSubjectSequence: options.expected },
           timeout: COMMIT_TIMEOUT_MS,
           retries: 0,
           ...(marks ? { headers: marks } : {}),
         });
-        return ack.seq;
+        return (await inFlight.guard(request)).seq;
       } catch (thrown) {
         throw fromNats(thrown);
       }

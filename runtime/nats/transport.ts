@@ -9,6 +9,7 @@ import { natsBuckets } from "./buckets.ts";
 import { natsBus } from "./bus.ts";
 import { natsDeadLetters } from "./dead-letters.ts";
 import { fromNats } from "./errors.ts";
+import { InFlight } from "./in-flight.ts";
 import { natsMailboxes } from "./mailboxes.ts";
 import { natsRecords } from "./records.ts";
 import { ensureTopology, type TopologyOptions } from "./topology.ts";
@@ -46,19 +47,20 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     );
     const { logger, clock } = options;
     const listeners = new Set<() => void>();
-    followStatus(nc, logger, listeners);
+    const inFlight = new InFlight();
+    followStatus(nc, { logger, listeners, inFlight });
     const onReconnect = (fn: () => void) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
     };
-    const mailboxes = natsMailboxes({ js, jsm });
+    const mailboxes = natsMailboxes({ js, jsm, inFlight });
     return {
       connection: nc,
       partitions,
-      records: natsRecords({ js, jsm, partitions }),
+      records: natsRecords({ js, jsm, partitions, inFlight }),
       mailboxes,
       bus: natsBus(nc),
-      buckets: natsBuckets({ js, jsm, clock, logger, onReconnect }),
+      buckets: natsBuckets({ js, jsm, inFlight, clock, logger, onReconnect }),
       deadLetters: natsDeadLetters({ jsm, mailboxes, clock }),
       onReconnect,
       close: () => nc.close(),
@@ -116,7 +118,15 @@ async function retryUntilReady<T>(clock: Clock, attempt: () => Promise<T>): Prom
   }
 }
 
-function followStatus(nc: NatsConnection, logger: Logger, listeners: Set<() => void>): void {
+function followStatus(
+  nc: NatsConnection,
+  parts: {
+    readonly logger: Logger;
+    readonly listeners: ReadonlySet<() => void>;
+    readonly inFlight: InFlight;
+  },
+): void {
+  const { logger, listeners, inFlight } = parts;
   const follow = async () => {
     for await (const status of nc.status()) {
       if (status.type === "reconnect") {
@@ -124,6 +134,7 @@ function followStatus(nc: NatsConnection, logger: Logger, listeners: Set<() => v
         for (const listener of listeners) listener();
       } else if (status.type === "disconnect") {
         logger.warn({}, "lost the broker; reconnecting");
+        inFlight.fail();
       }
     }
   };
