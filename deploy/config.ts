@@ -148,12 +148,13 @@ export interface Config extends Readonly<Environment> {
   readonly unknown: readonly string[];
 }
 
-/** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. An empty variable is not set. */
+/** Checks an environment. Throws `config.invalid` naming the first variable that is wrong. An empty variable is not set. Overrides were given on the command line. */
 export function loadConfig(
   source: Readonly<Record<string, string | undefined>> = process.env,
+  overrides: Readonly<Record<string, string>> = {},
 ): Config {
   const environment = Object.fromEntries(
-    Object.entries(source).filter(([, value]) => value !== ""),
+    Object.entries({ ...source, ...overrides }).filter(([, value]) => value !== ""),
   );
   const parsed = environmentSchema.safeParse(environment);
   if (!parsed.success) {

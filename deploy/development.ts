@@ -1,20 +1,16 @@
 /** Ready-made tenants and keys for development: one of each tier and an operator, told in `.berth/dev.json`. */
-import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ulid } from "ulid";
-import { hashKey } from "../gateway/auth/access.ts";
 import { SUPERVISOR_KEY, Supervisor } from "../protocols/actors/supervisor.ts";
 import { type DevFile, devFileSchema } from "../protocols/api.ts";
-import type { ApiKeyRecord } from "../protocols/records.ts";
 import { TIERS, type Tier } from "../protocols/tiers.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Transport } from "../runtime/transport.ts";
+import { newKey, putKey } from "./keys.ts";
 
 const DEV_FILE = "dev.json";
 const DEV_USER = "dev";
-const KEY_BYTES = 24;
 
 interface Collaborators {
   readonly transport: Transport;
@@ -38,11 +34,13 @@ export async function ensureDevelopment(parts: Collaborators): Promise<DevFile["
       );
     await putKey(parts, keys[tier], {
       name: `${tier} development key`,
+      user: DEV_USER,
       tenant: devTenant(tier),
       scope: "tenant_admin",
     });
   }
-  await putKey(parts, keys.operator, { name: "operator development key", scope: "operator" });
+  const operator = { name: "operator development key", user: DEV_USER, scope: "operator" } as const;
+  await putKey(parts, keys.operator, operator);
   return keys;
 }
 
@@ -63,26 +61,4 @@ async function readKeys(dataDir: string): Promise<DevFile["keys"] | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function newKey(): string {
-  return `berth_${randomBytes(KEY_BYTES).toString("base64url")}`;
-}
-
-async function putKey(
-  { clock, transport }: Collaborators,
-  key: string,
-  about: Pick<ApiKeyRecord, "name" | "scope"> & { readonly tenant?: string },
-): Promise<void> {
-  const hash = hashKey(key);
-  if (await transport.buckets.get("keys", hash)) return;
-  const record: ApiKeyRecord = {
-    id: `key_${ulid(clock.now())}`,
-    user: DEV_USER,
-    created_at: clock.now(),
-    expires_at: null,
-    revoked: false,
-    ...about,
-  };
-  await transport.buckets.put("keys", hash, new TextEncoder().encode(JSON.stringify(record)));
 }

@@ -4,8 +4,8 @@ import { systemClock } from "../runtime/clock.ts";
 import type { CliContext } from "./cli/context.ts";
 import { runCli } from "./cli/program.ts";
 import { openTerminal } from "./cli/terminal.ts";
-import type { StartUp } from "./cli/up.ts";
-import { clientEnvironment, loadConfig } from "./config.ts";
+import type { Starters } from "./cli/up.ts";
+import { type Config, clientEnvironment, loadConfig } from "./config.ts";
 import { version } from "./version.ts";
 
 const { stdin, stdout, stderr } = process;
@@ -45,12 +45,23 @@ const context: CliContext = {
   exitNow: (code) => process.exit(code),
 };
 
-/** Loaded when it is wanted: a client command needs nothing of it. */
-const startUp: StartUp = async (options) => {
-  const up = await import("./up.ts");
-  return up.startUp(loadConfig(), options);
+const configWith = (nats: string | undefined): Config =>
+  loadConfig(undefined, nats === undefined ? {} : { BERTH_NATS_URL: nats });
+
+/** Loaded when they are wanted: a client command needs nothing of them. */
+const starters: Starters = {
+  up: async (options) => (await import("./up.ts")).startUp(loadConfig(), options),
+  node: async ({ nats, ...options }) =>
+    (await import("./single-roles.ts")).startNodeProcess(configWith(nats), options),
+  gateway: async ({ nats, ...options }) =>
+    (await import("./single-roles.ts")).startGatewayProcess(configWith(nats), options),
+  operatorKey: async ({ nats, name }) =>
+    (await import("./single-roles.ts")).makeOperatorKey(configWith(nats), {
+      name,
+      print: (line) => void context.terminal.err(`${line}\n`),
+    }),
 };
 
-await runCli(process.argv.slice(2), context, startUp);
+await runCli(process.argv.slice(2), context, starters);
 // Sockets kept open for another request are no reason to stay.
 process.exit();

@@ -71,7 +71,11 @@ export interface NodeRole {
 }
 
 /** A node with its driver host: actors, and the workers of this machine. */
-export async function startNodeRole(base: Base, workerUrl: string): Promise<NodeRole> {
+export async function startNodeRole(
+  base: Base,
+  workerUrl: string,
+  { onReplaced }: { readonly onReplaced?: () => void } = {},
+): Promise<NodeRole> {
   const { clock, config, logger, metrics, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
   const driver = await ProcessDriver.open({
@@ -110,6 +114,7 @@ export async function startNodeRole(base: Base, workerUrl: string): Promise<Node
     leaseTtlMs: config.BERTH_LEASE_TTL,
     handoverMs: config.BERTH_DRAIN_TIMEOUT,
     admitUplink,
+    ...(onReplaced ? { onReplaced } : {}),
   });
   running.node = node;
   const host = await startDriverHost({

@@ -12,11 +12,12 @@ import { jobsCommand } from "./jobs.ts";
 import { logsCommand } from "./logs.ts";
 import { nodesCommand } from "./nodes.ts";
 import { queuesCommand } from "./queues.ts";
+import { gatewayRoleCommand, nodeCommand, operatorKeyCommand } from "./roles.ts";
 import { runCommand } from "./run.ts";
 import { sessionsCommand } from "./sessions.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { oneLine } from "./terminal.ts";
-import { type StartUp, upCommand } from "./up.ts";
+import { type Starters, upCommand } from "./up.ts";
 import { workersCommand } from "./workers.ts";
 
 const EXIT_CODES = `
@@ -27,10 +28,10 @@ Exit codes: 0 done, 1 the job or a check failed ("run" passes the job's own code
 export async function runCli(
   args: readonly string[],
   context: CliContext,
-  startUp: StartUp,
+  starters: Starters,
 ): Promise<void> {
   try {
-    await buildProgram(context, startUp).parseAsync(args, { from: "user" });
+    await buildProgram(context, starters).parseAsync(args, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
       context.setExitCode(error.exitCode === 0 ? EXIT.ok : EXIT.usage);
@@ -42,13 +43,16 @@ export async function runCli(
   }
 }
 
-function buildProgram(context: CliContext, startUp: StartUp): Command {
+function buildProgram(context: CliContext, starters: Starters): Command {
   const program = new Command("berth")
     .description("Runs AI agents for many tenants in warm, isolated workers.")
     .version(context.version)
     .addHelpText("after", EXIT_CODES);
   for (const command of [
-    upCommand(context, startUp),
+    upCommand(context, starters),
+    nodeCommand(context, starters),
+    gatewayRoleCommand(context, starters),
+    operatorKeyCommand(context, starters),
     runCommand(context),
     jobsCommand(context),
     jobCommand(context),

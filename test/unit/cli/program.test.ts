@@ -5,12 +5,14 @@ import { EXIT } from "../../../deploy/cli/exit-codes.ts";
 import { errorLine, runCli } from "../../../deploy/cli/program.ts";
 import { BerthError } from "../../../protocols/errors.ts";
 import { systemClock } from "../../../runtime/clock.ts";
-import { interruptsDouble, terminalDouble } from "./terminal-double.ts";
+import { interruptsDouble, startersDouble, terminalDouble } from "./terminal-double.ts";
+
+type Options = { readonly print: (line: string) => void };
 
 async function berth(...args: string[]) {
   const { terminal, stdout, stderr } = terminalDouble();
   const keys = interruptsDouble();
-  const started: { demo: boolean }[] = [];
+  const started: object[] = [];
   let code = 0;
   let stops = 0;
   const context: CliContext = {
@@ -26,9 +28,9 @@ async function berth(...args: string[]) {
     },
     exitNow: () => undefined,
   };
-  await runCli(args, context, ({ demo, print }) => {
-    started.push({ demo });
-    print("berth ready");
+  const start = (options: Options) => {
+    started.push(options);
+    options.print("berth ready");
     queueMicrotask(() => keys.press("SIGINT"));
     return Promise.resolve({
       stop: () => {
@@ -36,7 +38,8 @@ async function berth(...args: string[]) {
         return Promise.resolve();
       },
     });
-  });
+  };
+  await runCli(args, context, startersDouble(start));
   return { code, out: stdout.text, err: stderr.text, started, stops: () => stops };
 }
 
@@ -90,10 +93,32 @@ describe("the command line", () => {
   });
 });
 
+describe("berth operator-key", () => {
+  test("prints the key and nothing else on standard output", async () => {
+    const { code, out } = await berth("operator-key", "--name", "ann");
+    expect([code, out]).toEqual([EXIT.ok, "key-of-ann\n"]);
+  });
+});
+
+describe("berth node and berth gateway", () => {
+  test("stay up as berth up does, on the nats-server that is named", async () => {
+    const nats = "nats://127.0.0.1:1";
+    const node = await berth("node", "--nats", nats, "--end-workers");
+    expect(node.started).toEqual([
+      expect.objectContaining({ role: "node", nats, endWorkers: true }),
+    ]);
+    const gateway = await berth("gateway");
+    expect(gateway.started).toEqual([
+      expect.objectContaining({ role: "gateway", nats: undefined }),
+    ]);
+    for (const { code, stops } of [node, gateway]) expect([code, stops()]).toEqual([EXIT.ok, 1]);
+  });
+});
+
 describe("berth up", () => {
   test("stays up until Ctrl-C, then stops gracefully", async () => {
     const { code, out, started, stops } = await berth("up", "--no-demo");
-    expect(started).toEqual([{ demo: false }]);
+    expect(started).toEqual([expect.objectContaining({ role: "up", demo: false })]);
     expect(out).toBe("berth ready\n");
     expect(stops()).toBe(1);
     expect(code).toBe(EXIT.ok);

@@ -1,6 +1,8 @@
 import { Writable } from "node:stream";
 import type { CliContext } from "../../../deploy/cli/context.ts";
+import type { Started } from "../../../deploy/cli/stay-up.ts";
 import { openTerminal, type Terminal } from "../../../deploy/cli/terminal.ts";
+import type { Starters } from "../../../deploy/cli/up.ts";
 
 /** A stream that keeps what was written. */
 export class Written extends Writable {
@@ -45,5 +47,20 @@ export function interruptsDouble(): Pick<CliContext, "onInterrupt"> & {
     press(signal) {
       for (const fn of listeners) fn(signal);
     },
+  };
+}
+
+/** Whatever is started, `start` does it, and is told which and how. */
+export function startersDouble(
+  start: (options: {
+    readonly role: string;
+    readonly print: (line: string) => void;
+  }) => Promise<Started>,
+): Starters {
+  return {
+    up: (options) => start({ role: "up", ...options }),
+    node: (options) => start({ role: "node", ...options }),
+    gateway: (options) => start({ role: "gateway", ...options }),
+    operatorKey: ({ name }) => Promise.resolve(`key-of-${name}`),
   };
 }

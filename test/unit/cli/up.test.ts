@@ -2,12 +2,13 @@ import { describe, expect, test } from "vitest";
 import type { CliContext } from "../../../deploy/cli/context.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
 import { runCli } from "../../../deploy/cli/program.ts";
+import { BerthError } from "../../../protocols/errors.ts";
 import { eventually } from "../../support/eventually.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
-import { interruptsDouble, terminalDouble } from "./terminal-double.ts";
+import { interruptsDouble, startersDouble, terminalDouble } from "./terminal-double.ts";
 
 /** `berth up` whose stop lasts until `finish` is called. */
-function upWithSlowStop() {
+function upWithSlowStop(failed?: Promise<BerthError>) {
   const { terminal, stderr } = terminalDouble();
   const keys = interruptsDouble();
   const clock = new ManualClock();
@@ -28,10 +29,14 @@ function upWithSlowStop() {
     setExitCode: (code) => void exits.push(code),
     exitNow: (code) => void exits.push(code),
   };
-  const ended = runCli(["up"], context, () => {
-    isUp = true;
-    return Promise.resolve({ stop: () => stopped });
-  });
+  const ended = runCli(
+    ["up"],
+    context,
+    startersDouble(() => {
+      isUp = true;
+      return Promise.resolve({ stop: () => stopped, ...(failed ? { failed } : {}) });
+    }),
+  );
   return { clock, ended, exits, finish, isUp: () => isUp, keys, text: () => stderr.text };
 }
 
@@ -47,6 +52,15 @@ describe("berth up, told to stop", () => {
     up.finish();
     await up.ended;
     expect(up.text()).toContain("Stopped.");
+  });
+
+  test("stops gracefully, too, when it cannot go on, and ends with what was wrong", async () => {
+    const up = upWithSlowStop(Promise.resolve(new BerthError("lease.lost", "replaced")));
+    await eventually(() => up.text().includes("Stopping"), { name: "stopping" });
+    up.finish();
+    await up.ended;
+    expect(up.text()).toContain("replaced (lease.lost)");
+    expect(up.exits).toEqual([EXIT.transient]);
   });
 
   test("a second Ctrl-C by a person leaves at once", async () => {
