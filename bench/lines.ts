@@ -48,6 +48,7 @@ export function printingScript(order: LineOrder): string {
   return `#!${process.execPath}\nimport(${module}).then((m) => m.printToOutput(${JSON.stringify(order)}));\n`;
 }
 
+/** @public Called by the script above, in the agent's process. */
 export function printToOutput(order: LineOrder): Promise<void> {
   return printLines(order, {
     write: (lines) => void process.stdout.write(`${lines.join("\n")}\n`),
