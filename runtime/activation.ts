@@ -7,7 +7,7 @@
  * A3 Mail given to an open activation is handled by it or by the partition's next owner. An activation that closes
  *    by itself holds none and is taken out of its host in the same instant, so that none is given to it later.
  */
-import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError, type ErrorCode } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import { answerError } from "./batch.ts";
@@ -94,6 +94,8 @@ export class Activation {
 
   pushAsk(item: AskItem): void {
     if (this.#closed) answerError(item, new BerthError("actor.moved"));
+    else if (!this.#isBusy && this.#handler.answerNow(item))
+      this.#lastUsed = this.#parts.clock.monotonic();
     else if (this.#inbox.pushAsk(item)) this.#kick();
     else answerError(item, new BerthError("actor.overloaded"));
   }
@@ -150,12 +152,12 @@ export class Activation {
   }
 
   #turnAway(): void {
-    this.#refuse(() => true, new BerthError("actor.moved"));
+    this.#refuse(() => true, "actor.moved");
     this.#inbox.dropMail();
   }
 
-  #refuse(test: (ask: AskItem) => boolean, error: BerthError): void {
-    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error);
+  #refuse(test: (ask: AskItem) => boolean, code: ErrorCode): void {
+    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, new BerthError(code));
   }
 
   #kick(): void {
@@ -204,9 +206,9 @@ export class Activation {
   }
 
   #take(now: number): Item[] {
-    this.#refuse((ask) => ask.request.deadline <= now, new BerthError("ask.timeout"));
+    this.#refuse((ask) => ask.request.deadline <= now, "ask.timeout");
     if (this.#failures.isStopped(now)) {
-      this.#refuse(() => true, new BerthError("actor.stopped"));
+      this.#refuse(() => true, "actor.stopped");
       return [];
     }
     const limit = this.#handler.isCareful ? 1 : MAX_BATCH;

@@ -38,8 +38,44 @@ export function actorClient(parts: Collaborators): Client {
   };
 }
 
+interface HandleTarget {
+  readonly client: ActorClient;
+  readonly ref: ActorRef;
+}
+
+type Call = (
+  this: { readonly target: HandleTarget },
+  input: unknown,
+  options?: CallOptions,
+) => Promise<unknown>;
+
+/** Handles of one protocol share a prototype: its message functions are made once. */
+const shapes = new WeakMap<Protocol, object>();
+
+function shapeOf(protocol: Protocol): object {
+  const known = shapes.get(protocol);
+  if (known) return known;
+  const shape: Record<string, Call> = {};
+  for (const [type, def] of Object.entries(protocol.messages)) {
+    shape[type] =
+      def.type === "ask"
+        ? function ask(input, options) {
+            const { client, ref } = this.target;
+            return client.ask(ref, type, input, options);
+          }
+        : async function tell(input, options) {
+            const { client, ref } = this.target;
+            await client.tell(ref, def.lane, type, parseInput(def.input, input), options);
+          };
+  }
+  shapes.set(protocol, shape);
+  return shape;
+}
+
 class ActorClient {
   readonly #parts: Collaborators;
+  readonly #name = ulid();
+  #asked = 0;
   readonly #told = new Map<string, Record<string, number>>();
 
   constructor(parts: Collaborators) {
@@ -52,15 +88,14 @@ class ActorClient {
       tenant: protocol.platform ? PLATFORM_TENANT : parseId(tenant, "tenant"),
       key: parseId(key, "key"),
     };
-    const handle: Record<string, unknown> = {};
-    for (const [type, def] of Object.entries(protocol.messages)) {
-      handle[type] =
-        def.type === "ask"
-          ? (input: unknown, options?: CallOptions) => this.ask(ref, type, input, options)
-          : (input: unknown, options?: CallOptions) =>
-              this.tell(ref, def.lane, type, parseInput(def.input, input), options);
-    }
-    return handle as ActorHandle<M>;
+    const target: HandleTarget = { client: this, ref };
+    return Object.assign(Object.create(shapeOf(protocol)) as ActorHandle<M>, { target });
+  }
+
+  /** Unique, and cheaper than a random one for each ask. */
+  #askId(): string {
+    this.#asked += 1;
+    return `ask_${this.#name}_${this.#asked}`;
   }
 
   async ask(
@@ -75,7 +110,7 @@ class ActorClient {
     const subject = subjects.ask(partitionOf(ref, transport.partitions), ref);
     const after = this.#told.get(refName(ref));
     const data = pack({
-      id: options.id ?? `ask_${ulid()}`,
+      id: options.id ?? this.#askId(),
       type,
       payload: input,
       deadline: clock.now() + timeoutMs,

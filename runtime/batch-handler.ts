@@ -63,6 +63,22 @@ export class BatchHandler {
     return Object.entries(after).every(([lane, seq]) => (cursor[lane] ?? 0) >= seq);
   }
 
+  /**
+   * Answers a read from memory at once, between turns: what is loaded is then what is stored. False when it has to
+   * go the long way, its failure included.
+   */
+  answerNow(ask: AskItem): boolean {
+    const { clock, leaseValid, metrics, ref } = this.#parts;
+    const loaded = this.#keeper.loaded;
+    if (!ask.def.readOnly || !loaded || loaded.revision === 0) return false;
+    if (!leaseValid() || !this.isReady(ask) || this.#failures.isStopped(clock.now())) return false;
+    const [done] = runBatch(this.#turn(loaded, this.#keeper.stage(loaded)), [ask]).done;
+    if (!done?.answer) return false;
+    ask.respond(done.answer);
+    metrics.count("berth_turns_total", { kind: ref.kind });
+    return true;
+  }
+
   /** Handles the open items, taking each out as it ends (B2). False when all had to be put back to wait. */
   async handle(open: Set<Item>): Promise<boolean> {
     const given = open.size;

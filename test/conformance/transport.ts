@@ -186,6 +186,8 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         const reader = new Reader(stream);
         await reader.until(ref, 3);
         reader.got.find((mail) => mail.ref.key === ref.key)!.ack();
+        // An acknowledgement is not confirmed; what follows it on its connection shows that it went.
+        await one.mailboxes.send(fresh(), "user", envelope(`${ref.key}-behind`));
         await stream.close();
         const again = await two.mailboxes.open(partition(ref));
         const second = new Reader(again);
