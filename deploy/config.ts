@@ -130,8 +130,8 @@ const AGENT_VARIABLES: Readonly<Record<string, readonly string[]>> = {
   codex: ["CODEX_ACCESS_TOKEN", "OPENAI_API_KEY", "OPENAI_BASE_URL"],
 };
 
-/** Read elsewhere: by the command line as a client, and by workers. */
-const FOREIGN = new Set(["BERTH_KEY", "BERTH_URL", "BERTH_TEST_NATS"]);
+/** Read elsewhere: by the command line as a client, by workers, and by tests. */
+const FOREIGN = new Set(["BERTH_KEY", "BERTH_URL", "BERTH_TEST_DOCKER", "BERTH_TEST_NATS"]);
 
 export interface Config extends Readonly<Environment> {
   readonly tiers: TierTable;
