@@ -1,6 +1,5 @@
 /** Key-value buckets with compare-and-set, TTL and watch, readable with `nats kv`. */
 import type { JetStreamClient, JetStreamManager, JsMsg } from "@nats-io/jetstream";
-import { headers } from "@nats-io/transport-node";
 import { BUCKETS, type Bucket, subjects } from "../../protocols/subjects.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
@@ -9,12 +8,12 @@ import { BucketWatch } from "./bucket-watch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
+import type { Publisher } from "./publisher.ts";
 
 const streamOf = (bucket: Bucket) => `KV_${BUCKETS[bucket]}`;
 const OPERATION = "KV-Operation";
 /** The broker's own marker where a TTL removed a value. */
 const MARKER = "Nats-Marker-Reason";
-const PUT_TIMEOUT_MS = 3_000;
 /** The shortest TTL that the broker takes. */
 const MIN_TTL_MS = 1_000;
 
@@ -22,13 +21,14 @@ interface Collaborators {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
   readonly inFlight: InFlight;
+  readonly publisher: Publisher;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onReconnect: (fn: () => void) => () => void;
 }
 
 export function natsBuckets(parts: Collaborators): Buckets {
-  const { js, jsm, inFlight } = parts;
+  const { jsm, inFlight, publisher } = parts;
   const raw = async (bucket: Bucket, key: string) => {
     try {
       const query = { last_by_subj: subjects.value(bucket, key) };
@@ -39,16 +39,11 @@ export function natsBuckets(parts: Collaborators): Buckets {
     }
   };
 
-  const publish: Buckets["put"] = async (bucket, key, value, options = {}) => {
-    const { expected, ttlMs, timeoutMs = PUT_TIMEOUT_MS } = options;
-    const ttl = ttlMs === undefined ? undefined : `${Math.max(MIN_TTL_MS, Math.round(ttlMs))}ms`;
-    const request = js.publish(subjects.value(bucket, key), value, {
-      timeout: timeoutMs,
-      retries: 0,
-      ...(expected === undefined ? {} : { expect: { lastSubjectSequence: expected } }),
-      ...(ttl === undefined ? {} : { ttl }),
-    });
-    return (await inFlight.guard(request)).seq;
+  const publish: Buckets["put"] = (bucket, key, value, options = {}) => {
+    const { expected, timeoutMs } = options;
+    const ttlMs =
+      options.ttlMs === undefined ? undefined : Math.max(MIN_TTL_MS, Math.round(options.ttlMs));
+    return publisher.publish(subjects.value(bucket, key), value, { expected, ttlMs }, timeoutMs);
   };
 
   return {
@@ -74,18 +69,8 @@ export function natsBuckets(parts: Collaborators): Buckets {
     },
 
     async remove(bucket, key) {
-      const marks = headers();
-      marks.set(OPERATION, "DEL");
-      try {
-        const request = js.publish(subjects.value(bucket, key), new Uint8Array(), {
-          headers: marks,
-          timeout: PUT_TIMEOUT_MS,
-          retries: 0,
-        });
-        await inFlight.guard(request);
-      } catch (thrown) {
-        throw fromNats(thrown);
-      }
+      const others = { [OPERATION]: "DEL" };
+      await publisher.publish(subjects.value(bucket, key), new Uint8Array(), { others });
     },
 
     list: (bucket, prefix) => list(parts, bucket, prefix),

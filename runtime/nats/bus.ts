@@ -1,63 +1,62 @@
 /** Core NATS as the `Bus` port. */
-import type { Msg, NatsConnection } from "@nats-io/transport-node";
-import { asBerthError, BerthError } from "../../protocols/errors.ts";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { BerthError } from "../../protocols/errors.ts";
 import { encodeError } from "../batch.ts";
 import type { Bus, Incoming, Serving } from "../transport.ts";
-import { fromNats, fromRequest } from "./errors.ts";
+import { fromNats } from "./errors.ts";
+import type { Requests } from "./requests.ts";
+import type { Sender } from "./sender.ts";
 
-export function natsBus(nc: NatsConnection): Bus {
+interface Collaborators {
+  readonly connection: NatsConnection;
+  readonly requests: Requests;
+  readonly sender: Sender;
+}
+
+export function natsBus(parts: Collaborators): Bus {
+  const { requests, sender } = parts;
   return {
-    async request(subject, data, timeoutMs) {
-      try {
-        const answer = await nc.request(subject, data, { timeout: timeoutMs });
-        return answer.data;
-      } catch (thrown) {
-        throw fromRequest(thrown);
-      }
-    },
-    publish(subject, data) {
-      try {
-        nc.publish(subject, data);
-      } catch (thrown) {
-        throw asBerthError(thrown, "broker.unavailable");
-      }
-    },
-    serve: (subject, queue, handle) => serve(nc, subject, queue, handle),
+    // An answer may still come when the connection is back.
+    request: (subject, data, timeoutMs) =>
+      requests.request(subject, data, { timeoutMs, isBound: false }),
+    publish: (subject, data) => sender.send({ subject, data, failed: () => {} }),
+    serve: (subject, queue, handle) => serve(parts, subject, queue, handle),
   };
 }
 
 function serve(
-  nc: NatsConnection,
+  { connection, sender }: Collaborators,
   subject: string,
   queue: string | undefined,
   handle: (request: Incoming) => void,
 ): Serving {
-  const subscription = nc.subscribe(subject, {
+  const subscription = connection.subscribe(subject, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, message) => {
       if (error) return;
+      const { reply } = message;
       handle({
         subject: message.subject,
         data: message.data,
-        reply: (data) => respond(message, data),
+        reply: (data) => reply && answer(sender, reply, data),
       });
     },
   });
   return {
-    ready: nc.flush(),
+    ready: connection.flush(),
     close: async () => {
-      if (subscription.isClosed() || nc.isClosed()) return;
+      if (subscription.isClosed() || connection.isClosed()) return;
       await subscription.drain();
     },
   };
 }
 
 /** An answer that cannot be sent is one that nobody waits for: the asker's own deadline ends its wait. */
-function respond(message: Msg, data: Uint8Array): void {
-  try {
-    message.respond(data);
-  } catch (thrown) {
+function answer(sender: Sender, subject: string, data: Uint8Array): void {
+  const failed = (thrown: unknown) => {
     if (fromNats(thrown).code !== "actor.state_too_large") return;
-    message.respond(encodeError(new BerthError("request.too_large", "The answer is too large")));
-  }
+    const error = new BerthError("request.too_large", "The answer is too large");
+    sender.send({ subject, data: encodeError(error), failed: () => {} });
+  };
+  sender.send({ subject, data, failed });
 }

@@ -1,11 +1,9 @@
 /** The only place that knows the codes of nats-server and the error classes of its client. */
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
-import { InvalidArgumentError, RequestError, TimeoutError } from "@nats-io/transport-node";
+import { InvalidArgumentError, RequestError } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 
 const WRONG_LAST_SEQUENCE = 10071;
-/** A clustered leader refuses while another proposal on the subject is in flight: try again. */
-const SEQUENCE_IN_FLIGHT = 10164;
 const SUBJECT_FULL = 10077;
 const MESSAGE_TOO_LARGE = 10054;
 const NO_MESSAGE = 10037;
@@ -35,35 +33,26 @@ function isTooLarge(thrown: unknown): boolean {
   return cause instanceof InvalidArgumentError && cause.message.includes("max_payload");
 }
 
+/** A refusal of the JetStream API by its code. */
+export function fromApiCode(code: number | undefined, message: string, cause: unknown): BerthError {
+  switch (code) {
+    case WRONG_LAST_SEQUENCE:
+      return new BerthError("record.conflict", message, { cause });
+    case SUBJECT_FULL:
+      return new BerthError("actor.mailbox_full", "The actor's mailbox is full", { cause });
+    case MESSAGE_TOO_LARGE:
+      return new BerthError("actor.state_too_large", message, { cause });
+    default:
+      // Also 10164: a clustered leader refuses while another proposal on the subject is in flight.
+      return new BerthError("broker.unavailable", message, { cause });
+  }
+}
+
 /** Any error of the NATS client as ours. What is not recognised means that the outcome is not known. */
 export function fromNats(thrown: unknown): BerthError {
   if (thrown instanceof BerthError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const options = { cause: thrown };
-  if (isTooLarge(thrown)) return new BerthError("actor.state_too_large", message, options);
-  switch (apiCode(thrown)) {
-    case WRONG_LAST_SEQUENCE:
-      return new BerthError("record.conflict", message, options);
-    case SUBJECT_FULL:
-      return new BerthError("actor.mailbox_full", "The actor's mailbox is full", options);
-    case MESSAGE_TOO_LARGE:
-      return new BerthError("actor.state_too_large", message, options);
-    case SEQUENCE_IN_FLIGHT:
-      return new BerthError("broker.unavailable", message, options);
-    default:
-      return new BerthError("broker.unavailable", message, options);
-  }
-}
-
-/** The error of a core request: nobody listening is `actor.moved`, no answer in time is `ask.timeout`. */
-export function fromRequest(thrown: unknown): BerthError {
-  const options = { cause: thrown };
-  if (thrown instanceof RequestError && thrown.isNoResponders()) {
-    return new BerthError("actor.moved", "No node serves the actor at this moment", options);
-  }
-  const cause = thrown instanceof Error ? thrown.cause : undefined;
-  if (thrown instanceof TimeoutError || cause instanceof TimeoutError) {
-    return new BerthError("ask.timeout", "No answer came before the deadline", options);
-  }
-  return fromNats(thrown);
+  if (isTooLarge(thrown))
+    return new BerthError("actor.state_too_large", message, { cause: thrown });
+  return fromApiCode(apiCode(thrown), message, thrown);
 }

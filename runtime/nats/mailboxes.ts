@@ -6,6 +6,7 @@ import type { Mailboxes } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 import type { InFlight } from "./in-flight.ts";
 import { openMailStream } from "./mail-stream.ts";
+import type { Publisher } from "./publisher.ts";
 
 const encoder = new TextEncoder();
 const encode = (value: Envelope | Due | object) => encoder.encode(JSON.stringify(value));
@@ -15,16 +16,11 @@ export function natsMailboxes(parts: {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
   readonly inFlight: InFlight;
+  readonly publisher: Publisher;
 }): Mailboxes {
-  const { js, jsm, inFlight } = parts;
-  const publish = async (subject: string, data: Uint8Array, msgID: string) => {
-    try {
-      const request = js.publish(subject, data, { msgID, timeout: SEND_TIMEOUT_MS, retries: 0 });
-      return (await inFlight.guard(request)).seq;
-    } catch (thrown) {
-      throw fromNats(thrown);
-    }
-  };
+  const { js, jsm, inFlight, publisher } = parts;
+  const publish = (subject: string, data: Uint8Array, id: string) =>
+    publisher.publish(subject, data, { id });
   return {
     send: (ref, lane, envelope) => publish(subjects.mail(ref, lane), encode(envelope), envelope.id),
     open: (partition) => openMailStream({ js, jsm }, partition),

@@ -1,6 +1,5 @@
 /** Actors' records on JetStream: the latest in a KV bucket, or every one in the journal. */
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import { headers } from "@nats-io/transport-node";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import { BUCKETS, refOfSubject, STREAMS, subjects } from "../../protocols/subjects.ts";
@@ -8,21 +7,22 @@ import type { Records, StoredRecord } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
+import type { Publisher } from "./publisher.ts";
 
 const RECORDS_STREAM = `KV_${BUCKETS.actors}`;
 /** On records whose outbox or effects are open: found again by a take-over without reading bodies. */
 const PENDING_HEADER = "Berth-Pending";
-/** Under the 5 s that an election takes, so that a lost answer is noticed early; the commit is then looked up. */
-const COMMIT_TIMEOUT_MS = 3_000;
 
 interface Collaborators {
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
   readonly partitions: number;
   readonly inFlight: InFlight;
+  readonly publisher: Publisher;
 }
 
-export function natsRecords({ js, jsm, partitions, inFlight }: Collaborators): Records {
+export function natsRecords(parts: Collaborators): Records {
+  const { js, jsm, partitions, inFlight, publisher } = parts;
   const subjectOf = (ref: ActorRef, journaled: boolean) => {
     const partition = partitionOf(ref, partitions);
     return journaled ? subjects.journal(partition, ref) : subjects.record(partition, ref);
@@ -40,20 +40,10 @@ export function natsRecords({ js, jsm, partitions, inFlight }: Collaborators): R
       }
     },
 
-    async commit(ref, data, options) {
-      try {
-        const marks = options.pending ? headers() : undefined;
-        marks?.set(PENDING_HEADER, "1");
-        const request = js.publish(subjectOf(ref, options.journaled), data, {
-          expect: { lastSubjectSequence: options.expected },
-          timeout: COMMIT_TIMEOUT_MS,
-          retries: 0,
-          ...(marks ? { headers: marks } : {}),
-        });
-        return (await inFlight.guard(request)).seq;
-      } catch (thrown) {
-        throw fromNats(thrown);
-      }
+    commit(ref, data, options) {
+      const { expected, pending } = options;
+      const others = pending ? { [PENDING_HEADER]: "1" } : {};
+      return publisher.publish(subjectOf(ref, options.journaled), data, { expected, others });
     },
 
     async *pending(partition) {

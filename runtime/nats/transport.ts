@@ -11,7 +11,10 @@ import { natsDeadLetters } from "./dead-letters.ts";
 import { fromNats } from "./errors.ts";
 import { InFlight } from "./in-flight.ts";
 import { natsMailboxes } from "./mailboxes.ts";
+import { Publisher } from "./publisher.ts";
 import { natsRecords } from "./records.ts";
+import { Requests } from "./requests.ts";
+import { Sender } from "./sender.ts";
 import { ensureTopology, type TopologyOptions } from "./topology.ts";
 
 export interface NatsOptions {
@@ -48,22 +51,32 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     const { logger, clock } = options;
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
-    followStatus(nc, { logger, listeners, inFlight });
+    const sender = new Sender(nc);
+    const requests = new Requests({ connection: nc, sender, clock });
+    const publisher = new Publisher(requests);
+    const lost = () => {
+      inFlight.fail();
+      requests.disconnected();
+    };
+    followStatus(nc, { logger, listeners, lost });
     const onReconnect = (fn: () => void) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
     };
-    const mailboxes = natsMailboxes({ js, jsm, inFlight });
+    const mailboxes = natsMailboxes({ js, jsm, inFlight, publisher });
     return {
       connection: nc,
       partitions,
-      records: natsRecords({ js, jsm, partitions, inFlight }),
+      records: natsRecords({ js, jsm, partitions, inFlight, publisher }),
       mailboxes,
-      bus: natsBus(nc),
-      buckets: natsBuckets({ js, jsm, inFlight, clock, logger, onReconnect }),
+      bus: natsBus({ connection: nc, requests, sender }),
+      buckets: natsBuckets({ js, jsm, inFlight, publisher, clock, logger, onReconnect }),
       deadLetters: natsDeadLetters({ jsm, mailboxes, clock }),
       onReconnect,
-      close: () => nc.close(),
+      async close() {
+        sender.flush();
+        await nc.close();
+      },
     };
   } catch (thrown) {
     await nc.close();
@@ -123,10 +136,10 @@ function followStatus(
   parts: {
     readonly logger: Logger;
     readonly listeners: ReadonlySet<() => void>;
-    readonly inFlight: InFlight;
+    readonly lost: () => void;
   },
 ): void {
-  const { logger, listeners, inFlight } = parts;
+  const { logger, listeners, lost } = parts;
   const follow = async () => {
     for await (const status of nc.status()) {
       if (status.type === "reconnect") {
@@ -134,7 +147,7 @@ function followStatus(
         for (const listener of listeners) listener();
       } else if (status.type === "disconnect") {
         logger.warn({}, "lost the broker; reconnecting");
-        inFlight.fail();
+        lost();
       }
     }
   };
