@@ -29,7 +29,7 @@ export interface StreamView {
 /** Whether the stream shows the event, and whether it ends after it. Pure. */
 export function decideShow(
   view: Pick<StreamView, "jobId" | "until">,
-  event: SessionEvent,
+  event: Pick<SessionEvent, "seq" | "type" | "job_id" | "data">,
 ): { readonly show: boolean; readonly end: boolean } {
   const past = view.until !== undefined && event.seq >= view.until;
   if (view.jobId === undefined) return { show: true, end: past };
@@ -115,7 +115,7 @@ class EventStream {
   }
 
   #write(event: EncodedEvent): boolean {
-    const { show, end } = decideShow(this.#view, event.event);
+    const { show, end } = decideShow(this.#view, event);
     if (show) this.#outlet.send(() => this.#reply.raw.write(event.sse));
     return !end;
   }

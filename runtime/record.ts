@@ -70,12 +70,14 @@ export function decodeRecord(data: Uint8Array): ActorRecord {
   }
 }
 
-/** `stateJson` is given ready made: it is needed anyway to see whether the state changed. */
+/**
+ * `stateJson` is given ready made: it is needed anyway to see whether the state changed. Events come first, so
+ * that gateways find them without reading the rest.
+ */
 export function encodeRecord(record: Omit<ActorRecord, "state">, stateJson: string): Uint8Array {
   const { events, ...head } = record;
-  const text = JSON.stringify(head);
-  const tail = events ? `,"events":${JSON.stringify(events)}` : "";
-  return encoder.encode(`${text.slice(0, -1)},"state":${stateJson}${tail}}`);
+  const first = events ? `"events":${JSON.stringify(events)},` : "";
+  return encoder.encode(`{${first}${JSON.stringify(head).slice(1, -1)},"state":${stateJson}}`);
 }
 
 /** What a reader of the log needs of a page. */

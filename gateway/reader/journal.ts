@@ -123,7 +123,7 @@ export async function locateJob(
     const middle = Math.floor((low + high) / 2);
     const mark = index[middle];
     const [page] = mark ? await records.journal(ref, mark[1], 1) : [];
-    const first = page && eventsOf(page.data)[0]?.event;
+    const first = page && eventsOf(page.data)[0];
     if (first && Date.parse(first.time) >= createdAt - CLOCK_MARGIN_MS) high = middle;
     else low = middle + 1;
   }

@@ -113,12 +113,12 @@ export class SessionFeed {
     this.#last = last.seq;
     this.#wake();
     const { clock, metrics } = this.#deps;
-    const lagMs = clock.now() - Date.parse(last.event.time);
+    const lagMs = clock.now() - Date.parse(last.time);
     metrics.observe("berth_gateway_event_lag_seconds", Math.max(0, lagMs) / 1_000);
   }
 
   #push(event: EncodedEvent): void {
-    const size = event.json.length;
+    const size = event.frame.length;
     this.#tail.push(event);
     this.#sizes.push(size);
     this.#tailBytes += size;

@@ -15,7 +15,7 @@ import {
   sessionParamsSchema,
 } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
-import { endsJob, type SessionEvent } from "../../protocols/events.ts";
+import { endsJob } from "../../protocols/events.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { isTerminal } from "../../protocols/job.ts";
 import type { Jobs } from "../jobs.ts";
@@ -136,12 +136,12 @@ function checkStreams({ drain, tuning }: Services): void {
 async function someEvent(
   journal: Journal,
   after: number,
-  is: (event: SessionEvent) => boolean,
+  is: (event: EncodedEvent) => boolean,
 ): Promise<boolean> {
   let cursor = after;
   for (;;) {
     const page = await readPage(journal, cursor, MAX_EVENT_PAGE);
-    if (page.events.some(({ event }) => is(event))) return true;
+    if (page.events.some(is)) return true;
     if (!page.hasMore) return false;
     cursor = page.events.at(-1)?.seq ?? cursor;
   }
@@ -166,12 +166,12 @@ async function sendPage(
   let cursor = after;
   for (const event of events) {
     cursor = event.seq;
-    const decision = decideShow(jobId === undefined ? {} : { jobId }, event.event);
+    const decision = decideShow(jobId === undefined ? {} : { jobId }, event);
     if (decision.show) shown.push(event);
     ended = decision.end;
     if (ended) break;
   }
-  const data = shown.map((event) => event.json).join(",");
+  const data = shown.map(({ json }) => json.toString()).join(",");
   return reply
     .header("content-type", "application/json; charset=utf-8")
     .serializer((text: unknown) => String(text))
