@@ -8,33 +8,35 @@ const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
-const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 
 /** [from, to) of each event; undefined when the record does not begin with its events: then it has to be parsed. */
 export function splitEvents(bytes: Buffer): [number, number][] | undefined {
-  if (bytes.compare(START, 0, START.length, 0, Math.min(START.length, bytes.length)) !== 0) {
+  if (bytes.length <= START.length || bytes.compare(START, 0, START.length, 0, START.length) !== 0)
     return undefined;
-  }
   const parts: [number, number][] = [];
-  let from = START.length;
+  let at = START.length;
+  while (bytes[at] === OPEN) {
+    const end = endOfObject(bytes, at);
+    if (end === undefined) return undefined;
+    parts.push([at, end]);
+    at = bytes[end] === COMMA ? end + 1 : end;
+  }
+  return bytes[at] === CLOSE_LIST ? parts : undefined;
+}
+
+/** Index behind the object that begins at `from`. Lists in it need no count: what is in them closes before they do. */
+function endOfObject(bytes: Buffer, from: number): number | undefined {
   let depth = 0;
   for (let at = from; at < bytes.length; at += 1) {
     const byte = bytes[at];
     if (byte === QUOTE) {
       at = endOfString(bytes, at + 1);
-    } else if (byte === OPEN || byte === OPEN_LIST) {
+    } else if (byte === OPEN) {
       depth += 1;
-    } else if (byte === CLOSE || byte === CLOSE_LIST) {
-      if (depth === 0) return byte === CLOSE_LIST && from === at ? parts : undefined;
+    } else if (byte === CLOSE) {
       depth -= 1;
-      if (depth > 0) continue;
-      parts.push([from, at + 1]);
-      from = at + 1;
-      if (bytes[from] === COMMA) {
-        at = from;
-        from += 1;
-      }
+      if (depth === 0) return at + 1;
     }
   }
   return undefined;

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type EncodedEvent, eventsOf, gapEvent } from "../../../gateway/reader/encoded-event.ts";
 import { splitEvents } from "../../../gateway/reader/split-events.ts";
