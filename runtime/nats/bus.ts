@@ -1,6 +1,6 @@
 /** Core NATS as the `Bus` port. */
 import type { NatsConnection } from "@nats-io/transport-node";
-import { BerthError } from "../../protocols/errors.ts";
+import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import { encodeError } from "../batch.ts";
 import type { Bus, Incoming, Serving } from "../transport.ts";
 import { fromNats } from "./errors.ts";
@@ -35,11 +35,13 @@ function serve(
     callback: (error, message) => {
       if (error) return;
       const { reply } = message;
-      handle({
-        subject: message.subject,
-        data: message.data,
-        reply: (data) => reply && answer(sender, reply, data),
-      });
+      const respond = (data: Uint8Array) => reply && answer(sender, reply, data);
+      try {
+        handle({ subject: message.subject, data: message.data, reply: respond });
+      } catch (thrown) {
+        // A mistake of ours in one handler must not take the connection of all others with it.
+        respond(encodeError(asBerthError(thrown)));
+      }
     },
   });
   return {

@@ -16,6 +16,8 @@ import { subjects } from "../../../protocols/subjects.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { natsBus } from "../../../runtime/nats/bus.ts";
+import { Requests } from "../../../runtime/nats/requests.ts";
+import { Sender } from "../../../runtime/nats/sender.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type Broker, NodeDouble, orderOf, startBroker } from "../../support/executor-rig.ts";
 import { pidOf, WORKER_COMMAND } from "../../support/process-driver-rig.ts";
@@ -57,7 +59,9 @@ async function openHost({ command = WORKER_COMMAND, ...options }: HostOptions = 
     maxReconnectAttempts: -1,
     reconnectTimeWait: 50,
   });
-  const bus = natsBus(nc);
+  const sender = new Sender(nc);
+  const requests = new Requests({ connection: nc, sender, clock: systemClock });
+  const bus = natsBus({ connection: nc, requests, sender });
   const exits: WorkerExit[] = [];
   const driver = await ProcessDriver.open({
     dataDir,
