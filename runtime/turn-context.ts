@@ -2,9 +2,10 @@
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { PLATFORM_TENANT, parseId } from "../protocols/ids.ts";
-import type { MessageDef, Messages, Protocol } from "../protocols/protocol.ts";
+import type { MessageDef, Messages, Protocol, Tool } from "../protocols/protocol.ts";
 import type { Context, Peer, PutOptions, ReadContext } from "./actor.ts";
 import type { Logger } from "./logger.ts";
+import type { PendingEffect } from "./record.ts";
 import type { Cause, Stage } from "./stage.ts";
 
 export interface TurnInput {
@@ -60,29 +61,17 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     get me() {
       return peer(turn.protocol, self.tenant, self.key);
     },
-    execute(tool, input, then = {}) {
-      return stage.execute({
-        tool: tool.name,
-        input: tool.input.parse(input),
-        ...(then.reply === undefined ? {} : { reply: String(then.reply) }),
-        ...(then.failed === undefined ? {} : { failed: String(then.failed) }),
-      });
-    },
+    execute: (tool, input, then = {}) => stage.execute(pendingEffect(tool, input, then)),
     remind(message, payload, when, name) {
       const due = "at" in when ? when.at : now + when.afterMs;
-      const id = parseId(name ?? String(message), "reminder");
       const def = turn.protocol.messages[message];
-      stage.remind(id, message, def ? parsedBy(def, payload) : payload, due);
+      const body = def ? parsedBy(def, payload) : payload;
+      stage.remind(parseId(name ?? String(message), "reminder"), message, body, due);
     },
     forget: (name) => stage.forget(name),
     put(bucket, key, value, options: PutOptions = {}) {
-      stage.add({
-        op: "put",
-        bucket,
-        key,
-        value: structuredClone(value),
-        mode: putMode(value, options),
-      });
+      const mode = putMode(value, options);
+      stage.add({ op: "put", bucket, key, value: structuredClone(value), mode });
     },
     emit: (type, jobId, data, eventAt) => stage.emit(type, jobId, data, eventAt ?? now),
     newId: (prefix) => stage.newId(prefix, now),
@@ -94,6 +83,19 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     },
   };
   return context;
+}
+
+function pendingEffect(
+  tool: Tool,
+  input: unknown,
+  then: { readonly reply?: PropertyKey; readonly failed?: PropertyKey },
+): PendingEffect {
+  return {
+    tool: tool.name,
+    input: tool.input.parse(input),
+    ...(then.reply === undefined ? {} : { reply: String(then.reply) }),
+    ...(then.failed === undefined ? {} : { failed: String(then.failed) }),
+  };
 }
 
 function putMode(value: unknown, options: PutOptions): "set" | "create" | "patch" | "remove" {

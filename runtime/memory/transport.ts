@@ -10,6 +10,7 @@ import type {
   KeyEntry,
   Mail,
   Mailboxes,
+  MailStream,
   Records,
   Serving,
   Transport,
@@ -73,64 +74,37 @@ function memoryRecords(broker: MemoryBroker): Records {
   };
 }
 
+function store(broker: MemoryBroker, mail: StoredMail): void {
+  const partition = broker.partitionOf(mail.ref);
+  broker.mail[partition]?.push(mail);
+  broker.addWaiting(laneName(mail), 1);
+  broker.streams[partition]?.push(toMail(broker, partition, mail));
+}
+
 function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailboxes {
-  const store = (partition: number, mail: StoredMail) => {
-    broker.mail[partition]?.push(mail);
-    broker.addWaiting(laneName(mail), 1);
-    broker.streams[partition]?.push(toMail(broker, partition, mail));
-  };
   return {
     async send(ref, lane, envelope) {
       const known = broker.duplicateOf(envelope.id);
       if (known !== undefined) return known;
-      const partition = broker.partitionOf(ref);
       if (broker.waiting(laneName({ ref, lane })) >= broker.mailboxCapacity)
         throw new BerthError("actor.mailbox_full");
       const seq = broker.next();
       broker.remember(envelope.id, seq);
-      store(partition, {
-        seq,
-        ref,
-        lane,
-        envelope: structuredClone(envelope),
-        storedAt: broker.clock.now(),
-      });
+      const copy = structuredClone(envelope);
+      store(broker, { seq, ref, lane, envelope: copy, storedAt: broker.clock.now() });
       return seq;
     },
-    async open(partition) {
-      broker.streams[partition]?.fail(new BerthError("lease.lost", "taken over"));
-      const queue = new MailQueue();
-      broker.streams[partition] = queue;
-      for (const mail of broker.mail[partition] ?? []) queue.push(toMail(broker, partition, mail));
-      const close = () => {
-        queue.end();
-        if (broker.streams[partition] === queue) broker.streams[partition] = undefined;
-      };
-      closers.add(close);
-      return {
-        [Symbol.asyncIterator]: () => queue[Symbol.asyncIterator](),
-        close: () => {
-          closers.delete(close);
-          close();
-          return Promise.resolve();
-        },
-      };
-    },
+    open: (partition) => Promise.resolve(openMailStream(broker, closers, partition)),
     async schedule(ref, due, at) {
       const name = `${refName(ref)}#${due.name}`;
       broker.schedules.get(name)?.();
+      const now = () => broker.clock.now();
+      const envelope = { due: structuredClone(due) };
       const fire = () => {
         broker.schedules.delete(name);
-        const now = broker.clock.now();
-        store(broker.partitionOf(ref), {
-          seq: broker.next(),
-          ref,
-          lane: "due",
-          envelope: { due: structuredClone(due) },
-          storedAt: now,
-        });
+        store(broker, { seq: broker.next(), ref, lane: "due", envelope, storedAt: now() });
       };
-      broker.schedules.set(name, broker.clock.after(Math.max(0, at - broker.clock.now()), fire));
+      broker.schedules.set(name, broker.clock.after(Math.max(0, at - now()), fire));
     },
     async unschedule(ref, name) {
       const schedule = `${refName(ref)}#${name}`;
@@ -143,6 +117,30 @@ function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailbo
       const seq = broker.next();
       broker.remember(id, seq);
       broker.letters.push({ seq, letter: structuredClone(letter) });
+    },
+  };
+}
+
+function openMailStream(
+  broker: MemoryBroker,
+  closers: Set<() => void>,
+  partition: number,
+): MailStream {
+  broker.streams[partition]?.fail(new BerthError("lease.lost", "taken over"));
+  const queue = new MailQueue();
+  broker.streams[partition] = queue;
+  for (const mail of broker.mail[partition] ?? []) queue.push(toMail(broker, partition, mail));
+  const close = () => {
+    queue.end();
+    if (broker.streams[partition] === queue) broker.streams[partition] = undefined;
+  };
+  closers.add(close);
+  return {
+    [Symbol.asyncIterator]: () => queue[Symbol.asyncIterator](),
+    close: () => {
+      closers.delete(close);
+      close();
+      return Promise.resolve();
     },
   };
 }
