@@ -13,10 +13,11 @@ export function showQueue<S extends ShowingState>(
   ctx: Pick<Context<S, Record<never, never>>, "put" | "self" | "state">,
   tier: Tier,
   waiting: number,
+  oldestAt: number,
 ): void {
   if (waiting === ctx.state.shown) return;
   ctx.state.shown = waiting;
   const { tenant, kind, key } = ctx.self;
-  const record: QueueRecord = { tier, waiting };
+  const record: QueueRecord = { tier, waiting, oldest_at: oldestAt };
   ctx.put("queues", `${tenant}.${kind}.${key}`, waiting === 0 ? undefined : record);
 }

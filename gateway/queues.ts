@@ -1,9 +1,10 @@
-/** Queue depth by tier, from the places themselves. */
+/** Queue depth by tier: jobs that wait with their users or in their places, and the workers that places hold. */
 import { PLACES, type PlaceView, POOL_KEY, placeOf } from "../protocols/actors/place.ts";
 import { formatTime } from "../protocols/api.ts";
 import type { ApiQueue } from "../protocols/api-operators.ts";
 import { workerRecordSchema } from "../protocols/executor.ts";
 import { type ActorRef, PLATFORM_TENANT, refName } from "../protocols/ids.ts";
+import { type QueueRecord, queueRecordSchema } from "../protocols/records.ts";
 import { TIERS } from "../protocols/tiers.ts";
 import { readAll } from "./listing.ts";
 import type { Services } from "./services.ts";
@@ -39,7 +40,9 @@ export async function readQueues(
     const some = asked.slice(at, at + AT_ONCE).map((ref) => viewOf(services, ref));
     for (const view of await Promise.all(some)) if (view) views.push(view);
   }
-  const data = TIERS.map((tier) => sumQueue(tier, views));
+  const queues = await readAll(services.transport.buckets, "queues", queueRecordSchema);
+  const waiting = queues.map(({ value }) => value);
+  const data = TIERS.map((tier) => sumQueue(tier, views, waiting));
   return { data, unanswered: places.length - views.length };
 }
 
@@ -57,18 +60,23 @@ async function viewOf(
   }
 }
 
-/** One tier's places as one queue. Pure. */
-export function sumQueue(tier: ApiQueue["tier"], views: readonly PlaceView[]): ApiQueue {
+/** One tier's queues as one, with the workers of its places. Pure. */
+export function sumQueue(
+  tier: ApiQueue["tier"],
+  views: readonly PlaceView[],
+  queues: readonly QueueRecord[],
+): ApiQueue {
   const ofTier = views.filter((view) => view.tier === tier);
+  const waiting = queues.filter((queue) => queue.tier === tier);
   const workers: Record<string, number> = {};
   for (const { phase } of ofTier.flatMap((view) => view.workers)) {
     workers[phase] = (workers[phase] ?? 0) + 1;
   }
-  const oldest = ofTier.flatMap(({ oldest_queued_at: at }) => (at === null ? [] : [at]));
+  const oldest = Math.min(...waiting.map((queue) => queue.oldest_at));
   return {
     tier,
-    queued: ofTier.reduce((sum, view) => sum + view.queued, 0),
-    oldest_queued_at: oldest.length === 0 ? null : formatTime(Math.min(...oldest)),
+    queued: waiting.reduce((sum, queue) => sum + queue.waiting, 0),
+    oldest_queued_at: waiting.length === 0 ? null : formatTime(oldest),
     workers,
     places: ofTier.length,
   };

@@ -72,6 +72,8 @@ export type SessionRecord = z.infer<typeof sessionRecordSchema>;
 export const queueRecordSchema = z.object({
   tier: tierSchema,
   waiting: z.number().int().nonnegative(),
+  /** When the oldest that waits there was accepted. */
+  oldest_at: z.number(),
 });
 export type QueueRecord = z.infer<typeof queueRecordSchema>;
 

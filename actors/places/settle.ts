@@ -16,7 +16,8 @@ export function settle(
   dispatch(scene);
   scale(scene, options.shrink);
   armTick(scene);
-  showQueue(scene.ctx, scene.policy.tier, scene.ctx.state.queue.length);
+  const { queue } = scene.ctx.state;
+  showQueue(scene.ctx, scene.policy.tier, queue.length, queue[0]?.queued_at ?? scene.ctx.now);
 }
 
 function dispatch({ ctx, limits, options }: PlaceScene): void {

@@ -197,7 +197,7 @@ function pump(ctx: Turn, { tiers }: ActorOptions): void {
 function showWaiting(ctx: Turn, last?: Pick<UserJob, "tier">): void {
   const { waiting } = ctx.state;
   const tier = waiting[0]?.tier ?? last?.tier ?? "free";
-  showQueue(ctx, tier, waiting.length);
+  showQueue(ctx, tier, waiting.length, waiting[0]?.at ?? ctx.now);
 }
 
 /** Removes and returns the job, if it is in the list. */
