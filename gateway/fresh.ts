@@ -8,11 +8,14 @@ import type { Clock } from "../runtime/clock.ts";
 /** Clock difference between gateways that is forgiven. */
 const SKEW_MS = 5_000;
 const FIRST_PAUSE_MS = 5;
+const ULID_CHARS = 26;
 
 /** Whether the id, `prefix_ULID`, was made less than `freshMs` ago. Pure. */
 export function isFresh(id: string, now: number, freshMs: number): boolean {
-  const made = decodeTime(id.slice(id.indexOf("_") + 1));
-  return Math.abs(now - made) < freshMs + SKEW_MS;
+  const ulid = id.slice(id.indexOf("_") + 1);
+  // A greater first digit is a time that no ULID can hold.
+  if (ulid.length !== ULID_CHARS || ulid.charAt(0) > "7") return false;
+  return Math.abs(now - decodeTime(ulid)) < freshMs + SKEW_MS;
 }
 
 /** `look`, repeated for as long as it finds nothing and the id is fresh. */

@@ -26,11 +26,13 @@ import type { App } from "./routes/app.ts";
 import { registerDashboard } from "./routes/dashboard.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
-import { addApiHooks, addHooks, keepRouteTable, requestId, sendProblem } from "./routes/hooks.ts";
+import { addApiHooks, addHooks, requestId, sendProblem } from "./routes/hooks.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { openApiRoute, registerOpenApi } from "./routes/openapi.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { parserError, writeProblem } from "./routes/raw-problem.ts";
+import { keepRouteTable } from "./routes/route-table.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { registerStreams, streamRoute } from "./routes/stream.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
@@ -131,6 +133,7 @@ async function createApp(services: Services): Promise<App> {
     return503OnClosing: false,
     requestTimeout: 60_000,
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
+    clientErrorHandler: (error, socket) => writeProblem(socket, parserError(error)),
     frameworkErrors: (error, request, reply) => {
       void sendProblem(services, request, reply, error);
     },

@@ -21,6 +21,7 @@ export const ERROR_TABLE = {
   "request.unsupported_media_type": row(415, "never", "The content type is not supported"),
   "request.not_found": row(404, "never", "There is no such route or resource"),
   "request.method_not_allowed": row(405, "never", "The route does not take this method"),
+  "request.upgrade_required": row(426, "never", "The route is a WebSocket"),
   "request.rate_limited": row(429, "later", "Too many requests"),
   "idempotency.in_flight": row(
     409,

@@ -18,6 +18,7 @@ import { BerthError } from "../../protocols/errors.ts";
 import { endsJob } from "../../protocols/events.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { isTerminal } from "../../protocols/job.ts";
+import { prefersStream } from "../accept.ts";
 import type { Jobs } from "../jobs.ts";
 import { type EncodedEvent, gapEvent } from "../reader/encoded-event.ts";
 import { Journal, locateJob, readPage } from "../reader/journal.ts";
@@ -112,8 +113,9 @@ export function eventRoutes(
   );
 }
 
-function wantsStream(request: FastifyRequest): boolean {
-  return /(^|[\s,])text\/event-stream/i.test(request.headers.accept ?? "");
+/** HEAD is answered as a page: a stream would have no end. */
+function wantsStream({ headers, method }: FastifyRequest): boolean {
+  return method !== "HEAD" && prefersStream(headers.accept);
 }
 
 /** Throws `request.invalid` for a `Last-Event-ID` that is not one of ours. */

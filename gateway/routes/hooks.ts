@@ -9,6 +9,7 @@ import { errorOf, retryAfterOf, toProblem } from "../problem.ts";
 import { retryAfterHeader } from "../rate-headers.ts";
 import type { Services } from "../services.ts";
 import type { App } from "./app.ts";
+import { allowedMethods } from "./route-table.ts";
 
 const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
@@ -31,6 +32,13 @@ export function addHooks(app: App, services: Services): void {
     reply.header("cache-control", "no-store");
   });
 
+  app.addHook("onRequest", async (request, reply) => {
+    if (request.method !== "OPTIONS" || isPreflight(request)) return;
+    const methods = allowedMethods(app, request);
+    if (methods === undefined) throw new BerthError("request.not_found");
+    await reply.code(204).header("allow", methods).send();
+  });
+
   app.addHook("onResponse", async (request, reply) => {
     const route = request.routeOptions.url ?? "none";
     const labels = { method: request.method, route, status: String(reply.statusCode) };
@@ -45,45 +53,21 @@ export function addHooks(app: App, services: Services): void {
     sendProblem(services, request, reply, thrown),
   );
   app.setNotFoundHandler((request, reply) => {
-    const methods = methodsOf(app, request);
-    if (methods.length > 0) reply.header("allow", methods.join(", "));
-    const code = methods.length > 0 ? "request.method_not_allowed" : "request.not_found";
+    const methods = allowedMethods(app, request);
+    const isMissing = methods === undefined || methods.split(", ").includes(request.method);
+    if (!isMissing) reply.header("allow", methods);
+    const code = isMissing ? "request.not_found" : "request.method_not_allowed";
     return sendProblem(services, request, reply, new BerthError(code));
   });
 }
 
-const METHODS = ["GET", "POST", "PUT", "DELETE"] as const;
-
-/** Methods that the path does take; matching is the router's own. */
-function methodsOf(app: App, request: FastifyRequest): string[] {
-  const path = request.url.split("?")[0] ?? "";
-  const segments = path.split("/");
-  return METHODS.filter((method) => matches(app, method, segments));
-}
-
-function matches(app: App, method: string, segments: readonly string[]): boolean {
-  for (const route of app.routeTable) {
-    if (route.method !== method || route.segments.length !== segments.length) continue;
-    if (route.segments.every((part, i) => part.startsWith(":") || part === segments[i]))
-      return true;
-  }
-  return false;
-}
-
-declare module "fastify" {
-  interface FastifyInstance {
-    /** Every route's method and path, for answers of 405. */
-    routeTable: { readonly method: string; readonly segments: readonly string[] }[];
-  }
-}
-
-export function keepRouteTable(app: App): void {
-  app.decorate("routeTable", []);
-  app.addHook("onRoute", (route) => {
-    for (const method of [route.method].flat()) {
-      app.routeTable.push({ method, segments: route.url.split("/") });
-    }
-  });
+/** Browsers ask before they call from another origin; those questions are answered by the CORS rules. */
+function isPreflight({ method, headers }: FastifyRequest): boolean {
+  return (
+    method === "OPTIONS" &&
+    headers.origin !== undefined &&
+    headers["access-control-request-method"] !== undefined
+  );
 }
 
 export function sendProblem(

@@ -1,4 +1,5 @@
 /** `GET /v1/stream`: the WebSocket. */
+import type { Duplex } from "node:stream";
 import websocket from "@fastify/websocket";
 import type { FastifyRequest } from "fastify";
 import { BerthError } from "../../protocols/errors.ts";
@@ -7,6 +8,7 @@ import { streamTokenOf } from "../auth/tokens.ts";
 import type { Services } from "../services.ts";
 import { Connection, type StreamDeps } from "../stream/connection.ts";
 import type { App } from "./app.ts";
+import { writeProblem } from "./raw-problem.ts";
 
 export async function registerStreams(app: App, services: Services): Promise<void> {
   await app.register(websocket, {
@@ -23,22 +25,28 @@ export async function registerStreams(app: App, services: Services): Promise<voi
       socket.terminate();
     },
   });
+  app.websocketServer.on("wsClientError", (error: Error, socket: Duplex) =>
+    writeProblem(socket, new BerthError("request.malformed", error.message)),
+  );
 }
 
 export function streamRoute(app: App, deps: StreamDeps): void {
-  app.get(
-    "/v1/stream",
-    {
-      websocket: true,
-      config: { ownAuth: true },
-      preValidation: async (request) => admit(deps.services, request),
+  app.route({
+    method: "GET",
+    url: "/v1/stream",
+    schema: { hide: true },
+    config: { ownAuth: true },
+    preValidation: async (request) => admit(deps.services, request),
+    handler: (_request, reply) => {
+      reply.header("upgrade", "websocket").header("connection", "upgrade");
+      throw new BerthError("request.upgrade_required");
     },
-    (socket, request) => {
+    wsHandler: (socket, request) => {
       const connection = new Connection(socket, request.raw.socket, deps);
       const token = streamTokenOf(request.headers);
       if (token !== undefined) void connection.authenticate(token);
     },
-  );
+  });
 }
 
 /** Refusals that need no open socket come as HTTP answers. */

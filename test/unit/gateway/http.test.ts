@@ -114,7 +114,7 @@ describe("bad requests", () => {
     expect((await rig.api("GET", "/v1/nothing")).status).toBe(404);
     const answer = await rig.api("DELETE", "/v1/jobs");
     expect(answer.status).toBe(405);
-    expect(answer.headers.get("allow")).toBe("GET, POST");
+    expect(answer.headers.get("allow")).toBe("GET, HEAD, POST, OPTIONS");
     const text = await rig.api("POST", "/v1/jobs", {
       body: "x",
       headers: { "content-type": "text/plain" },
