@@ -19,7 +19,14 @@ import { awaitFresh } from "./fresh.ts";
 import { findKey, parseValue, readNewest } from "./listing.ts";
 import type { Services } from "./services.ts";
 import { requireAgent, type Sessions } from "./sessions.ts";
-import { type Caller, checkModel, checkPrompt, checkSession, decideTimeout } from "./submission.ts";
+import {
+  type Caller,
+  checkModel,
+  checkPrompt,
+  checkSession,
+  decideTimeout,
+  titleOf,
+} from "./submission.ts";
 import { jobSummary, jobView, type LiveJob } from "./views.ts";
 
 export interface Accepted {
@@ -62,9 +69,11 @@ export class Jobs {
     const { session_id = ids.session, timeout_ms: asked, ...rest } = order;
     const timeout_ms = decideTimeout(asked, tiers[tier].jobTimeoutMs);
     const job = { ...rest, id: ids.job, session_id, tier, timeout_ms };
+    const title = titleOf(order.prompt);
+    const new_session = title === undefined ? {} : { title };
     const user = client.actor(User, principal.tenant, principal.user);
     const answer = await user.submit(
-      order.session_id === undefined ? { job, new_session: {} } : { job },
+      order.session_id === undefined ? { job, new_session } : { job },
       { timeoutMs: tuning.askTimeoutMs },
     );
     return {

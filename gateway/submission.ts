@@ -7,6 +7,9 @@ import { MAX_PROMPT_BYTES } from "../protocols/job.ts";
 import type { Tier, TierLimits } from "../protocols/tiers.ts";
 import type { TenantPrincipal } from "./auth/principal.ts";
 
+const TITLE_CHARS = 80;
+const TITLE_SEARCH_CHARS = 2_000;
+
 /** Who submits, with the tier that its tenant has now. */
 export interface Caller {
   readonly principal: TenantPrincipal;
@@ -32,6 +35,16 @@ export function checkModel(
   if (allowed !== "none" && allowed.includes(model)) return;
   const choice = allowed === "none" ? "no model may be named" : `models are ${allowed.join(", ")}`;
   throw new BerthError("quota.model", `in tier ${tier} ${choice}`, { field: "model" });
+}
+
+/** What a session that a job starts is called: the prompt's first line that says something; undefined when none does. */
+export function titleOf(prompt: string): string | undefined {
+  const lines = prompt.slice(0, TITLE_SEARCH_CHARS).split("\n");
+  const said = lines.map((line) => line.replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim());
+  const first = said.find((line) => line !== "" && !line.startsWith("#!"));
+  if (first === undefined || first.length <= TITLE_CHARS) return first;
+  const cut = first.slice(0, TITLE_CHARS - 1).replace(/[\uD800-\uDBFF]$/, "");
+  return `${cut.trimEnd()}…`;
 }
 
 /** Throws `request.too_large`; the limit counts bytes, as the broker does. */

@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startGatewayRole } from "../../deploy/roles.ts";
 import { startBerth, type TestBerth } from "../support/berth.ts";
 import { type Browser, browserPath, startBrowser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
@@ -93,6 +94,17 @@ describe.skipIf(browserPath === undefined)(title, () => {
     await page.close();
   });
 
+  test("a session that a prompt started is called after it", async () => {
+    const page = await signIn(berth.keys.pro);
+    await page.getByRole("link", { name: "Console" }).click();
+    await submit(page, "echo a session with a name");
+    await page.locator(".sessions .title", { hasText: "echo a session with a name" }).waitFor();
+    expect(await page.getByLabel("Agent").locator("option").allTextContents()).toContain(
+      "shell: run a script",
+    );
+    await page.close();
+  });
+
   test("an operator sees workers, queues and tenants, and everyone's jobs", async () => {
     const user = await signIn(berth.keys.pro);
     await user.getByRole("link", { name: "Console" }).click();
@@ -121,5 +133,27 @@ describe.skipIf(browserPath === undefined)(title, () => {
   test("no page asked for anything that the content policy refuses, or threw", () => {
     const refused = browser.complaints.filter((text) => !text.includes("401"));
     expect(refused).toEqual([]);
+  });
+
+  test("a gateway that is restarted is found again: the page goes on where it was, once each line", async () => {
+    const page = await signIn(berth.keys.pro);
+    await page.getByRole("link", { name: "Console" }).click();
+    await submit(page, "for i in $(seq 1 30); do echo line-$i.; sleep 0.2; done");
+    await page.locator(".screen").getByText("line-3.").waitFor();
+    await berth.gateway.close();
+    await page.getByText("Reconnecting…").waitFor();
+    const ports = { port: Number(new URL(berth.url).port), metricsPort: 0 };
+    const again = await startGatewayRole(berth.base, berth.role.node.client, ports);
+    try {
+      await page.getByText("Live", { exact: true }).waitFor();
+      await job(page, "succeeded").waitFor();
+      const said = (await page.locator(".screen").textContent()) ?? "";
+      expect(said.match(/line-\d+\./g)).toEqual(
+        Array.from({ length: 30 }, (_, n) => `line-${n + 1}.`),
+      );
+      await page.close();
+    } finally {
+      await again.close();
+    }
   });
 });

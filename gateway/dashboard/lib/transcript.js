@@ -63,6 +63,10 @@ function jobOf(transcript, event) {
   return job;
 }
 
+/** The log keeps a prompt's beginning; where it was cut, that shows. */
+const PREVIEW_CHARS = 120;
+const whole = (preview) => (preview.length < PREVIEW_CHARS ? preview : `${preview}…`);
+
 function addState(job, { type, time, data }) {
   job.state =
     type === "job.interrupted"
@@ -72,7 +76,7 @@ function addState(job, { type, time, data }) {
       : (STATE_OF[type] ?? job.state);
   if (type === "job.queued") {
     job.agent = data.agent;
-    job.prompt = data.prompt_preview;
+    job.prompt = whole(data.prompt_preview);
     job.queuedAt = time;
   }
   if (data.worker) job.worker = data.worker;

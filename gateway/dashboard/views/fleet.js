@@ -143,7 +143,7 @@ export function nodesTable(nodes) {
         class: "tight",
         cell: (node) => node.drivers.map((driver) => driver.name).join(", "),
       },
-      { title: "Up", class: "tight", cell: (node) => since(millis(node.started_at)) },
+      { title: "Started", class: "tight", cell: (node) => since(millis(node.started_at)) },
     ],
   });
 }

@@ -17,7 +17,7 @@ import {
 } from "../../../gateway/reader/splice.ts";
 import { decideShow } from "../../../gateway/sse.ts";
 import { parseFrame } from "../../../gateway/stream/parse-frame.ts";
-import { decideTimeout } from "../../../gateway/submission.ts";
+import { decideTimeout, titleOf } from "../../../gateway/submission.ts";
 import { BerthError, ERROR_TABLE, type ErrorCode } from "../../../protocols/errors.ts";
 import type { SessionEvent } from "../../../protocols/events.ts";
 
@@ -235,4 +235,16 @@ describe("small rules", () => {
     const made = 1_718_000_000_000;
     expect(isFresh(id, made + 10 ** 12, 2_000)).toBe(false);
   });
+});
+
+describe("a session that a job starts", () => {
+  it.each([
+    ["fix the tests", "fix the tests"],
+    ["\n\n  fix\tit \n then more", "fix it"],
+    ["#!/bin/sh\necho hello", "echo hello"],
+    ["\u001b[31mred", "[31mred"],
+    ["x".repeat(200), `${"x".repeat(79)}…`],
+    [`${"y".repeat(78)}\u{1f600}z`, `${"y".repeat(78)}…`],
+    ["\n \n", undefined],
+  ])("%j is called %j", (prompt, title) => expect(titleOf(prompt)).toBe(title));
 });
