@@ -51,6 +51,8 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 /** Looks at everything this often even if no watch says anything. */
 const RECHECK_MS = 1_000;
+/** Compares its view with the buckets this often in any case. */
+const REFRESH_MS = 10_000;
 const RETRY_MS = 100;
 
 export class Membership {
@@ -70,6 +72,7 @@ export class Membership {
   #term = 0;
   #wake: (() => void) | undefined;
   #dirty = true;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: Collaborators) {
@@ -175,6 +178,7 @@ export class Membership {
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
+      if (this.#active) await this.#refresh();
       if (this.#dirty && this.#active) {
         this.#dirty = false;
         for (let partition = 0; partition < this.#parts.transport.partitions; partition += 1)
@@ -190,6 +194,27 @@ export class Membership {
     await this.#parts.clock.sleep(RECHECK_MS, nap.signal);
     this.#wake = undefined;
     this.#dirty = true;
+  }
+
+  /**
+   * Reads the view anew, soon while this node lacks something and now and then in peace: a watch that broke
+   * unnoticed must not keep a partition without an owner.
+   */
+  async #refresh(): Promise<void> {
+    const { logger, transport } = this.#parts;
+    const now = this.#parts.clock.monotonic();
+    const pause = this.isSettled ? REFRESH_MS : RECHECK_MS;
+    if (now - this.#refreshedAt < pause) return;
+    this.#refreshedAt = now;
+    try {
+      const nodes = await transport.buckets.list("nodes", "");
+      const live = new Set(nodes.map(({ key }) => key));
+      for (const id of this.#nodes.keys()) if (!live.has(id)) this.#nodes.delete(id);
+      for (const entry of nodes) this.#onNode(entry);
+      for (const entry of await transport.buckets.list("partitions", "")) this.#onPartition(entry);
+    } catch (thrown) {
+      logger.debug({ err: thrown }, "the view could not be read; trying again");
+    }
   }
 
   /** Begins the move that the present view asks for, if none runs (N4). */

@@ -8,6 +8,7 @@
  */
 import type { JetStreamClient } from "@nats-io/jetstream";
 import { Kvm, type KvWatchEntry } from "@nats-io/kv";
+import { BerthError } from "../../protocols/errors.ts";
 import { BUCKETS, type Bucket } from "../../protocols/subjects.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
@@ -32,6 +33,8 @@ export class BucketWatch implements Watch {
   readonly #present = new Map<string, number>();
   readonly #stop = new AbortController();
   #changes: (AsyncIterable<KvWatchEntry> & { stop(): void }) | undefined;
+  /** Reconnections seen: what was begun before one may listen to a server that is gone (W1). */
+  #breaks = 0;
   #following: Promise<void> = Promise.resolve();
   #offReconnect: () => void = () => {};
 
@@ -48,8 +51,16 @@ export class BucketWatch implements Watch {
     onEntry: (entry: KeyEntry) => void,
   ): Promise<Watch> {
     const watch = new BucketWatch(parts, bucket, onEntry);
-    await watch.#begin();
-    watch.#offReconnect = parts.onReconnect(() => watch.#changes?.stop());
+    watch.#offReconnect = parts.onReconnect(() => {
+      watch.#breaks += 1;
+      watch.#changes?.stop();
+    });
+    try {
+      await watch.#begin();
+    } catch (thrown) {
+      watch.#offReconnect();
+      throw thrown;
+    }
     watch.#following = watch.#follow();
     return watch;
   }
@@ -63,6 +74,7 @@ export class BucketWatch implements Watch {
 
   /** Listens first and reads then, so that nothing falls between (W1). */
   async #begin(): Promise<void> {
+    const breaks = this.#breaks;
     try {
       const kv = await new Kvm(this.#parts.js).open(BUCKETS[this.#bucket]);
       this.#changes = await kv.watch();
@@ -71,8 +83,12 @@ export class BucketWatch implements Watch {
     }
     try {
       await this.#compare();
+      if (breaks !== this.#breaks) {
+        throw new BerthError("broker.unavailable", "the connection broke while a watch began");
+      }
     } catch (thrown) {
       this.#changes.stop();
+      this.#changes = undefined;
       throw thrown;
     }
   }

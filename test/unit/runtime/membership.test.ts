@@ -188,6 +188,8 @@ describe("a claim", () => {
         ...inner.buckets,
         watch: (bucket, onEntry) =>
           inner.buckets.watch(bucket, (entry) => entry.key !== "b" && onEntry(entry)),
+        list: async (bucket, prefix) =>
+          (await inner.buckets.list(bucket, prefix)).filter(({ key }) => key !== "b"),
       },
     }));
     await put("b");
@@ -210,6 +212,22 @@ describe("a claim", () => {
     await connectMemory(broker).buckets.remove("nodes", "b");
     await eventually(() => membership.held.length === 1, { name: "taken over" });
     expect(opened).toEqual([5]);
+    await membership.stop();
+  });
+
+  test("takes its own although its watch of the nodes says nothing, by looking for itself", async () => {
+    const { membership, opened, put } = await rig(undefined, (inner) => ({
+      ...inner,
+      buckets: {
+        ...inner.buckets,
+        watch: (bucket, onEntry) =>
+          inner.buckets.watch(bucket, (entry) => bucket !== "nodes" && onEntry(entry)),
+      },
+    }));
+    await put("a");
+    membership.activate();
+    await eventually(() => membership.held.length === 1, { name: "the partition is held" });
+    expect(opened).toHaveLength(1);
     await membership.stop();
   });
 });
