@@ -1,5 +1,6 @@
 /**
- * What an activation does with the items it took from its inbox: turns, commit, answers, and what follows a failure.
+ * What an activation does with the items it took from its inbox: turns, commit, answers. What follows a failure is
+ * in `failure-handler.ts`.
  *
  * Invariants:
  * B1 Nothing leaves (reply, mail, effect, acknowledgement) before the commit that holds it is stored (R2, R3).
@@ -9,16 +10,16 @@
  *    the actor moved, for its caller would send it again.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
-import { PLATFORM_TENANT, refName } from "../protocols/ids.ts";
-import { answerError, type Done, encodeError, runBatch } from "./batch.ts";
-import { letterOf } from "./dead-letters.ts";
+import { refName } from "../protocols/ids.ts";
+import { answerError, type Done, runBatch } from "./batch.ts";
 import type { FailureLog } from "./failure.ts";
-import type { AskItem, Inbox, Item, MailItem } from "./inbox.ts";
+import { FailureHandler, UNREADABLE } from "./failure-handler.ts";
+import type { AskItem, Inbox, Item } from "./inbox.ts";
 import type { Loaded } from "./loaded.ts";
 import type { Logger } from "./logger.ts";
 import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
-import { type TurnParts, takeMail } from "./turn.ts";
+import type { TurnParts } from "./turn.ts";
 
 export interface BatchHandlerParts extends RecordKeeperParts {
   readonly logger: Logger;
@@ -26,14 +27,12 @@ export interface BatchHandlerParts extends RecordKeeperParts {
   readonly leaseValid: () => boolean;
 }
 
-const NO_CAUSE = { id: undefined, traceparent: undefined };
-const UNREADABLE = "actor.state_unreadable";
-
 export class BatchHandler {
   readonly #parts: BatchHandlerParts;
   readonly #keeper: RecordKeeper;
   readonly #inbox: Inbox;
   readonly #failures: FailureLog;
+  readonly #failure: FailureHandler;
   readonly #activeSince: number;
   /** Items left to handle one by one, because one of their batch failed. */
   #careful = 0;
@@ -47,6 +46,12 @@ export class BatchHandler {
     this.#inbox = own.inbox;
     this.#failures = own.failures;
     this.#activeSince = parts.clock.now();
+    this.#failure = new FailureHandler(parts, own, {
+      turn: (loaded, stage) => this.#turn(loaded, stage),
+      finish: (loaded, stage, open, done) => this.#finish(loaded, stage, open, done),
+      putBack: (open, test) => this.#putBack(open, test),
+      drop: (open, item) => this.#drop(open, item),
+    });
   }
 
   /** Whether the next items must be handled one at a time. */
@@ -103,7 +108,7 @@ export class BatchHandler {
       if (error.code !== UNREADABLE) throw thrown;
       const { logger, ref } = this.#parts;
       logger.error({ err: error, actor: refName(ref) }, "an actor's record cannot be read");
-      for (const item of open) await this.#giveUpUnstored(open, item, error);
+      for (const item of open) await this.#failure.giveUpUnstored(open, item, error);
       return undefined;
     }
   }
@@ -112,6 +117,11 @@ export class BatchHandler {
     const back = [...open].filter(test);
     for (const item of back) open.delete(item);
     if (back.length > 0) this.#inbox.putBack(back);
+  }
+
+  #drop(open: Set<Item>, item: Item): void {
+    open.delete(item);
+    this.#careful = Math.max(0, this.#careful - 1);
   }
 
   #turn(loaded: Loaded, stage: Stage): TurnParts {
@@ -147,7 +157,7 @@ export class BatchHandler {
       return;
     }
     this.#putBack(open, (item) => item !== first);
-    await this.#failed(loaded, open, first, failed ? failed.thrown : flaw);
+    await this.#failure.failed(loaded, open, first, failed ? failed.thrown : flaw);
   }
 
   /** B3. */
@@ -181,108 +191,12 @@ export class BatchHandler {
     }
   }
 
-  /** A handler threw and nothing else has run: its reply or its supervision (R5). */
-  async #failed(loaded: Loaded, open: Set<Item>, item: Item, thrown: unknown): Promise<void> {
-    const { clock, logger, metrics, ref } = this.#parts;
-    const error = asBerthError(thrown, "actor.failed");
-    if (item.type === "ask" && thrown instanceof BerthError && thrown.code !== UNREADABLE) {
-      open.delete(item);
-      this.#careful = Math.max(0, this.#careful - 1);
-      answerError(item, error);
-      return;
-    }
-    const verdict = this.#failures.record(item, thrown, clock.now());
-    metrics.count("berth_turn_failures_total", { kind: ref.kind, action: verdict.action });
-    logger.warn({ err: error, actor: refName(ref), action: verdict.action }, "a handler failed");
-    if (verdict.action === "retry" && item.type === "mail") {
-      item.attempts += 1;
-      item.notBefore = clock.now() + verdict.afterMs;
-      this.#putBack(open, () => true);
-      this.#keeper.forget();
-      return;
-    }
-    await this.#giveUp(
-      loaded,
-      open,
-      item,
-      error,
-      verdict.action === "dead-letter-and-stop" && verdict.escalate,
-    );
-  }
-
-  /** A poison message goes to the dead letters in the same commit that moves the cursor past it (R2). */
-  async #giveUp(
-    loaded: Loaded,
-    open: Set<Item>,
-    item: Item,
-    error: BerthError,
-    escalate: boolean,
-  ): Promise<void> {
-    const stage = this.#keeper.stage(loaded);
-    const turn = this.#turn(loaded, stage);
-    if (escalate) this.#escalate(stage, error, turn.now);
-    if (item.type === "mail") {
-      takeMail(turn, item.mail);
-      stage.add({ op: "dead", letter: this.#letter(item, error) });
-    }
-    await this.#keeper.commit(loaded, stage);
-    const answer = encodeError(new BerthError("actor.failed", error.message));
-    await this.#finish(loaded, stage, open, [{ item, answer }]);
-    if (item.type === "mail") this.#countLetter();
-  }
-
-  /** Its commit can never be stored, maybe because of its size: its letter goes out by itself, and first. */
-  async #giveUpUnstored(open: Set<Item>, item: Item, error: BerthError): Promise<void> {
-    if (item.type === "ask") {
-      open.delete(item);
-      answerError(item, error);
-      return;
-    }
-    await this.#parts.transport.mailboxes.deadLetter(this.#letter(item, error));
-    try {
-      await this.#skip(open, item);
-    } catch (thrown) {
-      if (asBerthError(thrown).retry !== "never") throw thrown;
-      open.delete(item);
-      item.mail.ack(); // Not even that can be written: the record cannot be read.
-    }
-    this.#countLetter();
-  }
-
-  /** Commits that the message is over, and nothing else of it. */
-  async #skip(open: Set<Item>, item: MailItem): Promise<void> {
-    const loaded = await this.#keeper.load();
-    const stage = this.#keeper.stage(loaded);
-    takeMail(this.#turn(loaded, stage), item.mail);
-    await this.#keeper.commit(loaded, stage);
-    await this.#finish(loaded, stage, open, [{ item, answer: undefined }]);
-  }
-
-  #letter(item: MailItem, error: BerthError) {
-    const { clock, epoch } = this.#parts;
-    return letterOf(item.mail, error, { epoch, attempts: item.attempts + 1, at: clock.now() });
-  }
-
-  #countLetter(): void {
-    this.#parts.metrics.count("berth_dead_letters_total", { kind: this.#parts.ref.kind });
-  }
-
-  #escalate(stage: Stage, error: BerthError, now: number): void {
-    const { definition, ref } = this.#parts;
-    const target = definition.behaviour.supervision?.escalateTo;
-    if (!target) return;
-    const { protocol, key, message } = target;
-    const tenant = protocol.platform ? PLATFORM_TENANT : ref.tenant;
-    const payload = { child: refName(ref), code: error.code, message: error.message };
-    stage.tell({ kind: protocol.kind, tenant, key }, "control", message, payload, NO_CAUSE, now);
-  }
-
   /** The infrastructure failed, not a handler: what is still open has not been handled, or nobody can say (B2, B3). */
   async disturbed(open: Set<Item>, error: BerthError, gone: boolean): Promise<void> {
     this.#keeper.forget();
     if (error.retry === "never" && open.size === 1) {
       // The broker refuses this very commit (too large): the message cannot be handled, ever.
-      for (const item of open) await this.#giveUpUnstored(open, item, error);
+      for (const item of open) await this.#failure.giveUpUnstored(open, item, error);
       return;
     }
     if (error.retry === "never") this.#careful = open.size;

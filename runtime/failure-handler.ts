@@ -1,0 +1,145 @@
+/**
+ * What follows when a handler threw, or when a message can never be committed (R5).
+ *
+ * Invariants:
+ * F1 A message that is given up stands in the dead letters in the same commit that moves the cursor past it (R2).
+ *    Only when that commit can never be stored does its letter go out by itself, and first.
+ * F2 What the failed turn recorded is thrown away before anything of its failure is written (R3).
+ */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { PLATFORM_TENANT, refName } from "../protocols/ids.ts";
+import { answerError, type Done, encodeError } from "./batch.ts";
+import type { BatchHandlerParts } from "./batch-handler.ts";
+import { letterOf } from "./dead-letters.ts";
+import type { FailureLog } from "./failure.ts";
+import type { Item, MailItem } from "./inbox.ts";
+import type { Loaded } from "./loaded.ts";
+import type { RecordKeeper } from "./record-keeper.ts";
+import type { Stage } from "./stage.ts";
+import { type TurnParts, takeMail } from "./turn.ts";
+
+const NO_CAUSE = { id: undefined, traceparent: undefined };
+export const UNREADABLE = "actor.state_unreadable";
+
+/** What the failure half needs of the batch it is called from. */
+export interface OpenBatch {
+  turn(loaded: Loaded, stage: Stage): TurnParts;
+  /** Releases a stored stage and ends its items. */
+  finish(loaded: Loaded, stage: Stage, open: Set<Item>, done: readonly Done[]): Promise<void>;
+  putBack(open: Set<Item>, test: (item: Item) => boolean): void;
+  /** Takes an item out that was answered without a commit. */
+  drop(open: Set<Item>, item: Item): void;
+}
+
+export class FailureHandler {
+  readonly #parts: BatchHandlerParts;
+  readonly #keeper: RecordKeeper;
+  readonly #failures: FailureLog;
+  readonly #batch: OpenBatch;
+
+  constructor(
+    parts: BatchHandlerParts,
+    own: { readonly keeper: RecordKeeper; readonly failures: FailureLog },
+    batch: OpenBatch,
+  ) {
+    this.#parts = parts;
+    this.#keeper = own.keeper;
+    this.#failures = own.failures;
+    this.#batch = batch;
+  }
+
+  /** A handler threw and nothing else has run: its reply or its supervision. */
+  async failed(loaded: Loaded, open: Set<Item>, item: Item, thrown: unknown): Promise<void> {
+    const { clock, logger, metrics, ref } = this.#parts;
+    const error = asBerthError(thrown, "actor.failed");
+    if (item.type === "ask" && thrown instanceof BerthError && thrown.code !== UNREADABLE) {
+      this.#batch.drop(open, item);
+      answerError(item, error);
+      return;
+    }
+    const verdict = this.#failures.record(item, thrown, clock.now());
+    metrics.count("berth_turn_failures_total", { kind: ref.kind, action: verdict.action });
+    logger.warn({ err: error, actor: refName(ref), action: verdict.action }, "a handler failed");
+    if (verdict.action === "retry" && item.type === "mail") {
+      item.attempts += 1;
+      item.notBefore = clock.now() + verdict.afterMs;
+      this.#batch.putBack(open, () => true);
+      this.#keeper.forget();
+      return;
+    }
+    await this.#giveUp(
+      loaded,
+      open,
+      item,
+      error,
+      verdict.action === "dead-letter-and-stop" && verdict.escalate,
+    );
+  }
+
+  /** F1. */
+  async #giveUp(
+    loaded: Loaded,
+    open: Set<Item>,
+    item: Item,
+    error: BerthError,
+    escalate: boolean,
+  ): Promise<void> {
+    const stage = this.#keeper.stage(loaded);
+    const turn = this.#batch.turn(loaded, stage);
+    if (escalate) this.#escalate(stage, error, turn.now);
+    if (item.type === "mail") {
+      takeMail(turn, item.mail);
+      stage.add({ op: "dead", letter: this.#letter(item, error) });
+    }
+    await this.#keeper.commit(loaded, stage);
+    const answer = encodeError(new BerthError("actor.failed", error.message));
+    await this.#batch.finish(loaded, stage, open, [{ item, answer }]);
+    if (item.type === "mail") this.#countLetter();
+  }
+
+  /** F1: its commit can never be stored, maybe because of its size. */
+  async giveUpUnstored(open: Set<Item>, item: Item, error: BerthError): Promise<void> {
+    if (item.type === "ask") {
+      open.delete(item);
+      answerError(item, error);
+      return;
+    }
+    await this.#parts.transport.mailboxes.deadLetter(this.#letter(item, error));
+    try {
+      await this.#skip(open, item);
+    } catch (thrown) {
+      if (asBerthError(thrown).retry !== "never") throw thrown;
+      open.delete(item);
+      item.mail.ack(); // Not even that can be written: the record cannot be read.
+    }
+    this.#countLetter();
+  }
+
+  /** Commits that the message is over, and nothing else of it. */
+  async #skip(open: Set<Item>, item: MailItem): Promise<void> {
+    const loaded = await this.#keeper.load();
+    const stage = this.#keeper.stage(loaded);
+    takeMail(this.#batch.turn(loaded, stage), item.mail);
+    await this.#keeper.commit(loaded, stage);
+    await this.#batch.finish(loaded, stage, open, [{ item, answer: undefined }]);
+  }
+
+  #letter(item: MailItem, error: BerthError) {
+    const { clock, epoch } = this.#parts;
+    return letterOf(item.mail, error, { epoch, attempts: item.attempts + 1, at: clock.now() });
+  }
+
+  #countLetter(): void {
+    this.#parts.metrics.count("berth_dead_letters_total", { kind: this.#parts.ref.kind });
+  }
+
+  #escalate(stage: Stage, error: BerthError, now: number): void {
+    const { definition, ref } = this.#parts;
+    const target = definition.behaviour.supervision?.escalateTo;
+    if (!target) return;
+    const { protocol, key, message } = target;
+    const tenant = protocol.platform ? PLATFORM_TENANT : ref.tenant;
+    const payload = { child: refName(ref), code: error.code, message: error.message };
+    stage.tell({ kind: protocol.kind, tenant, key }, "control", message, payload, NO_CAUSE, now);
+  }
+}
