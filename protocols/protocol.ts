@@ -10,6 +10,10 @@ import { ID_PATTERN } from "./ids.ts";
 export const LANES = ["control", "user", "background"] as const;
 export type Lane = (typeof LANES)[number];
 
+/** Lanes of the mailbox: the runtime's own messages come before all of them, whatever the actor's standing. */
+export const MAIL_LANES = ["system", ...LANES] as const;
+export type MailLane = (typeof MAIL_LANES)[number];
+
 export interface TellDef<I extends z.ZodType = z.ZodType> {
   readonly type: "tell";
   readonly input: I;

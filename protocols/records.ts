@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { metadataSchema } from "./job.ts";
+import { MAIL_LANES } from "./protocol.ts";
 import { tierSchema } from "./tiers.ts";
 
 /** Under the tenant's id. Written by its supervisor, watched by gateways. */
@@ -81,7 +82,7 @@ export type QueueRecord = z.infer<typeof queueRecordSchema>;
 export const deadLetterSchema = z.object({
   id: z.string(),
   actor: z.object({ kind: z.string(), tenant: z.string(), key: z.string() }),
-  lane: z.enum(["control", "user", "background"]),
+  lane: z.enum(MAIL_LANES),
   envelope: z.unknown(),
   reason: z.object({ code: z.string(), message: z.string() }),
   epoch: z.number(),

@@ -4,7 +4,7 @@
  * (`ids.ts`), so none holds a dot or a wildcard.
  */
 import type { ActorRef } from "./ids.ts";
-import type { Lane } from "./protocol.ts";
+import type { MailLane } from "./protocol.ts";
 
 export const STREAMS = {
   /** Mailboxes: a work queue; a message leaves when its turn has committed. */
@@ -38,7 +38,7 @@ const path = (ref: ActorRef) => `${ref.tenant}.${ref.kind}.${ref.key}`;
 
 export const subjects = {
   /** Where a tell is published; the stream puts the partition in front of the tenant. */
-  mail: (ref: ActorRef, lane: Lane) => `berth.mail.${path(ref)}.${lane}`,
+  mail: (ref: ActorRef, lane: MailLane) => `berth.mail.${path(ref)}.${lane}`,
   mailOfPartition: (partition: number) => `berth.mail.${partition}.>`,
   /** The schedule of one reminder, and where it fires. */
   reminder: (ref: ActorRef, name: string) => `berth.remind.${path(ref)}.${name}`,
@@ -78,11 +78,11 @@ export function refOfSubject(subject: string): ActorRef {
 }
 
 /** Takes `berth.mail.<p>.<tenant>.<kind>.<key>.<lane>` apart. */
-export function parseMailSubject(subject: string): { ref: ActorRef; lane: Lane } {
+export function parseMailSubject(subject: string): { ref: ActorRef; lane: MailLane } {
   const tokens = subject.split(".");
   return {
     ref: { tenant: tokens[3] ?? "", kind: tokens[4] ?? "", key: tokens[5] ?? "" },
-    lane: (tokens[6] ?? "user") as Lane,
+    lane: (tokens[6] ?? "user") as MailLane,
   };
 }
 

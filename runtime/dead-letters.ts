@@ -2,7 +2,7 @@
 import type { Due, Envelope } from "../protocols/envelope.ts";
 import type { BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
-import type { Lane } from "../protocols/protocol.ts";
+import type { MailLane } from "../protocols/protocol.ts";
 import type { DeadLetter } from "../protocols/records.ts";
 import type { Mail } from "./transport.ts";
 
@@ -40,7 +40,7 @@ export function letterOf(
 /** The letter of a message that could not even be stored in its receiver's mailbox. */
 export function unsentLetter(
   to: ActorRef,
-  lane: Lane,
+  lane: MailLane,
   envelope: Envelope,
   error: BerthError,
   at: number,

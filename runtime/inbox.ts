@@ -4,7 +4,9 @@
  * Invariants:
  * I1 Inside a lane, mail leaves in the order of its sequence, whatever order (re)deliveries came in (R4).
  * I2 A message is held once: a redelivery replaces the handle for its acknowledgement, and keeps its attempts.
- * I3 Control goes first, then due reminders, user mail and asks side by side, then background.
+ * I3 Control goes first, then due reminders, user mail and asks side by side, then background. Before all of them
+ *    goes the runtime's own mail, one message at a time: it may change what else is taken.
+ * I5 A lane that the actor's standing closes keeps its mail, in order; what is held there does not wake the actor.
  * I4 The number of asks is bounded (R7); mail is bounded by the broker, which stops delivering.
  */
 import type { AskRequest } from "../protocols/envelope.ts";
@@ -30,11 +32,13 @@ export interface AskItem {
 
 export type Item = MailItem | AskItem;
 
-const ORDER = ["control", "due", "user", "background"] as const;
-type LaneName = (typeof ORDER)[number];
+const ORDER = ["system", "control", "due", "user", "background"] as const;
+export type LaneName = (typeof ORDER)[number];
+const EVERY_LANE: ReadonlySet<LaneName> = new Set(ORDER);
 
 export class Inbox {
   readonly #lanes: Record<LaneName, MailItem[]> = {
+    system: [],
     control: [],
     due: [],
     user: [],
@@ -48,8 +52,9 @@ export class Inbox {
   }
 
   get size(): number {
-    const { control, due, user, background } = this.#lanes;
-    return this.#asks.length + control.length + due.length + user.length + background.length;
+    let size = this.#asks.length;
+    for (const lane of ORDER) size += this.#lanes[lane].length;
+    return size;
   }
 
   /** False when the bound is reached (I4). */
@@ -92,17 +97,30 @@ export class Inbox {
     held.notBefore = Math.max(held.notBefore, item.notBefore);
   }
 
-  /** Up to `limit` items that may be handled now. `ready` holds asks back that must wait for earlier mail (R4). */
-  take(limit: number, now: number, ready: (ask: AskItem) => boolean): Item[] {
+  /**
+   * Up to `limit` items that may be handled now, of the lanes that are `opened` (I5). `ready` holds asks back that
+   * must wait for earlier mail (R4).
+   */
+  take(
+    limit: number,
+    now: number,
+    ready: (ask: AskItem) => boolean,
+    opened: ReadonlySet<LaneName> = EVERY_LANE,
+  ): Item[] {
     const taken: Item[] = [];
-    this.#takeLane("control", limit, now, taken);
-    this.#takeLane("due", limit, now, taken);
+    this.#takeLane("system", 1, now, taken);
+    if (taken.length > 0) return taken;
+    const take = (lane: LaneName, upTo: number) => {
+      if (opened.has(lane)) this.#takeLane(lane, upTo, now, taken);
+    };
+    take("control", limit);
+    take("due", limit);
     // Half of what is left is kept for asks that wait, so that a flood of mail does not starve them (I3).
     const left = limit - taken.length;
     const kept = left > 1 ? Math.min(this.#asks.length, Math.floor(left / 2)) : 0;
-    this.#takeLane("user", limit - kept, now, taken);
+    take("user", limit - kept);
     if (this.#asks.length > 0 && taken.length < limit) this.#takeAsks(limit, ready, taken);
-    this.#takeLane("background", limit, now, taken);
+    take("background", limit);
     return taken;
   }
 
@@ -128,10 +146,10 @@ export class Inbox {
     if (count > 0) taken.push(...lane.splice(0, count));
   }
 
-  /** When the earliest held-back mail may be handled; undefined when none waits. */
-  nextAt(): number | undefined {
+  /** When the earliest held-back mail of the `opened` lanes may be handled; undefined when none waits (I5). */
+  nextAt(opened: ReadonlySet<LaneName> = EVERY_LANE): number | undefined {
     let next: number | undefined;
-    for (const lane of ORDER) {
+    for (const lane of opened) {
       const at = this.#lanes[lane][0]?.notBefore;
       if (at !== undefined && (next === undefined || at < next)) next = at;
     }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { dueSchema, envelopeSchema, refSchema } from "../protocols/envelope.ts";
 import { BerthError } from "../protocols/errors.ts";
 import { eventSchema, type SessionEvent } from "../protocols/events.ts";
-import { LANES } from "../protocols/protocol.ts";
+import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
 
@@ -11,7 +11,12 @@ const bucketSchema = z.enum(Object.keys(BUCKETS) as [Bucket, ...Bucket[]]);
 
 /** What goes out after a commit, in this order. Each entry is safe to send twice. */
 const outboxEntrySchema = z.discriminatedUnion("op", [
-  z.object({ op: z.literal("tell"), to: refSchema, lane: z.enum(LANES), envelope: envelopeSchema }),
+  z.object({
+    op: z.literal("tell"),
+    to: refSchema,
+    lane: z.enum(MAIL_LANES),
+    envelope: envelopeSchema,
+  }),
   z.object({
     op: z.literal("put"),
     bucket: bucketSchema,

@@ -7,7 +7,7 @@ import { ulid } from "ulid";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
-import type { Lane } from "../protocols/protocol.ts";
+import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
 
 export interface MetricEntry {
@@ -54,7 +54,14 @@ export class Stage {
     return `${refName(this.self)}:${this.nth}`;
   }
 
-  tell(to: ActorRef, lane: Lane, type: string, payload: unknown, cause: Cause, now: number): void {
+  tell(
+    to: ActorRef,
+    lane: MailLane,
+    type: string,
+    payload: unknown,
+    cause: Cause,
+    now: number,
+  ): void {
     const id = this.#nextId();
     this.add({
       op: "tell",

@@ -4,7 +4,7 @@
  */
 import type { Due, Envelope } from "../protocols/envelope.ts";
 import type { ActorRef } from "../protocols/ids.ts";
-import type { Lane } from "../protocols/protocol.ts";
+import type { MailLane } from "../protocols/protocol.ts";
 import type { DeadLetter } from "../protocols/records.ts";
 import type { Bucket } from "../protocols/subjects.ts";
 import type { DeadLetters } from "./dead-letters.ts";
@@ -40,7 +40,7 @@ export interface Mail {
   /** Grows in the order that the lane's messages were stored. */
   readonly seq: number;
   /** `due` is the reminders' own lane. */
-  readonly lane: Lane | "due";
+  readonly lane: MailLane | "due";
   readonly envelope: Envelope | { readonly due: Due };
   readonly storedAt: number;
   ack(): void;
@@ -56,7 +56,7 @@ export interface MailStream extends AsyncIterable<Mail> {
 
 export interface Mailboxes {
   /** Stores a message; resolves with its sequence. Rejects with `actor.mailbox_full` or `broker.unavailable`. */
-  send(ref: ActorRef, lane: Lane, envelope: Envelope): Promise<number>;
+  send(ref: ActorRef, lane: MailLane, envelope: Envelope): Promise<number>;
   /**
    * Takes the partition's mail over from whoever had it: everything unacknowledged comes again, in order.
    * An earlier stream on the partition, on any node, ends.

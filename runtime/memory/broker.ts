@@ -6,7 +6,7 @@ import type { Due, Envelope } from "../../protocols/envelope.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { refName } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
-import type { Lane } from "../../protocols/protocol.ts";
+import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import type { Clock } from "../clock.ts";
 import type { MailQueue } from "../mail-queue.ts";
@@ -15,7 +15,7 @@ import type { KeyEntry, StoredRecord } from "../transport.ts";
 export interface StoredMail {
   readonly seq: number;
   readonly ref: ActorRef;
-  readonly lane: Lane | "due";
+  readonly lane: MailLane | "due";
   readonly envelope: Envelope | { readonly due: Due };
   readonly storedAt: number;
 }

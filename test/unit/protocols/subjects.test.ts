@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LANES } from "../../../protocols/protocol.ts";
+import { MAIL_LANES } from "../../../protocols/protocol.ts";
 import {
   parseMailSubject,
   refOfSubject,
@@ -33,7 +33,7 @@ describe("subjects", () => {
 
   it("mail in its stream, behind the partition, gives back actor and lane", () => {
     fc.assert(
-      fc.property(ref, partition, fc.constantFrom(...LANES), (actor, p, lane) => {
+      fc.property(ref, partition, fc.constantFrom(...MAIL_LANES), (actor, p, lane) => {
         const stored = subjects.mail(actor, lane).replace("berth.mail.", `berth.mail.${p}.`);
         expect(parseMailSubject(stored)).toEqual({ ref: actor, lane });
       }),
