@@ -58,6 +58,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_passivations_total: counter("Idle actors that left memory", "kind"),
   berth_partitions_held: gauge("Partitions that this node owns"),
   berth_takeovers_total: counter("Partitions claimed"),
+  berth_evictions_total: counter("Leases removed because their node's process was gone"),
   berth_effects_running: gauge("Tools that run"),
 
   berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),

@@ -66,6 +66,8 @@ export const subjects = {
   /** What a worker is told. */
   down: (worker: string) => `berth.down.${worker}`,
   driver: (node: string, verb: string) => `berth.driver.${node}.${verb}`,
+  /** Answered by one run of a node as long as its process lives. */
+  pulse: (node: string, incarnation: string) => `berth.pulse.${node}.${incarnation}`,
   /** Operations on a node: `drain`, `actors`, `stats`. */
   node: (node: string, verb: string) => `berth.node.${node}.${verb}`,
   value: (bucket: Bucket, key: string) => `$KV.${BUCKETS[bucket]}.${key}`,

@@ -6,6 +6,8 @@
  *    was sent. It guards answers from memory only; writes are fenced by the broker.
  * L2 After a lapse nothing owned under the old lease is used: `lost` is called before a new one is acquired.
  * L3 Two processes with one node id never both hold it: the one that was replaced is told and stays down.
+ * L4 A lease that went before its time was removed by a peer that took us for dead. The next one counts that, so
+ *    that peers whose view of us is wrong are slower each time.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { type NodeRecord, nodeRecordSchema } from "../protocols/records.ts";
@@ -37,6 +39,7 @@ export class NodeLease {
   #revision = 0;
   #validUntil = 0;
   #loop: Promise<void> = Promise.resolve();
+  #wake: () => void = () => {};
 
   constructor(parts: Collaborators, record: NodeRecord) {
     this.#parts = parts;
@@ -74,12 +77,20 @@ export class NodeLease {
     if (this.#revision > 0) await this.#renew();
   }
 
+  /** Looks now whether the lease is still there, instead of at the next renewal. */
+  check(): void {
+    this.#wake();
+  }
+
   async release(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
     if (this.#revision === 0) return;
+    const expected = this.#revision;
     this.#revision = 0;
-    await this.#parts.transport.buckets.remove("nodes", this.#record.id).catch(() => undefined);
+    const { buckets } = this.#parts.transport;
+    // Refused: another process has it. Unanswered: it runs out.
+    await buckets.remove("nodes", this.#record.id, { expected }).catch(() => undefined);
   }
 
   /** Ends renewals without a word, as a crash would. */
@@ -102,10 +113,10 @@ export class NodeLease {
   }
 
   async #renewals(): Promise<void> {
-    const { clock, logger, ttlMs } = this.#parts;
+    const { logger, ttlMs } = this.#parts;
     let pause = ttlMs / 3;
     while (!this.#stop.signal.aborted) {
-      await clock.sleep(pause, this.#stop.signal);
+      await this.#nap(pause);
       if (this.#stop.signal.aborted) return;
       try {
         await this.#renew();
@@ -117,6 +128,15 @@ export class NodeLease {
         pause = Math.min(RETRY_MS, ttlMs / 3);
       }
     }
+  }
+
+  async #nap(ms: number): Promise<void> {
+    const nap = new AbortController();
+    const end = () => nap.abort();
+    this.#wake = end;
+    this.#stop.signal.addEventListener("abort", end, { once: true });
+    await this.#parts.clock.sleep(ms, nap.signal);
+    this.#stop.signal.removeEventListener("abort", end);
   }
 
   async #renew(): Promise<void> {
@@ -148,10 +168,16 @@ export class NodeLease {
       throw new BerthError("lease.lost");
     }
     if (lapsed) {
+      if (this.#parts.clock.monotonic() < this.#validUntil) this.#countEviction();
       logger.warn({ node }, "the node's lease had lapsed; giving everything up and joining again");
       await lost("expired"); // L2
     }
     await this.#join(found?.revision ?? 0);
+  }
+
+  /** L4. */
+  #countEviction(): void {
+    this.#record = { ...this.#record, evictions: (this.#record.evictions ?? 0) + 1 };
   }
 
   async #join(expected: number): Promise<void> {

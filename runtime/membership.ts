@@ -18,6 +18,7 @@ import {
   partitionRecordSchema,
 } from "../protocols/records.ts";
 import type { Clock } from "./clock.ts";
+import type { SeenLease } from "./failure-detector.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { decideHome, decidePartition } from "./partition-view.ts";
@@ -40,6 +41,8 @@ interface Collaborators {
   readonly incarnation: string;
   readonly handoverMs: number;
   readonly host: (partition: number, epoch: number) => Promise<HostedPartition>;
+  /** Our own lease is gone from the view. */
+  readonly unseated: () => void;
 }
 
 interface Claim {
@@ -58,6 +61,8 @@ const RETRY_MS = 100;
 export class Membership {
   readonly #parts: Collaborators;
   readonly #nodes = new Map<string, NodeRecord>();
+  /** By id, the newest revision seen of a lease, also of one that is gone: what is older is not news. */
+  readonly #revisions = new Map<string, number>();
   readonly #claims = new Map<number, Claim>();
   readonly #hosted = new Map<number, HostedPartition>();
   /** Moves under way, by partition (N4). They never reject. */
@@ -81,6 +86,10 @@ export class Membership {
 
   get nodes(): NodeRecord[] {
     return [...this.#nodes.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  get leases(): SeenLease[] {
+    return this.nodes.map((record) => ({ record, revision: this.#revisions.get(record.id) ?? 0 }));
   }
 
   get held(): number[] {
@@ -157,10 +166,14 @@ export class Membership {
     this.#wake?.();
   }
 
-  #onNode({ key, value }: KeyEntry): void {
+  #onNode({ key, revision, value }: KeyEntry): void {
+    const known = this.#revisions.get(key) ?? 0;
+    if (revision < known) return;
+    this.#revisions.set(key, revision);
     const parsed = value ? nodeRecordSchema.safeParse(parse(value)) : undefined;
     if (parsed?.success) this.#nodes.set(key, parsed.data);
     else this.#nodes.delete(key);
+    if (!value && key === this.#parts.nodeId && this.#active) this.#parts.unseated();
     this.#changed();
   }
 

@@ -8,6 +8,7 @@ import { actorClient } from "./actor-client.ts";
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { EffectRunner } from "./effects.ts";
+import { FailureDetector } from "./failure-detector.ts";
 import { Gate } from "./gate.ts";
 import { NodeLease } from "./lease.ts";
 import type { Logger } from "./logger.ts";
@@ -81,6 +82,7 @@ class BerthNode implements RunningNode {
   readonly #hosts = new Map<number, PartitionHost>();
   readonly #membership: Membership;
   readonly #lease: NodeLease;
+  readonly #detector: FailureDetector;
   readonly #sweeping = new AbortController();
   readonly #definitions: ReadonlyMap<string, ActorDefinition>;
   readonly #gate = new Gate(LOADS_AT_ONCE);
@@ -101,6 +103,12 @@ class BerthNode implements RunningNode {
       incarnation: this.#incarnation,
       handoverMs: options.handoverMs ?? DEFAULT_HANDOVER_MS,
       host: (partition, epoch) => this.#host(partition, epoch),
+      unseated: () => this.#lease.check(),
+    });
+    this.#detector = new FailureDetector({
+      ...options,
+      incarnation: this.#incarnation,
+      leases: () => this.#membership.leases,
     });
     this.#lease = new NodeLease(
       {
@@ -117,6 +125,7 @@ class BerthNode implements RunningNode {
         draining: false,
         drivers: options.drivers,
         kinds: [...this.#definitions.keys()],
+        evictions: 0,
       },
     );
   }
@@ -128,8 +137,10 @@ class BerthNode implements RunningNode {
   async start(): Promise<void> {
     try {
       await this.#membership.start();
+      await this.#detector.start();
       await this.#lease.acquire();
     } catch (thrown) {
+      await this.#detector.stop();
       await this.#membership.stop();
       throw thrown;
     }
@@ -173,6 +184,7 @@ class BerthNode implements RunningNode {
     this.#stopReconnects();
     await this.#membership.stop();
     await this.#lease.release();
+    await this.#detector.stop();
     await this.#endSweeps();
   }
 
@@ -180,6 +192,7 @@ class BerthNode implements RunningNode {
     this.#leaving = true;
     this.#stopReconnects();
     this.#lease.abandon();
+    await this.#detector.stop();
     await this.#membership.stop();
     await this.#endSweeps();
   }

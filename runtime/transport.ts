@@ -107,7 +107,8 @@ export interface Buckets {
     value: Uint8Array,
     options?: { readonly expected?: number; readonly ttlMs?: number; readonly timeoutMs?: number },
   ): Promise<number>;
-  remove(bucket: Bucket, key: string): Promise<void>;
+  /** With `expected` only if the revision is that one, else `record.conflict`. */
+  remove(bucket: Bucket, key: string, options?: { readonly expected?: number }): Promise<void>;
   /** Entries whose key starts with `prefix` (whole tokens, such as `acme.u1`; `""` is all), sorted by key. */
   list(bucket: Bucket, prefix: string): Promise<KeyEntry[]>;
   /**

@@ -230,7 +230,9 @@ function memoryBuckets(broker: MemoryBroker): Buckets {
       if (expected !== undefined && expected !== current) throw new BerthError("record.conflict");
       return set(bucket, key, value, ttlMs);
     },
-    async remove(bucket, key) {
+    async remove(bucket, key, { expected } = {}) {
+      const current = broker.bucket(bucket).get(key)?.revision ?? 0;
+      if (expected !== undefined && expected !== current) throw new BerthError("record.conflict");
       set(bucket, key, undefined);
     },
     list: (bucket, prefix) =>

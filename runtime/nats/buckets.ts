@@ -68,9 +68,9 @@ export function natsBuckets(parts: Collaborators): Buckets {
       }
     },
 
-    async remove(bucket, key) {
-      const others = { [OPERATION]: "DEL" };
-      await publisher.publish(subjects.value(bucket, key), new Uint8Array(), { others });
+    async remove(bucket, key, { expected } = {}) {
+      const head = { expected, others: { [OPERATION]: "DEL" } };
+      await publisher.publish(subjects.value(bucket, key), new Uint8Array(), head);
     },
 
     list: (bucket, prefix) => list(parts, bucket, prefix),

@@ -345,6 +345,17 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         expect(new TextDecoder().decode((await buckets.get("tenants", "cas"))?.value)).toBe("2");
       });
 
+      test("is removed only while it has the revision that is expected, if one is", async () => {
+        const first = await one.buckets.put("tenants", "guarded", text("a"));
+        const second = await two.buckets.put("tenants", "guarded", text("b"));
+        await expect(
+          one.buckets.remove("tenants", "guarded", { expected: first }),
+        ).rejects.toMatchObject({ code: "record.conflict" });
+        expect((await one.buckets.get("tenants", "guarded"))?.revision).toBe(second);
+        await one.buckets.remove("tenants", "guarded", { expected: second });
+        expect(await two.buckets.get("tenants", "guarded")).toBeUndefined();
+      });
+
       test("takes a key that was removed as one that is not there", async () => {
         await one.buckets.put("tenants", "gone", text("1"));
         await one.buckets.remove("tenants", "gone");

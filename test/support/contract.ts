@@ -102,6 +102,7 @@ function describeSubjects(): string[] {
     hellos: subjects.hellos,
     down: subjects.down("<worker>"),
     driver: subjects.driver("<node>", "<verb>"),
+    pulse: subjects.pulse("<node>", "<incarnation>"),
     node: subjects.node("<node>", "<verb>"),
     value: subjects.value("jobs", "<key>"),
   };

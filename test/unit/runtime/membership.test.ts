@@ -111,6 +111,7 @@ async function rig(
     nodeId: "a",
     incarnation: "a-1",
     handoverMs: 500,
+    unseated() {},
     async host(partition, epoch): Promise<HostedPartition> {
       opened.push(epoch);
       await host(partition, epoch);
