@@ -45,6 +45,8 @@ export const askRequestSchema = z.object({
   traceparent: z.string().optional(),
   /** The highest mailbox sequence, by lane, of this sender's tells to this actor: they are handled first (R4). */
   after: z.record(z.string(), z.number()).optional(),
+  /** This sender waits for no other ask to this actor: a read may be answered before what others sent (R4). */
+  alone: z.boolean().optional(),
 });
 export type AskRequest = z.infer<typeof askRequestSchema>;
 

@@ -94,7 +94,7 @@ export class Activation {
 
   pushAsk(item: AskItem): void {
     if (this.#closed) answerError(item, new BerthError("actor.moved"));
-    else if (!this.#isBusy && this.#handler.answerNow(item))
+    else if ((item.request.alone || !this.#isBusy) && this.#handler.answerNow(item))
       this.#lastUsed = this.#parts.clock.monotonic();
     else if (this.#inbox.pushAsk(item)) this.#kick();
     else answerError(item, new BerthError("actor.overloaded"));

@@ -5,7 +5,9 @@
  * C1 An ask is sent again only when it is certain that it was not handled: nobody listened, or the one who
  *    did said that the actor moved. After a silence the caller is told `ask.timeout`.
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
- * C3 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
+ * C3 An ask says that it is alone when no earlier one of this client to that actor is open: only then a read may be
+ *    answered before what waits there (R4).
+ * C4 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
  */
 import { ulid } from "ulid";
 import { asBerthError, BerthError, errorFromWire } from "../protocols/errors.ts";
@@ -77,6 +79,8 @@ class ActorClient {
   readonly #name = ulid();
   #asked = 0;
   readonly #told = new Map<string, Record<string, number>>();
+  /** Asks that wait for their answer, by actor (C3). */
+  readonly #open = new Map<string, number>();
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
@@ -108,24 +112,38 @@ class ActorClient {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const until = clock.monotonic() + timeoutMs;
     const subject = subjects.ask(partitionOf(ref, transport.partitions), ref);
-    const after = this.#told.get(refName(ref));
+    const name = refName(ref);
+    const after = this.#told.get(name);
+    const open = this.#open.get(name) ?? 0;
     const data = pack({
       id: options.id ?? this.#askId(),
       type,
       payload: input,
       deadline: clock.now() + timeoutMs,
       ...(after ? { after } : {}),
+      ...(open === 0 ? { alone: true } : {}),
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
     });
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
-      const left = until - clock.monotonic();
-      const reply = await this.#once(subject, data, left);
-      if (reply.ok) return reply.payload;
-      const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
-      if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
-      options.signal?.throwIfAborted();
-      await clock.sleep(pause, options.signal);
+    this.#open.set(name, open + 1);
+    try {
+      for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
+        const left = until - clock.monotonic();
+        const reply = await this.#once(subject, data, left);
+        if (reply.ok) return reply.payload;
+        const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
+        if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
+        options.signal?.throwIfAborted();
+        await clock.sleep(pause, options.signal);
+      }
+    } finally {
+      this.#closed(name);
     }
+  }
+
+  #closed(name: string): void {
+    const left = (this.#open.get(name) ?? 1) - 1;
+    if (left > 0) this.#open.set(name, left);
+    else this.#open.delete(name);
   }
 
   async #once(subject: string, data: Uint8Array, timeoutMs: number) {
@@ -162,7 +180,7 @@ class ActorClient {
       } catch (thrown) {
         const error = asBerthError(thrown);
         const final = error.retry === "never" || error.code === "actor.mailbox_full";
-        if (final || clock.monotonic() + pause >= until) throw error; // C3
+        if (final || clock.monotonic() + pause >= until) throw error; // C4
       }
       options.signal?.throwIfAborted();
       await clock.sleep(pause, options.signal);

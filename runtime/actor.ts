@@ -40,9 +40,19 @@ export interface PutOptions {
   readonly patch?: boolean;
 }
 
+type Scalar = string | number | bigint | boolean | symbol | null | undefined | Date;
+
+/** A value that is read only all the way down. */
+export type DeepReadonly<T> = T extends Scalar
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
+
 export interface ReadContext<S> {
   readonly self: ActorRef;
-  readonly state: Readonly<S>;
+  /** Frozen: changing it throws. */
+  readonly state: DeepReadonly<S>;
   /** Milliseconds since the epoch; the same through one turn. */
   readonly now: number;
   readonly log: Logger;
@@ -102,7 +112,7 @@ export type Handler<S, M extends Messages, D extends MessageDef> = D extends {
   readonly type: "ask";
   readonly readOnly: true;
 }
-  ? (ctx: ReadContext<S>, input: ReceivedOf<D>) => z.input<D["output"]>
+  ? (ctx: ReadContext<S>, input: ReceivedOf<D>) => DeepReadonly<OutputInput<D>>
   : D extends { readonly type: "ask" }
     ? (ctx: Context<S, M>, input: ReceivedOf<D>) => OutputInput<D>
     : (ctx: Context<S, M>, input: ReceivedOf<D>) => void;

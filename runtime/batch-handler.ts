@@ -69,8 +69,8 @@ export class BatchHandler {
   }
 
   /**
-   * Answers a read from memory at once, between turns: what is loaded is then what is stored. False when it has to
-   * go the long way, its failure included.
+   * Answers a read from memory at once, also while a commit is under way: it sees what the last one stored (S1).
+   * False when it has to go the long way, its failure included.
    */
   answerNow(ask: AskItem): boolean {
     const { clock, leaseValid, metrics, ref } = this.#parts;
@@ -142,14 +142,13 @@ export class BatchHandler {
   async #runTurns(loaded: Loaded, open: Set<Item>, first: Item): Promise<void> {
     const stage = this.#keeper.stage(loaded);
     const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
-    const flaw = writes && !failed ? this.#keeper.flawOf(loaded, stage) : undefined;
-    if (!failed && !flaw) {
-      const stored = writes && (await this.#keeper.commit(loaded, stage));
+    const sealed = failed ?? sealState(loaded, stage);
+    if ("stateJson" in sealed) {
+      const stored = writes && (await this.#keeper.commit(loaded, stage, sealed.stateJson));
       if (!stored) this.#requireLease(done);
       await this.#finish(loaded, stage, open, done);
       return;
     }
-    loaded.rollBack();
     if (open.size > 1 && done.length > 0) {
       // None of them has left yet: all are handled again, one commit each.
       this.#careful = open.size;
@@ -157,7 +156,7 @@ export class BatchHandler {
       return;
     }
     this.#putBack(open, (item) => item !== first);
-    await this.#failure.failed(loaded, open, first, failed ? failed.thrown : flaw);
+    await this.#failure.failed(loaded, open, first, sealed.thrown);
   }
 
   /** B3. */
@@ -210,5 +209,16 @@ export class BatchHandler {
       }
     }
     this.#putBack(open, () => true);
+  }
+}
+
+/** The state that turns leave behind as a commit stores it; or why a load would not take it. */
+function sealState(loaded: Loaded, stage: Stage): { stateJson: string } | { thrown: unknown } {
+  try {
+    const stateJson = stage.stateJson();
+    loaded.state.check(stateJson);
+    return { stateJson };
+  } catch (thrown) {
+    return { thrown };
   }
 }

@@ -1,7 +1,7 @@
 /** The record of an actor in memory, and how the next one is made from it. */
-import { BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { ActorDefinition } from "./actor.ts";
+import { ActorState } from "./actor-state.ts";
 import { type ActorRecord, addMark, decodeRecord } from "./record.ts";
 import type { Stage } from "./stage.ts";
 import type { Transport } from "./transport.ts";
@@ -26,44 +26,22 @@ export class Loaded {
   record: RecordHead;
   /** 0: there is no record. */
   revision: number;
-  stateJson: string;
-  state: unknown;
   /** The record's outbox has been stored by its receivers. */
   published: boolean;
-  readonly #definition: ActorDefinition;
+  readonly state: ActorState;
 
   constructor(definition: ActorDefinition, record: ActorRecord, revision: number) {
-    this.#definition = definition;
+    const { behaviour, protocol } = definition;
     this.record = withMark(record, revision);
     this.revision = revision;
-    this.stateJson = JSON.stringify(record.state ?? {});
-    this.state = this.parseState(this.stateJson);
-    if (revision === 0) this.stateJson = JSON.stringify(this.state);
+    this.state = new ActorState(protocol.kind, behaviour.state, JSON.stringify(record.state ?? {}));
     this.published = record.outbox.length === 0;
   }
 
-  /** Undoes what a turn that failed has changed. */
-  rollBack(): void {
-    this.state = this.parseState(this.stateJson);
-  }
-
-  /** A copy of a state as the next load would see it; throws `actor.state_unreadable` when the schema does not take it. */
-  parseState(stateJson: string | undefined): unknown {
-    try {
-      // Copied, because zod hands the nested objects of a default to every actor that takes it.
-      return structuredClone(this.#definition.behaviour.state.parse(JSON.parse(stateJson ?? "")));
-    } catch (cause) {
-      const message = `the state of "${this.#definition.protocol.kind}" does not fit its schema`;
-      throw new BerthError("actor.state_unreadable", message, { cause });
-    }
-  }
-
   /** Takes over what a commit has stored. */
-  stored(record: RecordHead, revision: number, stateJson: string, state: unknown): void {
+  stored(record: RecordHead, revision: number): void {
     this.record = withMark(record, revision);
     this.revision = revision;
-    this.stateJson = stateJson;
-    this.state = state;
     this.published = record.outbox.length === 0;
   }
 }

@@ -95,7 +95,7 @@ export class RecordKeeper {
   /** K1. Whatever becomes of this write, no message is in it: what waits is tried again. */
   async #claim(loaded: Loaded): Promise<void> {
     try {
-      await this.#write(loaded, this.stage(loaded), loaded.stateJson);
+      await this.#write(loaded, this.stage(loaded), loaded.state.json);
     } catch (thrown) {
       const error = asBerthError(thrown);
       if (error.code !== "ask.timeout") throw error;
@@ -103,22 +103,12 @@ export class RecordKeeper {
     }
   }
 
-  /** The error of a stage whose state could not be loaded again; undefined when all is well. */
-  flawOf(loaded: Loaded, stage: Stage): BerthError | undefined {
-    const stateJson = stateJsonOf(stage);
-    if (stateJson === loaded.stateJson) return undefined;
-    try {
-      loaded.parseState(stateJson);
-      return undefined;
-    } catch (thrown) {
-      return asBerthError(thrown);
-    }
-  }
-
   /** Stores what the stage has changed; false when it changed nothing. On return memory is what the broker has. */
-  async commit(loaded: Loaded, stage: Stage): Promise<boolean> {
-    const stateJson = stateJsonOf(stage);
-    if (!stage.touched && stateJson === loaded.stateJson) return false;
+  async commit(loaded: Loaded, stage: Stage, stateJson = stage.stateJson()): Promise<boolean> {
+    if (!stage.touched && stateJson === loaded.state.json) {
+      stage.keepState(stateJson);
+      return false;
+    }
     await this.#parts.onStep?.("handled", this.#parts.ref);
     await this.#write(loaded, stage, stateJson);
     await this.#parts.onStep?.("committed", this.#parts.ref);
@@ -136,7 +126,7 @@ export class RecordKeeper {
   async tidy(): Promise<void> {
     const loaded = this.#loaded;
     if (!loaded || !isPending(loaded.record)) return;
-    await this.#write(loaded, this.stage(loaded), loaded.stateJson);
+    await this.#write(loaded, this.stage(loaded), loaded.state.json);
   }
 
   async #write(loaded: Loaded, stage: Stage, stateJson: string): Promise<void> {
@@ -157,7 +147,8 @@ export class RecordKeeper {
           commit: record.commit,
         },
       );
-      loaded.stored(record, revision, stateJson, stage.state);
+      loaded.stored(record, revision);
+      stage.keepState(stateJson);
       this.#dropEnded(record);
     } catch (thrown) {
       this.#loaded = undefined; // K2
@@ -186,9 +177,4 @@ export class RecordKeeper {
       this.#parts.effects.start(definition.protocol, ref, id, effect, { signal, ended });
     }
   }
-}
-
-/** `undefined` has no JSON; it becomes text that no schema takes. */
-function stateJsonOf(stage: Stage): string {
-  return JSON.stringify(stage.state) ?? "";
 }

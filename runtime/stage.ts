@@ -8,6 +8,7 @@ import type { EventType, SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
+import type { ActorState } from "./actor-state.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
 
 export interface MetricEntry {
@@ -35,10 +36,14 @@ export class Stage {
   lastSeq: number;
   /** True once anything but the state has changed. */
   touched = false;
-  state: unknown;
+  readonly #committed: ActorState;
+  /** What the turns change; there is none before the first of them asks for the state. */
+  #draft: { value: unknown } | undefined;
+  /** What a read-only handler between two writing turns sees of the draft. */
+  #view: { readonly value: unknown } | undefined;
   #heardCount: number;
 
-  constructor(self: ActorRef, record: Omit<ActorRecord, "state">, state: unknown) {
+  constructor(self: ActorRef, record: Omit<ActorRecord, "state">, committed: ActorState) {
     this.self = self;
     this.reminders = { ...record.reminders };
     this.cursor = { ...record.cursor };
@@ -46,7 +51,35 @@ export class Stage {
     this.#heardCount = Object.keys(this.heard).length;
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
-    this.state = state;
+    this.#committed = committed;
+  }
+
+  get state(): unknown {
+    this.#view = undefined;
+    this.#draft ??= { value: this.#committed.draft() };
+    return this.#draft.value;
+  }
+
+  set state(value: unknown) {
+    this.#view = undefined;
+    this.#draft = { value };
+  }
+
+  /** The state for a read-only handler: it cannot change it (S2). */
+  readState(): unknown {
+    if (!this.#draft) return this.#committed.read();
+    this.#view ??= { value: this.#committed.view(this.stateJson()) };
+    return this.#view.value;
+  }
+
+  /** `undefined` has no JSON; it becomes text that no schema takes. */
+  stateJson(): string {
+    return this.#draft ? (JSON.stringify(this.#draft.value) ?? "") : this.#committed.json;
+  }
+
+  /** The commit has stored `stateJson`, or there was nothing to store: the draft is the state. */
+  keepState(stateJson: string): void {
+    if (this.#draft) this.#committed.store(stateJson, this.#draft.value);
   }
 
   #nextId(): string {
@@ -144,7 +177,6 @@ export class Stage {
     this.touched = true;
   }
 
-  /** Counted apart per lane: a later message on a faster lane arrives first, and must not hide an earlier one (R2). */
   /** Lanes are counted apart: control overtakes the others, so numbers grow inside a lane only. */
   hear(from: ActorRef, lane: string, nth: number, now: number, activeForMs: number): void {
     const name = `${refName(from)}/${lane}`;

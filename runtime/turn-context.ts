@@ -21,7 +21,7 @@ export interface TurnInput {
 export function readContext(turn: TurnInput, state: unknown): ReadContext<unknown> {
   return {
     self: turn.self,
-    state: state as Readonly<unknown>,
+    state,
     now: turn.now,
     log: turn.log,
     exists: turn.exists,

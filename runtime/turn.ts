@@ -45,7 +45,7 @@ function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
     log: parts.log,
   };
   const context = def.readOnly
-    ? readContext(turn, parts.stage.state)
+    ? readContext(turn, parts.stage.readState())
     : turnContext(turn, parts.stage);
   return handlerOf(parts.definition.behaviour, request.type)(context, input);
 }

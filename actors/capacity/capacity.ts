@@ -7,7 +7,12 @@
 import { z } from "zod";
 import { Capacity, SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
 import { tierSchema } from "../../protocols/tiers.ts";
-import { type ActorDefinition, actor, type Context } from "../../runtime/actor.ts";
+import {
+  type ActorDefinition,
+  actor,
+  type Context,
+  type DeepReadonly,
+} from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import { decideGrants } from "./decide-grants.ts";
 
@@ -76,7 +81,7 @@ export function capacityActor(options: ActorOptions): ActorDefinition {
   });
 }
 
-function startingIn({ held }: Readonly<CapacityState>): number {
+function startingIn({ held }: DeepReadonly<CapacityState>): number {
   return Object.values(held).filter(({ starting_since }) => starting_since !== null).length;
 }
 

@@ -5,7 +5,7 @@ import type { WorkerSpec } from "../../protocols/executor.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { jobTicketSchema } from "../../protocols/job.ts";
 import type { Tier, TierLimits } from "../../protocols/tiers.ts";
-import type { Context } from "../../runtime/actor.ts";
+import type { Context, DeepReadonly } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import type { PlaceMessages } from "../place-peer.ts";
 
@@ -59,7 +59,7 @@ export interface PlaceScene {
   readonly options: ActorOptions;
 }
 
-export function placeView(state: PlaceState, tier: Tier): PlaceView {
+export function placeView(state: DeepReadonly<PlaceState>, tier: Tier): PlaceView {
   return {
     tier,
     queued: state.queue.length,

@@ -6,6 +6,7 @@ import { BerthError } from "../../protocols/errors.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { jobStateSchema, jobTicketSchema, metadataSchema } from "../../protocols/job.ts";
 import { type TierTable, tierSchema } from "../../protocols/tiers.ts";
+import type { DeepReadonly } from "../../runtime/actor.ts";
 
 const birthSchema = z.object({
   user: z.string(),
@@ -77,7 +78,7 @@ export const MAX_MARKS = 50;
 
 /** When the session can no longer be resumed; a session with a job in it does not expire. */
 export function expiresAt(
-  state: SessionState,
+  state: DeepReadonly<SessionState>,
   birth: Birth,
   now: number,
   tiers: TierTable,
@@ -88,7 +89,11 @@ export function expiresAt(
 
 /** What people see of it. Throws `session.not_found` or `session.deleted`. */
 export function sessionView(
-  ctx: { readonly self: ActorRef; readonly state: SessionState; readonly now: number },
+  ctx: {
+    readonly self: ActorRef;
+    readonly state: DeepReadonly<SessionState>;
+    readonly now: number;
+  },
   tiers: TierTable,
 ): SessionView {
   const { birth } = ctx.state;

@@ -5,7 +5,7 @@ import { refSchema } from "../../protocols/envelope.ts";
 import { type WorkerRecord, workerSpecSchema } from "../../protocols/executor.ts";
 import { tenantRecordSchema } from "../../protocols/records.ts";
 import type { TierTable } from "../../protocols/tiers.ts";
-import type { Context } from "../../runtime/actor.ts";
+import type { Context, DeepReadonly } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 
 const ownedWorkerSchema = z.object({
@@ -55,7 +55,7 @@ export interface Yard {
 }
 
 /** The worker as people see it. */
-export function workerRecord(worker: OwnedWorker, tiers: TierTable): WorkerRecord {
+export function workerRecord(worker: DeepReadonly<OwnedWorker>, tiers: TierTable): WorkerRecord {
   const { spec, host, driver, created_at, ready_at, jobs, idle_since, state } = worker;
   const timeoutMs = tiers[spec.tier].idleTimeoutMs;
   const ready = jobs.length > 0 ? "busy" : "idle";
@@ -70,7 +70,7 @@ export function workerRecord(worker: OwnedWorker, tiers: TierTable): WorkerRecor
     ready_at,
     idle_since,
     idle_deadline: idle ? idle_since + timeoutMs : null,
-    jobs,
+    jobs: [...jobs],
   };
 }
 

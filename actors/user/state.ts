@@ -4,6 +4,7 @@ import type { LimitsView, UsageView } from "../../protocols/actors/user.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import type { JobTicket } from "../../protocols/job.ts";
 import { type Tier, type TierTable, tierSchema } from "../../protocols/tiers.ts";
+import type { DeepReadonly } from "../../runtime/actor.ts";
 import { quotaAt } from "./decide-admission.ts";
 
 /** A job that has not ended; short, because up to a thousand stand in the record. */
@@ -67,7 +68,7 @@ export function acceptedAt(state: UserState, jobId: string): number | undefined 
 }
 
 export function limitsView(
-  state: UserState,
+  state: DeepReadonly<UserState>,
   tier: Tier,
   at: { readonly now: number; readonly tiers: TierTable; readonly windowMs: number },
 ): LimitsView {
@@ -81,6 +82,6 @@ export function limitsView(
   };
 }
 
-export function usageView(state: UserState, now: number): UsageView {
+export function usageView(state: DeepReadonly<UserState>, now: number): UsageView {
   return { ...state.usage, since: state.usage.since ?? now };
 }

@@ -2,6 +2,7 @@
 import type { SessionEvent } from "../../protocols/events.ts";
 import { type ActorRef, refName } from "../../protocols/ids.ts";
 import type { ActorDefinition } from "../../runtime/actor.ts";
+import { ActorState } from "../../runtime/actor-state.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import type { ActorRecord } from "../../runtime/record.ts";
 import { Stage } from "../../runtime/stage.ts";
@@ -62,7 +63,8 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
     turn(type, input = {}, from) {
       const def = protocol.messages[type];
       if (!def) throw new Error(`${protocol.kind} has no message ${type}`);
-      const stage = new Stage(self, record, behaviour.state.parse(structuredClone(record.state)));
+      const json = JSON.stringify(record.state);
+      const stage = new Stage(self, record, new ActorState(protocol.kind, behaviour.state, json));
       const turn: TurnInput = {
         self,
         protocol,
@@ -73,13 +75,11 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
         log: silentLogger,
       };
       const readOnly = def.type === "ask" && def.readOnly;
-      const context = readOnly ? readContext(turn, stage.state) : turnContext(turn, stage);
+      const context = readOnly ? readContext(turn, stage.readState()) : turnContext(turn, stage);
       const handler = behaviour.handlers[type] as (ctx: unknown, input: unknown) => unknown;
-      const before = JSON.stringify(stage.state);
       const reply = handler(context, def.input.parse(input));
       if (def.type === "ask") def.output.parse(reply);
-      if (readOnly && JSON.stringify(stage.state) !== before) throw new Error(`${type} wrote`);
-      const state: unknown = JSON.parse(JSON.stringify(stage.state));
+      const state: unknown = JSON.parse(stage.stateJson());
       record = {
         ...record,
         commit: record.commit + 1,

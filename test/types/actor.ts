@@ -102,3 +102,18 @@ export async function callWrong(client: Client): Promise<void> {
   // @ts-expect-error the answer is no string
   accepted.toUpperCase();
 }
+
+const Tree = protocol("tree", {
+  leaves: ask({}, { names: z.array(z.string()) }, { readOnly: true }),
+});
+
+export const readsDeep = actor(Tree, {
+  state: z.object({ root: z.object({ names: z.array(z.string()).default([]) }) }),
+  handlers: {
+    leaves({ state }) {
+      // @ts-expect-error a read-only handler changes nothing, however deep
+      state.root.names.push("one");
+      return { names: state.root.names };
+    },
+  },
+});

@@ -20,7 +20,7 @@ test("a new actor's nested defaults are its own, not those of the actor before i
   const load = (key: string) =>
     loadRecord({ ref: { kind: "tally", tenant: "acme", key }, definition: tally, transport });
   const first = await load("one");
-  (first.state as { counts: { by: Record<string, number> } }).counts.by["x"] = 1;
+  (first.state.draft() as { counts: { by: Record<string, number> } }).counts.by["x"] = 1;
   const second = await load("two");
-  expect(second.state).toEqual({ counts: { by: {} } });
+  expect(second.state.read()).toEqual({ counts: { by: {} } });
 });
