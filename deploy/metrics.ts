@@ -52,6 +52,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_commit_seconds: histogram("From a commit's publish to its acknowledgement", FAST),
   berth_commit_conflicts_total: counter("Commits refused because another wrote first", "kind"),
   berth_fences_total: counter("Partitions given up because a later epoch had written"),
+  berth_redeliveries_total: counter("Messages delivered more than once", "kind"),
   berth_dead_letters_total: counter("Messages that could not be handled", "kind"),
   berth_activations: gauge("Actors in memory"),
   berth_activations_total: counter("Actors loaded", "kind"),

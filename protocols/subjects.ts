@@ -39,11 +39,15 @@ const path = (ref: ActorRef) => `${ref.tenant}.${ref.kind}.${ref.key}`;
 export const subjects = {
   /** Where a tell is published; the stream puts the partition in front of the tenant. */
   mail: (ref: ActorRef, lane: MailLane) => `berth.mail.${path(ref)}.${lane}`,
-  mailOfPartition: (partition: number) => `berth.mail.${partition}.>`,
+  mailOfLane: (partition: number, lane: MailLane) => `berth.mail.${partition}.*.*.*.${lane}`,
+  /** As it is stored: where a tell was published, with its partition. */
+  storedMail: (partition: number, ref: ActorRef, lane: MailLane) =>
+    `berth.mail.${partition}.${path(ref)}.${lane}`,
   /** The schedule of one reminder, and where it fires. */
   reminder: (ref: ActorRef, name: string) => `berth.remind.${path(ref)}.${name}`,
   due: (ref: ActorRef) => `berth.due.${path(ref)}`,
   dueOfPartition: (partition: number) => `berth.due.${partition}.>`,
+  storedDue: (partition: number, ref: ActorRef) => `berth.due.${partition}.${path(ref)}`,
   record: (partition: number, ref: ActorRef) => `$KV.${BUCKETS.actors}.${partition}.${path(ref)}`,
   recordsOfPartition: (partition: number) => `$KV.${BUCKETS.actors}.${partition}.>`,
   journal: (partition: number, ref: ActorRef) => `berth.journal.${partition}.${path(ref)}`,
@@ -71,6 +75,13 @@ export const subjects = {
   /** Operations on a node: `drain`, `actors`, `stats`. */
   node: (node: string, verb: string) => `berth.node.${node}.${verb}`,
   value: (bucket: Bucket, key: string) => `$KV.${BUCKETS[bucket]}.${key}`,
+} as const;
+
+/** The durable consumers of a partition: control has its own, so that no backlog of other mail is in its way. */
+export const consumers = {
+  control: (partition: number) => `control-${partition}`,
+  mail: (partition: number) => `mail-${partition}`,
+  due: (partition: number) => `due-${partition}`,
 } as const;
 
 /** The actor named by the last three tokens of an ask, up, record or journal subject. */

@@ -12,14 +12,18 @@ import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import { answerError } from "./batch.ts";
 import { BatchHandler, type BatchHandlerParts } from "./batch-handler.ts";
+import type { BodyBudget } from "./body-budget.ts";
 import { FailureLog } from "./failure.ts";
 import type { AskItem, Item } from "./inbox.ts";
 import { Inbox } from "./inbox.ts";
 import { RecordKeeper } from "./record-keeper.ts";
+import { Refill } from "./refill.ts";
 import type { Mail } from "./transport.ts";
 
 export interface ActivationParts extends BatchHandlerParts {
   readonly random: () => number;
+  /** What all inboxes of the node may hold. */
+  readonly bodies: BodyBudget;
 }
 
 /** Turns that share one commit at most: bounds the size of a record's outbox and the wait of a reply. */
@@ -43,7 +47,8 @@ export interface ActivationView {
 
 export class Activation {
   readonly #parts: ActivationParts;
-  readonly #inbox = new Inbox(ASK_CAPACITY);
+  readonly #inbox: Inbox;
+  readonly #refill: Refill;
   readonly #keeper: RecordKeeper;
   readonly #failures: FailureLog;
   readonly #handler: BatchHandler;
@@ -57,6 +62,8 @@ export class Activation {
 
   constructor(parts: ActivationParts) {
     this.#parts = parts;
+    this.#inbox = new Inbox(ASK_CAPACITY, parts.bodies);
+    this.#refill = new Refill(parts, this.#inbox, () => this.#kick());
     this.#keeper = new RecordKeeper(parts);
     this.#failures = new FailureLog(parts.definition.behaviour.supervision, parts.random);
     this.#handler = new BatchHandler(parts, {
@@ -75,6 +82,11 @@ export class Activation {
     return this.#inbox.size;
   }
 
+  /** Waiting messages of which only the sequence is in memory. */
+  get stubs(): number {
+    return this.#inbox.stubs;
+  }
+
   describe(): ActivationView {
     return {
       actor: refName(this.ref),
@@ -88,7 +100,8 @@ export class Activation {
 
   pushMail(mail: Mail): void {
     if (this.#closed) return; // A3
-    this.#inbox.pushMail(mail);
+    const isNew = this.#inbox.pushMail(mail);
+    if (!isNew) this.#parts.metrics.count("berth_redeliveries_total", { kind: mail.ref.kind });
     this.#kick();
   }
 
@@ -104,11 +117,6 @@ export class Activation {
   recover(): void {
     this.#recovering = true;
     this.#kick();
-  }
-
-  /** Tells the broker that waiting mail is still held. */
-  touch(): void {
-    this.#inbox.touch();
   }
 
   /** Nothing to do, no effect open, no stop to remember, for so long. */
@@ -186,6 +194,7 @@ export class Activation {
     const { clock } = this.#parts;
     while (!this.#closed) {
       const now = clock.now();
+      this.#refill.start();
       const open = new Set(this.#take(now));
       if (open.size === 0 && !this.#recovering) {
         if (this.#inbox.size === 0) return;

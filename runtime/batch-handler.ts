@@ -139,7 +139,18 @@ export class BatchHandler {
     };
   }
 
+  /** Mail that an earlier commit has handled, and whose acknowledgement was lost. */
+  #countRepeats(loaded: Loaded, open: Set<Item>): void {
+    const { metrics, ref } = this.#parts;
+    for (const item of open) {
+      const isRepeat =
+        item.type === "mail" && item.mail.seq <= (loaded.record.cursor[item.mail.lane] ?? 0);
+      if (isRepeat) metrics.count("berth_redeliveries_total", { kind: ref.kind });
+    }
+  }
+
   async #runTurns(loaded: Loaded, open: Set<Item>, first: Item): Promise<void> {
+    this.#countRepeats(loaded, open);
     const stage = this.#keeper.stage(loaded);
     const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
     const sealed = failed ?? sealState(loaded, stage);

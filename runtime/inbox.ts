@@ -2,24 +2,20 @@
  * What one activation holds and has not handled.
  *
  * Invariants:
- * I1 Inside a lane, mail leaves in the order of its sequence, whatever order (re)deliveries came in (R4).
- * I2 A message is held once: a redelivery replaces the handle for its acknowledgement, and keeps its attempts.
+ * I1 Inside a lane, mail leaves in the order of its sequence, whatever order (re)deliveries came in (L1, R4).
+ * I2 A message is held once: a redelivery replaces the handle for its acknowledgement, and keeps its attempts (L2).
  * I3 Control goes first, then due reminders, user mail and asks side by side, then background. Before all of them
  *    goes the runtime's own mail, one message at a time: it may change what else is taken.
  * I5 A lane that the actor's standing closes keeps its mail, in order; what is held there does not wake the actor.
- * I4 The number of asks is bounded (R7); mail is bounded by the broker, which stops delivering.
+ * I4 The number of asks is bounded, and so are the bodies of mail held; of the rest only sequences are (L4, R7).
  */
 import type { AskRequest } from "../protocols/envelope.ts";
 import type { AskDef } from "../protocols/protocol.ts";
-import type { Mail } from "./transport.ts";
+import type { BodyBudget } from "./body-budget.ts";
+import { Lane, type MailItem } from "./lane.ts";
+import type { Mail, MailRead } from "./transport.ts";
 
-export interface MailItem {
-  readonly type: "mail";
-  mail: Mail;
-  attempts: number;
-  /** Not handled before this time (ms): its backoff. Holds its lane, so that order is kept. */
-  notBefore: number;
-}
+export type { MailItem } from "./lane.ts";
 
 export interface AskItem {
   readonly type: "ask";
@@ -36,25 +32,35 @@ const ORDER = ["system", "control", "due", "user", "background"] as const;
 export type LaneName = (typeof ORDER)[number];
 const EVERY_LANE: ReadonlySet<LaneName> = new Set(ORDER);
 
-export class Inbox {
-  readonly #lanes: Record<LaneName, MailItem[]> = {
-    system: [],
-    control: [],
-    due: [],
-    user: [],
-    background: [],
-  };
-  #asks: AskItem[] = [];
-  readonly #askCapacity: number;
+/** A lane whose bodies are to be read, and the sequences to read. */
+export interface Wanted {
+  readonly lane: LaneName;
+  readonly seqs: readonly number[];
+}
 
-  constructor(askCapacity: number) {
+export class Inbox {
+  readonly #lanes = new Map<LaneName, Lane>();
+  readonly #budget: BodyBudget;
+  readonly #askCapacity: number;
+  #asks: AskItem[] = [];
+  #bytes = 0;
+
+  constructor(askCapacity: number, budget: BodyBudget) {
     this.#askCapacity = askCapacity;
+    this.#budget = budget;
   }
 
   get size(): number {
     let size = this.#asks.length;
-    for (const lane of ORDER) size += this.#lanes[lane].length;
+    for (const lane of this.#lanes.values()) size += lane.size;
     return size;
+  }
+
+  /** Messages of which only the sequence is held. */
+  get stubs(): number {
+    let stubs = 0;
+    for (const lane of this.#lanes.values()) stubs += lane.stubs;
+    return stubs;
   }
 
   /** False when the bound is reached (I4). */
@@ -64,8 +70,11 @@ export class Inbox {
     return true;
   }
 
-  pushMail(mail: Mail): void {
-    this.#insert({ type: "mail", mail, attempts: 0, notBefore: 0 }, "newer");
+  /** False when it was held already (I2). */
+  pushMail(mail: Mail): boolean {
+    const isNew = this.#lane(mail.lane).push(mail, !this.#budget.isSpent);
+    this.#account();
+    return isNew;
   }
 
   /** Gives items back that were taken and not handled; they will come first again. */
@@ -73,28 +82,46 @@ export class Inbox {
     const asks: AskItem[] = [];
     for (const item of items) {
       if (item.type === "ask") asks.push(item);
-      else this.#insert(item, "older");
+      else this.#lane(item.mail.lane).putBack(item);
     }
     if (asks.length > 0) this.#asks = [...asks, ...this.#asks];
+    this.#account();
   }
 
-  /** Keeps the lane sorted and each message once (I1, I2). `age` says whose handle is the fresher one. */
-  #insert(item: MailItem, age: "newer" | "older"): void {
-    const lane = this.#lanes[item.mail.lane];
-    const last = lane.at(-1);
-    if (!last || last.mail.seq < item.mail.seq) {
-      lane.push(item);
-      return;
+  /** The first of the `opened` lanes that runs low on bodies and has more to read. */
+  wanted(opened: ReadonlySet<LaneName> = EVERY_LANE): Wanted | undefined {
+    for (const name of ORDER) {
+      if (name !== "system" && !opened.has(name)) continue;
+      const seqs = this.#lanes.get(name)?.wanted() ?? [];
+      if (seqs.length > 0) return { lane: name, seqs };
     }
-    const at = lane.findIndex((held) => held.mail.seq >= item.mail.seq);
-    const held = lane[at];
-    if (held?.mail.seq !== item.mail.seq) {
-      lane.splice(at, 0, item);
-      return;
+    return undefined;
+  }
+
+  fill(lane: LaneName, read: MailRead): void {
+    this.#lanes.get(lane)?.fill(read);
+    this.#account();
+  }
+
+  /** Forgets a message that cannot be read. */
+  dropStub(lane: LaneName, seq: number): void {
+    this.#lanes.get(lane)?.dropStub(seq);
+  }
+
+  #lane(name: LaneName): Lane {
+    let lane = this.#lanes.get(name);
+    if (!lane) {
+      lane = new Lane();
+      this.#lanes.set(name, lane);
     }
-    if (age === "newer") held.mail = item.mail;
-    held.attempts = Math.max(held.attempts, item.attempts);
-    held.notBefore = Math.max(held.notBefore, item.notBefore);
+    return lane;
+  }
+
+  #account(): void {
+    let bytes = 0;
+    for (const lane of this.#lanes.values()) bytes += lane.bytes;
+    this.#budget.change(bytes - this.#bytes);
+    this.#bytes = bytes;
   }
 
   /**
@@ -109,7 +136,18 @@ export class Inbox {
   ): Item[] {
     const taken: Item[] = [];
     this.#takeLane("system", 1, now, taken);
-    if (taken.length > 0) return taken;
+    if (taken.length === 0) this.#takeOpened(limit, now, ready, opened, taken);
+    this.#account();
+    return taken;
+  }
+
+  #takeOpened(
+    limit: number,
+    now: number,
+    ready: (ask: AskItem) => boolean,
+    opened: ReadonlySet<LaneName>,
+    taken: Item[],
+  ): void {
     const take = (lane: LaneName, upTo: number) => {
       if (opened.has(lane)) this.#takeLane(lane, upTo, now, taken);
     };
@@ -121,7 +159,6 @@ export class Inbox {
     take("user", limit - kept);
     if (this.#asks.length > 0 && taken.length < limit) this.#takeAsks(limit, ready, taken);
     take("background", limit);
-    return taken;
   }
 
   #takeAsks(limit: number, ready: (ask: AskItem) => boolean, taken: Item[]): void {
@@ -134,24 +171,22 @@ export class Inbox {
   }
 
   #takeLane(name: LaneName, limit: number, now: number, taken: Item[]): void {
-    const lane = this.#lanes[name];
-    if (lane.length === 0) return;
-    let count = 0;
-    while (
-      taken.length + count < limit &&
-      (lane[count]?.notBefore ?? Number.POSITIVE_INFINITY) <= now
-    ) {
-      count += 1;
-    }
-    if (count > 0) taken.push(...lane.splice(0, count));
+    const lane = this.#lanes.get(name);
+    if (!lane || taken.length >= limit) return;
+    taken.push(...lane.take(limit - taken.length, now));
   }
 
-  /** When the earliest held-back mail of the `opened` lanes may be handled; undefined when none waits (I5). */
+  /**
+   * When the earliest held-back mail of the `opened` lanes may be handled; infinite when its body must be read first,
+   * undefined when none waits (I5).
+   */
   nextAt(opened: ReadonlySet<LaneName> = EVERY_LANE): number | undefined {
     let next: number | undefined;
     for (const lane of opened) {
-      const at = this.#lanes[lane][0]?.notBefore;
-      if (at !== undefined && (next === undefined || at < next)) next = at;
+      const held = this.#lanes.get(lane);
+      if (!held || held.size === 0) continue;
+      const at = held.head?.notBefore ?? Number.POSITIVE_INFINITY;
+      if (next === undefined || at < next) next = at;
     }
     return next;
   }
@@ -164,13 +199,9 @@ export class Inbox {
     return removed;
   }
 
-  /** Tells the broker that the mail is still held. */
-  touch(): void {
-    for (const lane of ORDER) for (const item of this.#lanes[lane]) item.mail.touch();
-  }
-
   /** Forgets all mail; the broker still has it. */
   dropMail(): void {
-    for (const lane of ORDER) this.#lanes[lane].length = 0;
+    for (const lane of this.#lanes.values()) lane.clear();
+    this.#account();
   }
 }

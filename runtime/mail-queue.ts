@@ -1,15 +1,21 @@
 import type { Mail } from "./transport.ts";
 
-/** A single-reader queue: what a mail stream's source pushes and its owner iterates. */
+interface Queued {
+  readonly mail: Mail;
+  readonly taken: (() => void) | undefined;
+}
+
+/** A single-reader queue: what a mail stream's sources push and its owner iterates. */
 export class MailQueue implements AsyncIterable<Mail> {
-  readonly #items: Mail[] = [];
+  #items: Queued[] = [];
   #wake: (() => void) | undefined;
   #ended = false;
   #error: Error | undefined;
 
-  push(mail: Mail): void {
+  /** `taken` is called when the reader takes it: there is room for more. */
+  push(mail: Mail, taken?: () => void): void {
     if (this.#ended) return;
-    this.#items.push(mail);
+    this.#items.push({ mail, taken });
     this.#wake?.();
   }
 
@@ -28,18 +34,21 @@ export class MailQueue implements AsyncIterable<Mail> {
 
   async *[Symbol.asyncIterator](): AsyncIterator<Mail> {
     for (;;) {
-      const next = this.#items.shift();
-      if (next) {
-        yield next;
-      } else if (this.#ended) {
+      const items = this.#items;
+      this.#items = [];
+      for (const { mail, taken } of items) {
+        taken?.();
+        yield mail;
+      }
+      if (this.#items.length > 0) continue;
+      if (this.#ended) {
         if (this.#error !== undefined) throw this.#error;
         return;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = undefined;
       }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#wake = undefined;
     }
   }
 }

@@ -5,6 +5,7 @@ import type { NodeRecord } from "../protocols/records.ts";
 import type { ActivationView } from "./activation.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { actorClient } from "./actor-client.ts";
+import { BodyBudget } from "./body-budget.ts";
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { EffectRunner } from "./effects.ts";
@@ -68,6 +69,8 @@ const DEFAULT_SWEEP_MS = 1_000;
 const DEFAULT_HANDOVER_MS = 10_000;
 /** Records loaded at once: a start with much mail waiting must not flood the broker. */
 const LOADS_AT_ONCE = 64;
+/** Bodies of waiting mail in memory, as they are in the broker; parsed they take a few times as much. */
+const BODY_BYTES = 64 * 1024 ** 2;
 
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const node = new BerthNode(options);
@@ -86,6 +89,7 @@ class BerthNode implements RunningNode {
   readonly #sweeping = new AbortController();
   readonly #definitions: ReadonlyMap<string, ActorDefinition>;
   readonly #gate = new Gate(LOADS_AT_ONCE);
+  readonly #bodies = new BodyBudget(BODY_BYTES);
   readonly #outbox: Outbox;
   readonly #effects: EffectRunner;
   #stopReconnects: () => void = () => {};
@@ -211,6 +215,7 @@ class BerthNode implements RunningNode {
       outbox: this.#outbox,
       effects: this.#effects,
       gate: this.#gate,
+      bodies: this.#bodies,
       writer: this.#incarnation,
       leaseValid: () => this.#lease.isValid(),
       fenced: (seen) => this.#membership.fenced(partition, seen),

@@ -33,8 +33,6 @@ const RECOVER_AGAIN_MS = 10_000;
 /** Longest wait for the broker to hear that we stop listening. */
 const LEAVE_MS = 2_000;
 const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
-/** Well under the broker's acknowledgement time (60 s). */
-const TOUCH_EVERY_MS = 20_000;
 /** Asks wake no more activations than this; mail is bounded by the broker (R7). */
 const MAX_ACTIVATIONS = 50_000;
 
@@ -46,11 +44,9 @@ export class PartitionHost {
   #stream: MailStream | undefined;
   #pumping: Promise<void> = Promise.resolve();
   #closing = false;
-  #touchedAt: number;
 
   constructor(parts: PartitionHostParts) {
     this.#parts = parts;
-    this.#touchedAt = parts.clock.monotonic();
   }
 
   get epoch(): number {
@@ -107,13 +103,9 @@ export class PartitionHost {
     await this.#stream?.close().catch(() => undefined);
   }
 
-  /** Keeps held mail alive and lets idle activations go. */
+  /** Lets idle activations go. */
   async sweep(): Promise<void> {
-    const now = this.#parts.clock.monotonic();
-    const touches = now - this.#touchedAt >= TOUCH_EVERY_MS;
-    if (touches) this.#touchedAt = now;
     for (const [name, activation] of this.#activations) {
-      if (touches) activation.touch();
       const behaviour = this.#parts.definitions.get(activation.ref.kind)?.behaviour;
       if (!activation.isIdle(behaviour?.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS)) continue;
       if (await activation.passivate(() => this.#activations.delete(name)))

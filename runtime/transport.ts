@@ -41,11 +41,20 @@ export interface Mail {
   readonly seq: number;
   /** `due` is the reminders' own lane. */
   readonly lane: MailLane | "due";
+  /** May be taken apart at the first use: what is never looked at costs nothing. */
   readonly envelope: Envelope | { readonly due: Due };
+  /** Bytes of the message in the broker. */
+  readonly size: number;
   readonly storedAt: number;
   ack(): void;
-  /** Says that the mail is still held, so that the broker does not deliver it again. */
-  touch(): void;
+}
+
+/** What a reader of held mail learns of each sequence; one that is in neither list cannot be told yet. */
+export interface MailRead {
+  /** In the order asked for. */
+  readonly found: readonly Mail[];
+  /** Certainly not in the mailbox any more. */
+  readonly gone: readonly number[];
 }
 
 /** The delivery of one partition's mail. Order per actor and lane is kept, also over redelivery. */
@@ -62,6 +71,11 @@ export interface Mailboxes {
    * An earlier stream on the partition, on any node, ends.
    */
   open(partition: number): Promise<MailStream>;
+  /**
+   * Reads messages again that were delivered and not acknowledged, by their sequences in ascending order: for who
+   * kept no more of them. Rejects with `broker.unavailable`.
+   */
+  read(ref: ActorRef, lane: Mail["lane"], seqs: readonly number[]): Promise<MailRead>;
   /** Fires `due` into the actor's mailbox at `at` (ms since the epoch), replacing the schedule of that name. */
   schedule(ref: ActorRef, due: Due, at: number): Promise<void>;
   unschedule(ref: ActorRef, name: string): Promise<void>;

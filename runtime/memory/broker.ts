@@ -17,6 +17,7 @@ export interface StoredMail {
   readonly ref: ActorRef;
   readonly lane: MailLane | "due";
   readonly envelope: Envelope | { readonly due: Due };
+  readonly size: number;
   readonly storedAt: number;
 }
 

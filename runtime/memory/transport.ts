@@ -91,18 +91,29 @@ function memoryMailboxes(broker: MemoryBroker, closers: Set<() => void>): Mailbo
       const seq = broker.next();
       broker.remember(envelope.id, seq);
       const copy = structuredClone(envelope);
-      store(broker, { seq, ref, lane, envelope: copy, storedAt: broker.clock.now() });
+      const size = JSON.stringify(copy).length;
+      store(broker, { seq, ref, lane, envelope: copy, size, storedAt: broker.clock.now() });
       return seq;
     },
     open: (partition) => Promise.resolve(openMailStream(broker, closers, partition)),
+    async read(ref, lane, seqs) {
+      const partition = broker.partitionOf(ref);
+      const wanted = new Set(seqs);
+      const isWanted = (mail: StoredMail) =>
+        wanted.has(mail.seq) && laneName(mail) === laneName({ ref, lane });
+      const held = (broker.mail[partition] ?? []).filter(isWanted);
+      for (const { seq } of held) wanted.delete(seq);
+      return { found: held.map((mail) => toMail(broker, partition, mail)), gone: [...wanted] };
+    },
     async schedule(ref, due, at) {
       const name = `${refName(ref)}#${due.name}`;
       broker.schedules.get(name)?.();
       const now = () => broker.clock.now();
       const envelope = { due: structuredClone(due) };
+      const size = JSON.stringify(due).length;
       const fire = () => {
         broker.schedules.delete(name);
-        store(broker, { seq: broker.next(), ref, lane: "due", envelope, storedAt: now() });
+        store(broker, { seq: broker.next(), ref, lane: "due", envelope, size, storedAt: now() });
       };
       broker.schedules.set(name, broker.clock.after(Math.max(0, at - now()), fire));
     },
@@ -159,7 +170,6 @@ function toMail(broker: MemoryBroker, partition: number, stored: StoredMail): Ma
       held?.splice(at, 1);
       broker.addWaiting(laneName(stored), -1);
     },
-    touch() {},
   };
 }
 

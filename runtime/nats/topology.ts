@@ -23,7 +23,7 @@ const NS_PER_MS = 1_000_000;
 /** A duplicate message id is dropped for this long; older doubles are dropped by the receiver's record (R3). */
 const DUPLICATE_WINDOW_MS = 120_000;
 const PARTITIONS_KEY = "berth.partitions";
-/** Consumers are two per partition and a few readers; the default of the server would stop at 1000. */
+/** Consumers are three per partition and a few readers; the default of the server would stop at 1000. */
 const MAX_CONSUMERS = 4_096;
 const DEAD_LETTER_RETENTION_MS = 30 * 86_400_000;
 

@@ -63,7 +63,16 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
       listeners.add(fn);
       return () => listeners.delete(fn);
     };
-    const mailboxes = natsMailboxes({ js, jsm, inFlight, publisher });
+    const mailboxes = natsMailboxes({
+      connection: nc,
+      js,
+      jsm,
+      inFlight,
+      publisher,
+      sender,
+      clock,
+      partitions,
+    });
     return {
       connection: nc,
       partitions,

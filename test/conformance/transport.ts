@@ -3,9 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Due, Envelope } from "../../protocols/envelope.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
+import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import { subjects } from "../../protocols/subjects.ts";
-import type { KeyEntry, Mail, MailStream, Transport } from "../../runtime/transport.ts";
+import type { KeyEntry, Mail, MailRead, MailStream, Transport } from "../../runtime/transport.ts";
 import { eventually } from "../support/eventually.ts";
 
 export interface TransportRig extends AsyncDisposable {
@@ -239,6 +240,82 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
           name: "there is room again",
         });
         await eventually(() => reader.ids(ref).includes(`${ref.key}-again`), { name: "it came" });
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+    });
+
+    describe("held mail", () => {
+      const store = async (ref: ActorRef, lane: MailLane, count: number) => {
+        const seqs: number[] = [];
+        for (let n = 1; n <= count; n += 1) {
+          seqs.push(
+            await one.mailboxes.send(ref, lane, envelope(`${ref.key}-${lane}-${n}`, { n })),
+          );
+        }
+        return seqs;
+      };
+      const bodies = (read: MailRead) =>
+        read.found.map(({ envelope: body }) => ("due" in body ? body.due.id : body.id));
+
+      test("is read again by its sequences, in order, and by nobody else's (R4)", async () => {
+        const ref = fresh();
+        const seqs = await store(ref, "user", 4);
+        await store(ref, "background", 2);
+        await store(fresh(), "user", 2);
+        const read = await two.mailboxes.read(ref, "user", seqs.slice(1));
+        expect(bodies(read)).toEqual([2, 3, 4].map((n) => `${ref.key}-user-${n}`));
+        expect(read.found.map(({ seq }) => seq)).toEqual(seqs.slice(1));
+        expect(read.found[0]).toMatchObject({ ref, lane: "user", envelope: { payload: { n: 2 } } });
+        expect(read.gone).toEqual([]);
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await reader.until(ref, 6);
+        for (const mail of reader.got) mail.ack();
+        await stream.close();
+      });
+
+      test("that was read again is acknowledged by what was read, on every lane (R2)", async () => {
+        const ref = fresh();
+        const due: Due = { id: `${ref.key}-due`, name: "r", type: "alarm", payload: {} };
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await one.mailboxes.schedule(ref, due, Date.now() - 1_000);
+        for (const lane of ["system", "control", "user", "background"] as const) {
+          await store(ref, lane, 2);
+        }
+        await reader.until(ref, 9);
+        const own = reader.got.filter((mail) => mail.ref.key === ref.key);
+        for (const lane of ["due", "system", "control", "user", "background"] as const) {
+          const seqs = own.filter((mail) => mail.lane === lane).map(({ seq }) => seq);
+          const read = await two.mailboxes.read(ref, lane, seqs);
+          expect(read.found.map(({ seq }) => seq)).toEqual(seqs);
+          for (const mail of read.found) mail.ack();
+        }
+        await two.mailboxes.send(fresh(), "user", envelope(`${ref.key}-behind`));
+        await stream.close();
+        const again = await one.mailboxes.open(partition(ref));
+        const second = new Reader(again);
+        await one.mailboxes.send(ref, "user", envelope(`${ref.key}-last`));
+        expect(await second.until(ref, 1)).toEqual([`${ref.key}-last`]);
+        for (const mail of second.got) mail.ack();
+        await again.close();
+      });
+
+      test("that has left the mailbox is named as gone once a later one shows it", async () => {
+        const ref = fresh();
+        const seqs = await store(ref, "user", 3);
+        const stream = await one.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await reader.until(ref, 3);
+        reader.got.find(({ seq }) => seq === seqs[1])!.ack();
+        await eventually(
+          async () => (await two.mailboxes.read(ref, "user", seqs)).found.length === 2,
+          { name: "the acknowledgement arrives" },
+        );
+        const read = await two.mailboxes.read(ref, "user", seqs);
+        expect(bodies(read)).toEqual([1, 3].map((n) => `${ref.key}-user-${n}`));
+        expect(read.gone).toEqual([seqs[1]]);
         for (const mail of reader.got) mail.ack();
         await stream.close();
       });

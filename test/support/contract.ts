@@ -81,10 +81,12 @@ function describeSubjects(): string[] {
   const p = "<partition>" as unknown as number;
   const built: Record<keyof typeof subjects, string> = {
     mail: subjects.mail(ref, "<lane>" as never),
-    mailOfPartition: subjects.mailOfPartition(p),
+    mailOfLane: subjects.mailOfLane(p, "<lane>" as never),
+    storedMail: subjects.storedMail(p, ref, "<lane>" as never),
     reminder: subjects.reminder(ref, "<name>"),
     due: subjects.due(ref),
     dueOfPartition: subjects.dueOfPartition(p),
+    storedDue: subjects.storedDue(p, ref),
     record: subjects.record(p, ref),
     recordsOfPartition: subjects.recordsOfPartition(p),
     journal: subjects.journal(p, ref),

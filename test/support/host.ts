@@ -1,5 +1,6 @@
 /** A partition host by itself, for tests that put two owners side by side or end one at a named step. */
 import type { ActorDefinition } from "../../runtime/actor.ts";
+import { BodyBudget } from "../../runtime/body-budget.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { EffectRunner } from "../../runtime/effects.ts";
 import { Gate } from "../../runtime/gate.ts";
@@ -20,6 +21,7 @@ export interface HostOptions {
   readonly leaseValid?: () => boolean;
   readonly fenced?: (epoch: number) => void;
   readonly onStep?: OnStep;
+  readonly bodyBytes?: number;
 }
 
 /** One partition's host without a node around it: the test says which epoch it believes to have. */
@@ -34,6 +36,7 @@ export function partitionHost(options: HostOptions): PartitionHost {
     outbox: new Outbox(shared),
     effects: new EffectRunner(shared),
     gate: new Gate(8),
+    bodies: new BodyBudget(options.bodyBytes ?? 64 * 1024 ** 2),
     random: Math.random,
     writer: `writer-${epoch}`,
     epoch,

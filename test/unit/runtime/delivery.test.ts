@@ -5,6 +5,7 @@ import { z } from "zod";
 import { ask, protocol, tell } from "../../../protocols/protocol.ts";
 import { actor } from "../../../runtime/actor.ts";
 import { actorClient } from "../../../runtime/actor-client.ts";
+import { BodyBudget } from "../../../runtime/body-budget.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { Inbox, type Item } from "../../../runtime/inbox.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
@@ -39,8 +40,8 @@ describe("a message", () => {
       lane: "user",
       envelope,
       storedAt: 1,
+      size: 1,
       ack,
-      touch() {},
     });
     await eventually(() => acks === 1, { name: "the second delivery is acknowledged" });
     expect((await handle.read({})).heard).toEqual(["once"]);
@@ -102,8 +103,8 @@ describe("an inbox", () => {
     lane: "user",
     envelope: { id: `${seq}`, type: "hear", payload: {}, sentAt: 1 },
     storedAt: 1,
+    size: 1,
     ack() {},
-    touch() {},
   });
   const seqs = (items: readonly Item[]) =>
     items.map((item) => (item.type === "mail" ? item.mail.seq : -1));
@@ -113,7 +114,7 @@ describe("an inbox", () => {
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 8 }), fc.boolean()), { maxLength: 40 }),
         (deliveries) => {
-          const inbox = new Inbox(10);
+          const inbox = new Inbox(10, new BodyBudget(1_000));
           let taken: Item[] = [];
           for (const [seq, thenTake] of deliveries) {
             inbox.pushMail(mail(seq));
@@ -132,7 +133,7 @@ describe("an inbox", () => {
   });
 
   test("keeps the attempts and the backoff of a message that is delivered again (I2)", () => {
-    const inbox = new Inbox(10);
+    const inbox = new Inbox(10, new BodyBudget(1_000));
     inbox.pushMail(mail(1));
     const [item] = inbox.take(1, 0, () => true);
     if (item?.type !== "mail") throw new Error("no mail");
@@ -146,7 +147,7 @@ describe("an inbox", () => {
   });
 
   test("lets asks through a flood of mail (I3)", () => {
-    const inbox = new Inbox(10);
+    const inbox = new Inbox(10, new BodyBudget(1_000));
     for (let seq = 1; seq <= 100; seq += 1) inbox.pushMail(mail(seq));
     inbox.pushAsk({ type: "ask" } as Item & { type: "ask" });
     expect(inbox.take(64, 0, () => true).filter(({ type }) => type === "ask")).toHaveLength(1);
