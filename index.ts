@@ -51,6 +51,13 @@ export { type Metrics, noMetrics } from "./runtime/metrics.ts";
 export type { TopologyOptions } from "./runtime/nats/topology.ts";
 export { connectNats, type NatsOptions } from "./runtime/nats/transport.ts";
 export { type NodeOptions, type RunningNode, startNode } from "./runtime/node.ts";
-export { DEFAULT_SUPERVISION, type Supervision } from "./runtime/supervision.ts";
+export type { Standing } from "./runtime/standing.ts";
+export {
+  type Causes,
+  DEFAULT_SUPERVISION,
+  type Reaction,
+  type Supervision,
+} from "./runtime/supervision.ts";
+export { type SystemOrder, sendSystem } from "./runtime/system-mail.ts";
 export type { ToolImplementation, Tools } from "./runtime/tools.ts";
 export type { Transport } from "./runtime/transport.ts";

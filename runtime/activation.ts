@@ -7,7 +7,7 @@
  * A3 Mail given to an open activation is handled by it or by the partition's next owner. An activation that closes
  *    by itself holds none and is taken out of its host in the same instant, so that none is given to it later.
  */
-import { asBerthError, BerthError, type ErrorCode } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import { answerError } from "./batch.ts";
@@ -18,6 +18,7 @@ import type { AskItem, Item } from "./inbox.ts";
 import { Inbox } from "./inbox.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { Refill } from "./refill.ts";
+import { openedLanes, refusalOf, type Standing, standingAt } from "./standing.ts";
 import type { Mail } from "./transport.ts";
 
 export interface ActivationParts extends BatchHandlerParts {
@@ -34,13 +35,15 @@ const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1_000;
 /** Any change wakes the loop sooner; this bounds its wait all the same. */
 const MAX_WAIT_MS = 1_000;
+/** The same while the actor is parked or stopped: only new mail, its end or a late wish to passivate can change that. */
+const MAX_STANDING_WAIT_MS = 60_000;
 
 /** What a person may see of an activation: no state, for that may be private. */
 export interface ActivationView {
   readonly actor: string;
   readonly waiting: number;
   readonly running: boolean;
-  readonly stopped: boolean;
+  readonly standing: "active" | Standing["state"];
   readonly effects: number;
   readonly revision: number;
 }
@@ -92,7 +95,7 @@ export class Activation {
       actor: refName(this.ref),
       waiting: this.#inbox.size,
       running: this.#running,
-      stopped: this.#failures.isStopped(this.#parts.clock.now()),
+      standing: this.#standing(this.#parts.clock.now())?.state ?? "active",
       effects: this.#keeper.openEffects,
       revision: this.#keeper.loaded?.revision ?? 0,
     };
@@ -119,14 +122,11 @@ export class Activation {
     this.#kick();
   }
 
-  /** Nothing to do, no effect open, no stop to remember, for so long. */
+  /** Nothing to do and no effect open, for so long. */
   isIdle(forMs: number): boolean {
     const { clock } = this.#parts;
     return (
-      !this.#isBusy &&
-      clock.monotonic() - this.#lastUsed >= forMs &&
-      !this.#failures.isStopped(clock.now()) &&
-      this.#keeper.openEffects === 0
+      !this.#isBusy && clock.monotonic() - this.#lastUsed >= forMs && this.#keeper.openEffects === 0
     );
   }
 
@@ -160,12 +160,17 @@ export class Activation {
   }
 
   #turnAway(): void {
-    this.#refuse(() => true, "actor.moved");
+    this.#refuse(() => true, new BerthError("actor.moved"));
     this.#inbox.dropMail();
   }
 
-  #refuse(test: (ask: AskItem) => boolean, code: ErrorCode): void {
-    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, new BerthError(code));
+  #refuse(test: (ask: AskItem) => boolean, error: BerthError): void {
+    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error);
+  }
+
+  /** Undefined while the actor is active, and before its record is loaded: the handler looks again after that. */
+  #standing(now: number): Standing | undefined {
+    return standingAt(this.#keeper.loaded?.record.standing, now);
   }
 
   #kick(): void {
@@ -194,7 +199,7 @@ export class Activation {
     const { clock } = this.#parts;
     while (!this.#closed) {
       const now = clock.now();
-      this.#refill.start();
+      this.#refill.start(openedLanes(this.#standing(now)));
       const open = new Set(this.#take(now));
       if (open.size === 0 && !this.#recovering) {
         if (this.#inbox.size === 0) return;
@@ -215,21 +220,28 @@ export class Activation {
   }
 
   #take(now: number): Item[] {
-    this.#refuse((ask) => ask.request.deadline <= now, "ask.timeout");
-    if (this.#failures.isStopped(now)) {
-      this.#refuse(() => true, "actor.stopped");
-      return [];
+    this.#refuse((ask) => ask.request.deadline <= now, new BerthError("ask.timeout"));
+    const standing = this.#standing(now);
+    if (standing) {
+      const refusal = refusalOf(standing, now);
+      this.#refuse((ask) => this.#handler.isRefused(ask, standing), refusal);
     }
     const limit = this.#handler.isCareful ? 1 : MAX_BATCH;
-    return this.#inbox.take(limit, now, (ask) => this.#handler.isReady(ask));
+    const ready = (ask: AskItem) => this.#handler.isReady(ask);
+    return this.#inbox.take(limit, now, ready, openedLanes(standing));
   }
 
   /** Held-back mail, asks that wait for mail, or a stop that ends: whichever comes first, bounded. */
   async #waitForMore(now: number): Promise<void> {
     if (this.#closed) return;
-    const next = Math.max(this.#inbox.nextAt() ?? now + MAX_WAIT_MS, this.#failures.stoppedUntil);
+    const standing = this.#standing(now);
+    const next = Math.min(
+      this.#inbox.nextAt(openedLanes(standing)) ?? Number.POSITIVE_INFINITY,
+      standing?.until ?? Number.POSITIVE_INFINITY,
+    );
+    const longest = standing ? MAX_STANDING_WAIT_MS : MAX_WAIT_MS;
     await new Promise<void>((resolve) => {
-      const ms = Math.max(1, Math.min(next - now, MAX_WAIT_MS));
+      const ms = Math.max(1, Math.min(next - now, longest));
       const cancel = this.#parts.clock.after(ms, resolve);
       this.#wake = () => {
         cancel();

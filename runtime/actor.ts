@@ -17,6 +17,7 @@ import type {
 } from "../protocols/protocol.ts";
 import type { Bucket } from "../protocols/subjects.ts";
 import type { Logger } from "./logger.ts";
+import type { Standing } from "./standing.ts";
 import type { Supervision } from "./supervision.ts";
 
 /** The tells of a peer as functions: `ctx.actor(Ledger, "main").charge({ tokens: 5 })`. Recorded, sent after the commit. */
@@ -97,6 +98,16 @@ export interface Context<S, M extends Messages> extends Omit<ReadContext<S>, "st
    * `patch` replaces the named fields of an existing one and makes none; `undefined` removes the key.
    */
   put(bucket: Bucket, key: string, value: unknown, options?: PutOptions): void;
+  /**
+   * Takes nothing but control mail and reads from the next message on; everything else waits in the broker. For causes
+   * that only something outside can put right. `code` is an error code or a word of the actor's own; `until` is in
+   * ms since the epoch, without it `unpark` or an operator ends it.
+   */
+  park(code: string, message: string, until?: number): void;
+  /** Ends parking: a handler of control mail that has learnt that the cause is gone calls it. */
+  unpark(): void;
+  /** Why this actor is parked; undefined when it is not. */
+  readonly parked: Standing | undefined;
   /** Journaled actors only: appends an event to the log, numbered without a gap. Returns its seq. */
   emit(type: EventType, jobId: string | null, data: Record<string, unknown>, at?: number): number;
   /** Journaled actors only: the seq of the newest event. */
@@ -131,6 +142,13 @@ export interface Behaviour<S, M extends Messages> {
   readonly passivateAfterMs?: number;
   /** What happens when a handler throws (default: `DEFAULT_SUPERVISION`). */
   readonly supervision?: Supervision;
+  /**
+   * What a restart ordered by a parent or an operator leaves of the actor. `keep` (the default): its state and reminders.
+   * `reset`: neither; it begins anew. Its place in the mailbox stays in both, so that no message counts twice (R3).
+   */
+  readonly restart?: "keep" | "reset";
+  /** A tell of the own protocol that is handled first after such a restart; its input is `{ code?, message? }`, why. */
+  readonly onRestart?: keyof TellsOf<M> & string;
   /** Keep every record as a page of an event log, and number its events. */
   readonly journaled?: boolean;
 }

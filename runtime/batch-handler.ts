@@ -19,6 +19,7 @@ import type { Loaded } from "./loaded.ts";
 import type { Logger } from "./logger.ts";
 import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
+import { admits, isHeldBack, refusalOf, type Standing, standingAt } from "./standing.ts";
 import type { TurnParts } from "./turn.ts";
 
 export interface BatchHandlerParts extends RecordKeeperParts {
@@ -76,7 +77,8 @@ export class BatchHandler {
     const { clock, leaseValid, metrics, ref } = this.#parts;
     const loaded = this.#keeper.loaded;
     if (!ask.def.readOnly || !loaded || loaded.revision === 0) return false;
-    if (!leaseValid() || !this.isReady(ask) || this.#failures.isStopped(clock.now())) return false;
+    if (!leaseValid() || !this.isReady(ask)) return false;
+    if (!admits(standingAt(loaded.record.standing, clock.now()), ask)) return false;
     const [done] = runBatch(this.#turn(loaded, this.#keeper.stage(loaded)), [ask]).done;
     if (!done?.answer) return false;
     ask.respond(done.answer);
@@ -89,6 +91,7 @@ export class BatchHandler {
     const given = open.size;
     const loaded = await this.#load(open);
     if (!loaded) return true;
+    this.#turnAway(loaded, open);
     this.#putBack(open, (item) => item.type === "ask" && !this.isReady(item));
     const [first] = open;
     if (first) {
@@ -111,6 +114,25 @@ export class BatchHandler {
       for (const item of open) await this.#failure.giveUpUnstored(open, item, error);
       return undefined;
     }
+  }
+
+  /** What was taken before the record was loaded, and its standing does not admit: mail waits, asks are told why. */
+  #turnAway(loaded: Loaded, open: Set<Item>): void {
+    const now = this.#parts.clock.now();
+    const standing = standingAt(loaded.record.standing, now);
+    if (!standing) return;
+    for (const item of open) {
+      if (item.type === "mail" || !this.isRefused(item, standing)) continue;
+      this.#drop(open, item);
+      answerError(item, refusalOf(standing, now));
+    }
+    this.#putBack(open, (item) => !admits(standing, item));
+  }
+
+  /** Whether the standing lets nobody answer this ask. */
+  isRefused(ask: AskItem, standing: Standing): boolean {
+    const cursor = this.#keeper.loaded?.record.cursor ?? {};
+    return !admits(standing, ask) || isHeldBack(standing, ask, cursor);
   }
 
   #putBack(open: Set<Item>, test: (item: Item) => boolean): void {
@@ -155,6 +177,7 @@ export class BatchHandler {
     const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
     const sealed = failed ?? sealState(loaded, stage);
     if ("stateJson" in sealed) {
+      if (done.length < open.size) this.#keepRest(open, done);
       const stored = writes && (await this.#keeper.commit(loaded, stage, sealed.stateJson));
       if (!stored) this.#requireLease(done);
       await this.#finish(loaded, stage, open, done);
@@ -168,6 +191,12 @@ export class BatchHandler {
     }
     this.#putBack(open, (item) => item !== first);
     await this.#failure.failed(loaded, open, first, sealed.thrown);
+  }
+
+  /** Those behind a turn that changed the actor's standing. */
+  #keepRest(open: Set<Item>, done: readonly Done[]): void {
+    const ended = new Set(done.map(({ item }) => item));
+    this.#putBack(open, (item) => !ended.has(item));
   }
 
   /** B3. */
@@ -199,6 +228,9 @@ export class BatchHandler {
       }
       metrics.count("berth_turns_total", { kind: ref.kind }, done.length);
     }
+    if (!stage.restarted) return;
+    this.#failures.clear();
+    this.#keeper.forget();
   }
 
   /** The infrastructure failed, not a handler: what is still open has not been handled, or nobody can say (B2, B3). */

@@ -21,10 +21,11 @@ export interface BatchOutcome {
   readonly failed: { readonly thrown: unknown } | undefined;
 }
 
-/** Runs turns on one stage until one throws. */
+/** Runs turns on one stage until one throws, or changes whether those behind it are taken at all. */
 export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
   const done: Done[] = [];
   let writes = false;
+  const { standing } = turn.stage;
   for (const item of items) {
     try {
       const payload = runTurn(turn, item) ?? {};
@@ -33,6 +34,7 @@ export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
         answer: item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined,
       });
       writes ||= item.type === "mail" || !item.def.readOnly;
+      if (turn.stage.standing !== standing) break;
     } catch (thrown) {
       return { done, writes, failed: { thrown } };
     }

@@ -6,6 +6,7 @@
  * E2 Its result is stored in the actor's mailbox before the runner forgets it; a crash before runs it again
  *    elsewhere, from the actor's record.
  * E3 An effect asked for again while a run that was given up is still ending starts after that end.
+ * E4 A cancelled effect reports nothing: the record that cancelled it takes no result of it either.
  */
 import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError, type WireError } from "../protocols/errors.ts";
@@ -30,7 +31,7 @@ interface Run {
   readonly ref: ActorRef;
   readonly id: string;
   readonly effect: PendingEffect;
-  /** Aborts when the node gives the actor up. */
+  /** Aborts when the node gives the actor up, or the effect is cancelled (E4). */
   readonly signal: AbortSignal;
   /** Called when the effect is over and no message will say so. */
   readonly ended: () => void;
@@ -46,7 +47,7 @@ const MAX_PAUSE_MS = 2_000;
 
 export class EffectRunner {
   readonly #parts: Collaborators;
-  readonly #running = new Map<string, Run>();
+  readonly #running = new Map<string, Run & { readonly cancel: () => void }>();
   /** By id, the run that begins when the present one has ended (E3). */
   readonly #next = new Map<string, Run>();
 
@@ -72,7 +73,17 @@ export class EffectRunner {
     else if (present.signal.aborted) this.#next.set(id, run);
   }
 
-  #begin(run: Run): void {
+  /** Ends the effect if it runs here (E4). */
+  cancel(id: string): void {
+    this.#next.delete(id);
+    this.#running.get(id)?.cancel();
+  }
+
+  #begin(asked: Run): void {
+    const abort = new AbortController();
+    const cancel = () => abort.abort();
+    asked.signal.addEventListener("abort", cancel, { once: true });
+    const run = { ...asked, signal: abort.signal, cancel };
     this.#running.set(run.id, run);
     this.#run(run)
       .catch((thrown: unknown) => {
@@ -82,6 +93,7 @@ export class EffectRunner {
         run.ended();
       })
       .finally(() => {
+        asked.signal.removeEventListener("abort", cancel);
         this.#running.delete(run.id);
         const next = this.#next.get(run.id);
         this.#next.delete(run.id);

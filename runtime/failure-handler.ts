@@ -16,10 +16,16 @@ import type { Item, MailItem } from "./inbox.ts";
 import type { Loaded } from "./loaded.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
+import type { Verdict } from "./supervision.ts";
 import { type TurnParts, takeMail } from "./turn.ts";
 
 const NO_CAUSE = { id: undefined, traceparent: undefined };
 export const UNREADABLE = "actor.state_unreadable";
+
+/** What an asker is told: the cause itself, but nothing of a state that no schema takes. */
+function asAnswer(error: BerthError): BerthError {
+  return error.code === UNREADABLE ? new BerthError("actor.failed", error.message) : error;
+}
 
 /** What the failure half needs of the batch it is called from. */
 export interface OpenBatch {
@@ -52,48 +58,88 @@ export class FailureHandler {
   async failed(loaded: Loaded, open: Set<Item>, item: Item, thrown: unknown): Promise<void> {
     const { clock, logger, metrics, ref } = this.#parts;
     const error = asBerthError(thrown, "actor.failed");
-    if (item.type === "ask" && thrown instanceof BerthError && thrown.code !== UNREADABLE) {
+    if (item.type === "ask" && this.#failures.isAnswer(item, thrown)) {
       this.#batch.drop(open, item);
       answerError(item, error);
       return;
     }
     const verdict = this.#failures.record(item, thrown, clock.now());
-    metrics.count("berth_turn_failures_total", { kind: ref.kind, action: verdict.action });
-    logger.warn({ err: error, actor: refName(ref), action: verdict.action }, "a handler failed");
-    if (verdict.action === "retry" && item.type === "mail") {
-      item.attempts += 1;
-      item.notBefore = clock.now() + verdict.afterMs;
-      this.#batch.putBack(open, () => true);
-      this.#keeper.forget();
-      return;
-    }
-    await this.#giveUp(
-      loaded,
-      open,
-      item,
-      error,
-      verdict.action === "dead-letter-and-stop" && verdict.escalate,
-    );
+    const { action } = verdict;
+    metrics.count("berth_turn_failures_total", { kind: ref.kind, action });
+    logger.warn({ err: error, actor: refName(ref), action }, "a handler failed");
+    if (action === "retry") this.#retry(open, item, verdict.afterMs);
+    else if (action === "park") await this.#park(loaded, open, item, error, verdict);
+    else await this.#giveUp(loaded, open, item, error, verdict);
   }
 
-  /** F1. */
+  /** From the record: what memory held when the handler failed is not used again. */
+  #retry(open: Set<Item>, item: Item, afterMs: number): void {
+    if (item.type === "mail") {
+      item.attempts += 1;
+      item.notBefore = this.#parts.clock.now() + afterMs;
+    }
+    this.#batch.putBack(open, () => true);
+    this.#keeper.forget();
+  }
+
+  /** Commits that the actor is parked; a message that waits has not been handled and counts no attempt (R2). */
+  async #park(
+    loaded: Loaded,
+    open: Set<Item>,
+    item: Item,
+    error: BerthError,
+    { forMs, fate }: Extract<Verdict, { action: "park" }>,
+  ): Promise<void> {
+    const { code, message } = error;
+    const park = (stage: Stage, now: number) => {
+      const until = forMs === undefined ? undefined : now + forMs;
+      stage.stand({ type: "park", code, message, until }, now);
+    };
+    if (fate.action === "give-up") {
+      await this.#bury(loaded, open, item, error, park);
+      return;
+    }
+    const stage = this.#keeper.stage(loaded);
+    park(stage, this.#parts.clock.now());
+    await this.#keeper.commit(loaded, stage);
+    await this.#batch.finish(loaded, stage, open, []);
+    if (fate.action === "retry") this.#retry(open, item, fate.afterMs);
+    else this.#batch.putBack(open, () => true);
+  }
+
   async #giveUp(
     loaded: Loaded,
     open: Set<Item>,
     item: Item,
     error: BerthError,
-    escalate: boolean,
+    verdict: Extract<Verdict, { action: "dead-letter" | "stop" }>,
+  ): Promise<void> {
+    const { code, message } = error;
+    await this.#bury(loaded, open, item, error, (stage, now) => {
+      if (verdict.action !== "stop") return;
+      const until = now + this.#failures.policy.stopMs;
+      stage.stand({ type: "stop", code, message, until }, now);
+      if (verdict.escalate) this.#escalate(stage, error, now);
+    });
+  }
+
+  /** F1. */
+  async #bury(
+    loaded: Loaded,
+    open: Set<Item>,
+    item: Item,
+    error: BerthError,
+    also: (stage: Stage, now: number) => void,
   ): Promise<void> {
     const stage = this.#keeper.stage(loaded);
     const turn = this.#batch.turn(loaded, stage);
-    if (escalate) this.#escalate(stage, error, turn.now);
+    also(stage, turn.now);
     if (item.type === "mail") {
       takeMail(turn, item.mail);
       stage.add({ op: "dead", letter: this.#letter(item, error) });
     }
     await this.#keeper.commit(loaded, stage);
-    const answer = encodeError(new BerthError("actor.failed", error.message));
-    await this.#batch.finish(loaded, stage, open, [{ item, answer }]);
+    await this.#batch.finish(loaded, stage, open, [{ item, answer: encodeError(asAnswer(error)) }]);
     if (item.type === "mail") this.#countLetter();
   }
 

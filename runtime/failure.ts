@@ -1,9 +1,11 @@
-/** The failures of one activation: what its supervision makes of the next one, and whether it is stopped (R5). */
-import { BerthError } from "../protocols/errors.ts";
+/** The failures of one activation: what its supervision makes of the next one (R5). */
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { Item } from "./inbox.ts";
 import {
+  countsAsFailure,
   DEFAULT_SUPERVISION,
   decideSupervision,
+  isNamedCause,
   type Supervision,
   type Verdict,
 } from "./supervision.ts";
@@ -11,34 +13,54 @@ import {
 export class FailureLog {
   readonly #policy: Supervision;
   readonly #random: () => number;
-  readonly #failedAt: number[] = [];
-  #stoppedUntil = 0;
+  #failedAt: number[] = [];
 
   constructor(policy: Supervision = DEFAULT_SUPERVISION, random: () => number) {
     this.#policy = policy;
     this.#random = random;
   }
 
-  /** When a stop ends (ms since the epoch); 0 when there was none. */
-  get stoppedUntil(): number {
-    return this.#stoppedUntil;
+  get policy(): Supervision {
+    return this.#policy;
   }
 
-  isStopped(now: number): boolean {
-    return this.#stoppedUntil > now;
+  /** Whether what an ask's handler threw is its answer and nothing more: an error that was chosen and not declared a cause. */
+  isAnswer(item: Item, thrown: unknown): boolean {
+    return (
+      item.type === "ask" &&
+      thrown instanceof BerthError &&
+      thrown.code !== "actor.state_unreadable" &&
+      !isNamedCause(this.#policy, thrown.code)
+    );
   }
 
-  /** Counts a failure and says what follows. An ask is never tried again here; its caller may do so. */
+  /** Counts a failure and says what follows. */
   record(item: Item, thrown: unknown, now: number): Verdict {
-    const attempts = item.type === "mail" ? item.attempts + 1 : this.#policy.maxAttempts;
-    // Only an error that was chosen says for certain that another try is in vain.
-    const retry = thrown instanceof BerthError ? thrown.retry : "later";
-    const failure = { attempts, retry, failedAt: this.#failedAt, now };
-    const verdict = decideSupervision(this.#policy, failure, this.#random());
-    this.#failedAt.push(now);
-    // Older ones than the intensity counts change nothing.
-    if (this.#failedAt.length > this.#policy.intensity.failures) this.#failedAt.shift();
-    if (verdict.action === "dead-letter-and-stop") this.#stoppedUntil = now + verdict.forMs;
+    const { code, retryAfterMs } = asBerthError(thrown, "actor.failed");
+    const verdict = decideSupervision(
+      this.#policy,
+      {
+        code,
+        // Only an error that was chosen says for certain that another try is in vain.
+        retry: thrown instanceof BerthError ? thrown.retry : "later",
+        retryAfterMs,
+        lane: item.type === "mail" ? item.mail.lane : "ask",
+        attempts: item.type === "mail" ? item.attempts + 1 : 1,
+        failedAt: this.#failedAt,
+        now,
+      },
+      this.#random(),
+    );
+    if (countsAsFailure(this.#policy, code)) {
+      this.#failedAt.push(now);
+      // Older ones than the intensity counts change nothing.
+      if (this.#failedAt.length > this.#policy.intensity.failures) this.#failedAt.shift();
+    }
     return verdict;
+  }
+
+  /** After a restart that was ordered: the actor begins with a clean sheet. */
+  clear(): void {
+    this.#failedAt = [];
   }
 }

@@ -4,6 +4,7 @@ import type { ActorDefinition } from "./actor.ts";
 import { ActorState } from "./actor-state.ts";
 import { type ActorRecord, addMark, decodeRecord } from "./record.ts";
 import type { Stage } from "./stage.ts";
+import { standingAt } from "./standing.ts";
 import type { Transport } from "./transport.ts";
 
 const EMPTY: ActorRecord = {
@@ -73,6 +74,7 @@ export function nextRecord(
     readonly epoch: number;
     readonly writer: string;
     readonly journaled: boolean;
+    readonly now: number;
     readonly ended: Iterable<string>;
   },
 ): RecordHead {
@@ -80,6 +82,7 @@ export function nextRecord(
   for (const id of by.ended) delete effects[id];
   for (const id of stage.endedEffects) delete effects[id];
   for (const [id, effect] of stage.newEffects) effects[id] = effect;
+  const standing = standingAt(stage.standing, by.now);
   return {
     v: 1,
     epoch: by.epoch,
@@ -91,6 +94,7 @@ export function nextRecord(
     outbox: stage.outbox,
     effects,
     reminders: stage.reminders,
+    ...(standing ? { standing } : {}),
     ...(by.journaled
       ? { lastSeq: stage.lastSeq, index: loaded.record.index ?? [], events: stage.events }
       : {}),

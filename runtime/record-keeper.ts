@@ -115,9 +115,10 @@ export class RecordKeeper {
     return true;
   }
 
-  /** Sends what the last commit recorded, then starts the effects of its stage. */
+  /** Sends what the last commit recorded, then ends and starts the effects of its stage. */
   async release(loaded: Loaded, stage: Stage): Promise<void> {
     await this.#publish(loaded);
+    for (const id of stage.cancelledEffects) this.#parts.effects.cancel(id);
     this.#start(stage.newEffects);
     await this.#parts.onStep?.("published", this.#parts.ref);
   }
@@ -132,7 +133,8 @@ export class RecordKeeper {
   async #write(loaded: Loaded, stage: Stage, stateJson: string): Promise<void> {
     const { clock, epoch, metrics, ref, signal, transport, writer } = this.#parts;
     const journaled = this.#journaled;
-    const record = nextRecord(loaded, stage, { epoch, writer, journaled, ended: this.#ended });
+    const by = { epoch, writer, journaled, now: clock.now(), ended: this.#ended };
+    const record = nextRecord(loaded, stage, by);
     const startedAt = clock.monotonic();
     try {
       const revision = await commitRecord(

@@ -6,6 +6,7 @@ import { eventSchema, type SessionEvent } from "../protocols/events.ts";
 import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
+import { standingSchema } from "./standing.ts";
 
 const bucketSchema = z.enum(Object.keys(BUCKETS) as [Bucket, ...Bucket[]]);
 
@@ -57,6 +58,8 @@ export const recordSchema = z.object({
   effects: z.record(z.string(), effectSchema),
   /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */
   reminders: z.record(z.string(), z.string()),
+  /** Absent: active. */
+  standing: standingSchema.optional(),
   /** Journaled actors: seq of the newest event, sparse marks [seq, revision] of earlier pages, this page's events. */
   lastSeq: z.number().optional(),
   index: z.array(z.tuple([z.number(), z.number()])).optional(),

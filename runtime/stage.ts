@@ -10,6 +10,7 @@ import { refName } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorState } from "./actor-state.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
+import { decideStanding, type Standing, type StandingEvent } from "./standing.ts";
 
 export interface MetricEntry {
   readonly type: "count" | "observe";
@@ -27,6 +28,8 @@ export class Stage {
   readonly outbox: OutboxEntry[] = [];
   readonly newEffects = new Map<string, PendingEffect>();
   readonly endedEffects = new Set<string>();
+  /** Those of the ended that may still run. */
+  readonly cancelledEffects: string[] = [];
   readonly events: SessionEvent[] = [];
   readonly metrics: MetricEntry[] = [];
   readonly reminders: Record<string, string>;
@@ -34,6 +37,9 @@ export class Stage {
   readonly heard: Record<string, [number, number]>;
   nth: number;
   lastSeq: number;
+  standing: Standing | undefined;
+  /** The actor was ordered to begin again: nothing of its memory is used after the commit. */
+  restarted = false;
   /** True once anything but the state has changed. */
   touched = false;
   readonly #committed: ActorState;
@@ -51,6 +57,7 @@ export class Stage {
     this.#heardCount = Object.keys(this.heard).length;
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
+    this.standing = record.standing;
     this.#committed = committed;
   }
 
@@ -168,6 +175,17 @@ export class Stage {
 
   endEffect(id: string): void {
     this.endedEffects.add(id);
+    this.touched = true;
+  }
+
+  /** Ends an effect that nobody waits for any more; a result on its way is dropped. */
+  cancelEffect(id: string): void {
+    this.cancelledEffects.push(id);
+    this.endEffect(id);
+  }
+
+  stand(event: StandingEvent, now: number): void {
+    this.standing = decideStanding(this.standing, event, now);
     this.touched = true;
   }
 

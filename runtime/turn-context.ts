@@ -7,6 +7,7 @@ import type { Context, Peer, PutOptions, ReadContext } from "./actor.ts";
 import type { Logger } from "./logger.ts";
 import type { PendingEffect } from "./record.ts";
 import type { Cause, Stage } from "./stage.ts";
+import { standingAt } from "./standing.ts";
 
 export interface TurnInput {
   readonly self: ActorRef;
@@ -72,6 +73,11 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     put(bucket, key, value, options: PutOptions = {}) {
       const mode = putMode(value, options);
       stage.add({ op: "put", bucket, key, value: structuredClone(value), mode });
+    },
+    park: (code, message, until) => stage.stand({ type: "park", code, message, until }, now),
+    unpark: () => stage.stand({ type: "unpark" }, now),
+    get parked() {
+      return standingAt(stage.standing, now);
     },
     emit: (type, jobId, data, eventAt) => stage.emit(type, jobId, data, eventAt ?? now),
     newId: (prefix) => stage.newId(prefix, now),

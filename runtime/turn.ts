@@ -8,6 +8,7 @@ import type { AskItem, Item, MailItem } from "./inbox.ts";
 import type { Logger } from "./logger.ts";
 import type { ActorRecord } from "./record.ts";
 import type { Stage } from "./stage.ts";
+import { runSystem } from "./system-turn.ts";
 import type { Mail } from "./transport.ts";
 import { readContext, type TurnInput, turnContext } from "./turn-context.ts";
 
@@ -52,7 +53,10 @@ function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
 
 function runMail(parts: TurnParts, { mail }: MailItem): undefined {
   const message = takeMail(parts, mail);
-  if (message) deliver(parts, message);
+  if (!message) return undefined;
+  if (mail.lane === "system")
+    runSystem(parts, message, (type, payload) => deliver(parts, { ...message, type, payload }));
+  else deliver(parts, message);
   return undefined;
 }
 
@@ -70,7 +74,7 @@ export function takeMail(
   return "due" in mail.envelope ? dueMessage(stage, mail) : freshMessage(parts, mail);
 }
 
-interface Message {
+export interface Message {
   readonly type: string;
   readonly payload: unknown;
   readonly envelope: Envelope | undefined;

@@ -1,5 +1,6 @@
 /** Test actors with a message for each fate: replies, throws, grows, floods, calls itself, waits for a tool. */
 import { z } from "zod";
+import { BerthError, type ErrorCode, isErrorCode } from "../../protocols/errors.ts";
 import { ask, protocol, tell, tool } from "../../protocols/protocol.ts";
 import { type ActorDefinition, actor } from "../../runtime/actor.ts";
 import type { Supervision } from "../../runtime/supervision.ts";
@@ -41,6 +42,13 @@ export const Probe = protocol("probe", {
   grow: tell({ size: z.number() }),
   /** Leaves a state behind that its schema does not take. */
   spoil: tell({}),
+  /** Throws an error of that code. */
+  refuse: tell({ code: z.custom<ErrorCode>(isErrorCode), afterMs: z.number().optional() }),
+  refuseAsk: ask({ code: z.custom<ErrorCode>(isErrorCode) }, {}),
+  park: tell({ code: z.string(), message: z.string(), forMs: z.number().optional() }),
+  unpark: tell({}, { lane: "control" }),
+  /** What `onRestart` names in tests. */
+  restarted: tell({ code: z.string().optional(), message: z.string().optional() }),
   /** Writes into a bucket that people read. */
   publish: tell({ key: z.string(), text: z.string() }),
 });
@@ -57,6 +65,8 @@ export interface ProbeOptions {
   readonly supervision?: Supervision;
   readonly passivateAfterMs?: number;
   readonly journaled?: boolean;
+  readonly restart?: "keep" | "reset";
+  readonly onRestart?: "restarted";
 }
 
 export function probe(options: ProbeOptions = {}): ActorDefinition {
@@ -119,6 +129,24 @@ export function probe(options: ProbeOptions = {}): ActorDefinition {
       },
       spoil(ctx) {
         (ctx.state as { total: unknown }).total = "not a number";
+      },
+      refuse(ctx, { code, afterMs }) {
+        ctx.state.heard.push(`refused ${code}`);
+        throw new BerthError(code, "refused", { retryAfterMs: afterMs });
+      },
+      refuseAsk(_, { code }) {
+        throw new BerthError(code, "refused");
+      },
+      park(ctx, { code, message, forMs }) {
+        ctx.state.heard.push("parked");
+        ctx.park(code, message, forMs === undefined ? undefined : ctx.now + forMs);
+      },
+      unpark(ctx) {
+        ctx.state.heard.push(`unparked from ${ctx.parked?.code}`);
+        ctx.unpark();
+      },
+      restarted(ctx, { code = "nothing" }) {
+        ctx.state.heard.push(`restarted after ${code}`);
       },
       publish(ctx, { key, text }) {
         ctx.put("jobs", key, { text });

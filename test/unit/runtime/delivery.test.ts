@@ -167,7 +167,7 @@ const tally = actor(Tally, {
     seen: z.array(z.number()).default([]),
     echoes: z.array(z.number()).default([]),
   }),
-  supervision: { ...DEFAULT_SUPERVISION, onFailure: "resume" },
+  supervision: { ...DEFAULT_SUPERVISION, on: { default: "resume" } },
   handlers: {
     step(ctx, { n, fail }) {
       ctx.state.seen.push(n);

@@ -37,7 +37,14 @@ const letters = (cluster: Cluster, count: number) =>
   );
 
 describe("the decision", () => {
-  const failure = { attempts: 1, retry: "later", failedAt: [], now: 1_000 } as const;
+  const failure = {
+    code: "actor.failed",
+    lane: "user",
+    attempts: 1,
+    retry: "later",
+    failedAt: [],
+    now: 1_000,
+  } as const;
 
   test("tries again with a growing, spread pause, then gives the message up", () => {
     const policy = { ...FAST, backoff: { initialMs: 100, maxMs: 150 } };
@@ -54,7 +61,7 @@ describe("the decision", () => {
     const at = (failedAt: number[]) =>
       decideSupervision(policy, { ...failure, failedAt }, 0).action;
     expect(at([990, 995])).toBe("retry");
-    expect(at([990, 995, 999])).toBe("dead-letter-and-stop");
+    expect(at([990, 995, 999])).toBe("stop");
     expect(at([100, 200, 300, 999])).toBe("retry");
   });
 });
@@ -91,7 +98,7 @@ describe("restart", () => {
 
 describe("resume", () => {
   test("gives the message up at once and keeps the state from before it", async () => {
-    await using cluster = await withProbe({ supervision: { ...FAST, onFailure: "resume" } });
+    await using cluster = await withProbe({ supervision: { ...FAST, on: { default: "resume" } } });
     const handle = cluster.client.actor(Probe, "acme", "a");
     await handle.add({ n: 5 });
     await handle.hear({ text: "poison" });
@@ -102,7 +109,7 @@ describe("resume", () => {
 
 describe("stop", () => {
   test("refuses asks and holds mail until the pause is over, losing none", async () => {
-    const supervision = { ...FAST, onFailure: "stop", stopMs: 600 } as const;
+    const supervision = { ...FAST, on: { default: "stop" }, stopMs: 600 } as const;
     await using cluster = await withProbe({ supervision });
     const handle = cluster.client.actor(Probe, "acme", "a");
     await handle.hear({ text: "poison" });
@@ -129,7 +136,7 @@ describe("escalate", () => {
   test("tells the named actor of a failure, of a tell and of an ask", async () => {
     const supervision: Supervision = {
       ...FAST,
-      onFailure: "escalate",
+      on: { default: "escalate" },
       stopMs: 1,
       escalateTo: { protocol: Warden, key: "main", message: "childFailed" },
     };
