@@ -2,17 +2,20 @@
  * The lease of this node: a key with a TTL that says "I am here".
  *
  * Invariants:
- * L1 `isValid` is never true after the broker has let the lease expire: it counts from before the renewal
- *    was sent. It guards answers from memory only; writes are fenced by the broker.
+ * L1 `mayAnswer` is never true once another node may own our partitions. A peer that finds us gone removes the
+ *    lease no sooner than the grace after our last renewal (D1), so answers from memory need a renewal younger than
+ *    that, counted from before it was sent. Writes need none of it: the broker fences them.
  * L2 After a lapse nothing owned under the old lease is used: `lost` is called before a new one is acquired.
  * L3 Two processes with one node id never both hold it: the one that was replaced is told and stays down.
  * L4 A lease that went before its time was removed by a peer that took us for dead. The next one counts that, so
  *    that peers whose view of us is wrong are slower each time.
+ * L5 A lease taken from an earlier run, which may still live, is used once that run can answer no more (L1).
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { type NodeRecord, nodeRecordSchema } from "../protocols/records.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
+import { graceMs } from "./suspicion.ts";
 import type { Transport } from "./transport.ts";
 
 interface Collaborators {
@@ -28,7 +31,9 @@ interface Collaborators {
 
 const RETRY_MS = 200;
 const ACQUIRE_ATTEMPTS = 5;
-const MIN_TIMEOUT_MS = 500;
+/** Several renewals fit into the time for which one lets us answer (L1). */
+const RENEW_MS = 300;
+const TIMEOUT_MS = 600;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -37,7 +42,8 @@ export class NodeLease {
   readonly #stop = new AbortController();
   #record: NodeRecord;
   #revision = 0;
-  #validUntil = 0;
+  /** When the last renewal that the broker took was sent. */
+  #renewedAt = 0;
   #loop: Promise<void> = Promise.resolve();
   #wake: () => void = () => {};
 
@@ -50,25 +56,39 @@ export class NodeLease {
     return this.#record;
   }
 
-  isValid(): boolean {
-    return this.#revision > 0 && this.#parts.clock.monotonic() < this.#validUntil;
+  /** By our clock the lease has not run out; a peer may have removed it all the same. */
+  isHeld(): boolean {
+    return this.#isYoungerThan(this.#parts.ttlMs);
+  }
+
+  /** Whether what is in memory may be told as the truth (L1). */
+  mayAnswer(): boolean {
+    return this.#isYoungerThan(Math.min(this.#parts.ttlMs, graceMs(0)));
+  }
+
+  #isYoungerThan(ms: number): boolean {
+    return this.#revision > 0 && this.#parts.clock.monotonic() < this.#renewedAt + ms;
   }
 
   /** Takes the lease over from an earlier run of the same node, or makes it; then renews until `release`. */
   async acquire(): Promise<void> {
-    const { buckets } = this.#parts.transport;
+    const { clock, transport } = this.#parts;
+    const { buckets } = transport;
+    let isTakenOver = false;
     for (let attempt = 1; this.#revision === 0; attempt += 1) {
       const found = await buckets.get("nodes", this.#record.id);
       try {
         await this.#write(found?.revision ?? 0);
+        isTakenOver = found?.value !== undefined;
       } catch (thrown) {
         // The earlier run may have renewed or expired between the look and the write.
         const raced = asBerthError(thrown).code === "record.conflict";
         if (!raced || attempt === ACQUIRE_ATTEMPTS) throw thrown;
       }
     }
-    this.#parts.held();
     this.#loop = this.#renewals();
+    if (isTakenOver) await clock.sleep(graceMs(0), this.#stop.signal); // L5
+    this.#parts.held();
   }
 
   /** Tells everyone that this node takes no new partitions. */
@@ -107,25 +127,26 @@ export class NodeLease {
       expected,
       ttlMs,
       // A lost answer must leave time for another try.
-      timeoutMs: Math.max(MIN_TIMEOUT_MS, ttlMs / 3),
+      timeoutMs: TIMEOUT_MS,
     });
-    this.#validUntil = sentAt + ttlMs;
+    this.#renewedAt = sentAt;
   }
 
   async #renewals(): Promise<void> {
     const { logger, ttlMs } = this.#parts;
-    let pause = ttlMs / 3;
+    const period = Math.min(RENEW_MS, ttlMs / 3);
+    let pause = period;
     while (!this.#stop.signal.aborted) {
       await this.#nap(pause);
       if (this.#stop.signal.aborted) return;
       try {
         await this.#renew();
-        pause = ttlMs / 3;
+        pause = period;
       } catch (thrown) {
         const error = asBerthError(thrown);
         if (error.code === "lease.lost") return;
         logger.warn({ err: error }, "the node's lease could not be renewed; trying again");
-        pause = Math.min(RETRY_MS, ttlMs / 3);
+        pause = Math.min(RETRY_MS, period);
       }
     }
   }
@@ -161,6 +182,7 @@ export class NodeLease {
       return;
     }
     const lapsed = this.#revision > 0;
+    const wasHeld = this.isHeld();
     this.#revision = 0;
     if (found && holder !== undefined) {
       logger.error({ node }, "another process runs under this node's id; stopping");
@@ -168,7 +190,7 @@ export class NodeLease {
       throw new BerthError("lease.lost");
     }
     if (lapsed) {
-      if (this.#parts.clock.monotonic() < this.#validUntil) this.#countEviction();
+      if (wasHeld) this.#countEviction();
       logger.warn({ node }, "the node's lease had lapsed; giving everything up and joining again");
       await lost("expired"); // L2
     }

@@ -163,7 +163,7 @@ class BerthNode implements RunningNode {
   }
 
   isReady(): boolean {
-    return !this.#leaving && this.#lease.isValid() && this.#membership.isSettled;
+    return !this.#leaving && this.#lease.isHeld() && this.#membership.isSettled;
   }
 
   actors(limit: number): ActivationView[] {
@@ -217,7 +217,7 @@ class BerthNode implements RunningNode {
       gate: this.#gate,
       bodies: this.#bodies,
       writer: this.#incarnation,
-      leaseValid: () => this.#lease.isValid(),
+      leaseValid: () => this.#lease.mayAnswer(),
       fenced: (seen) => this.#membership.fenced(partition, seen),
       admitUplink: this.#options.admitUplink ?? (() => false),
     });

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { NodeRecord, PartitionRecord } from "../../../protocols/records.ts";
-import { systemClock } from "../../../runtime/clock.ts";
+import { type Clock, systemClock } from "../../../runtime/clock.ts";
 import { NodeLease } from "../../../runtime/lease.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { type HostedPartition, Membership } from "../../../runtime/membership.ts";
@@ -10,11 +10,13 @@ import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
 import { noMetrics } from "../../../runtime/metrics.ts";
 import { decideHome, decidePartition } from "../../../runtime/partition-view.ts";
+import { graceMs } from "../../../runtime/suspicion.ts";
 import type { Transport } from "../../../runtime/transport.ts";
 import { Probe, probe } from "../../support/actors.ts";
 import { startCluster } from "../../support/cluster.ts";
 import { deferred } from "../../support/deferred.ts";
 import { eventually } from "../../support/eventually.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 
 function nodeRecord(id: string, extra: Partial<NodeRecord> = {}): NodeRecord {
   const base = { version: "0", started_at: 0, draining: false, drivers: [], kinds: [] };
@@ -246,8 +248,8 @@ function cuttable(inner: Transport, link: { isUp: boolean }): Transport {
 }
 
 describe("a node's lease", () => {
-  function leaseRig(ttlMs = 300) {
-    const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+  function leaseRig(ttlMs = 300, clock: Clock = systemClock) {
+    const broker = new MemoryBroker({ clock, partitions: 1 });
     const calls: string[] = [];
     const link = { isUp: true };
     const transport = cuttable(connectMemory(broker), link);
@@ -255,7 +257,7 @@ describe("a node's lease", () => {
       new NodeLease(
         {
           transport,
-          clock: systemClock,
+          clock,
           logger: silentLogger,
           ttlMs,
           async lost(reason) {
@@ -277,9 +279,41 @@ describe("a node's lease", () => {
     await buckets.remove("nodes", "a");
     await eventually(() => calls.length === 3, { name: "held again" });
     expect(calls).toEqual(["a-1 held", "a-1 lost expired", "a-1 held"]);
-    expect(lease.isValid()).toBe(true);
+    expect(lease.mayAnswer()).toBe(true);
     await lease.release();
     expect(await buckets.get("nodes", "a")).toBeUndefined();
+  });
+
+  test("lets nobody answer from memory beyond the grace after which peers may remove it (L1)", async () => {
+    const clock = new ManualClock();
+    const { link, make } = leaseRig(60_000, clock);
+    const lease = make("a", "a-1");
+    await lease.acquire();
+    await clock.advance(graceMs(0) - 1);
+    expect(lease.mayAnswer()).toBe(true);
+    link.isUp = false;
+    await clock.advance(graceMs(0));
+    expect([lease.mayAnswer(), lease.isHeld()]).toEqual([false, true]);
+    link.isUp = true;
+    await clock.advance(1_000);
+    expect(lease.mayAnswer()).toBe(true);
+    await lease.release();
+  });
+
+  test("taken from a run that may still live is used when that one can answer no more (L5)", async () => {
+    const clock = new ManualClock();
+    const { calls, make } = leaseRig(60_000, clock);
+    const [first, second] = [make("a", "a-1"), make("a", "a-2")];
+    await first.acquire();
+    const acquired = second.acquire();
+    await clock.advance(0);
+    await clock.advance(graceMs(0) - 1);
+    expect(calls).toEqual(["a-1 held", "a-1 lost replaced"]);
+    await clock.advance(1);
+    await acquired;
+    expect(calls.at(-1)).toBe("a-2 held");
+    expect([first.mayAnswer(), second.mayAnswer()]).toEqual([false, true]);
+    await Promise.all([first.release(), second.release()]);
   });
 
   test("of a process that was replaced stays down (L3)", async () => {
@@ -288,21 +322,22 @@ describe("a node's lease", () => {
     await first.acquire();
     await second.acquire();
     await eventually(() => calls.includes("a-1 lost replaced"), { name: "the first is told" });
-    expect(first.isValid()).toBe(false);
-    expect(second.isValid()).toBe(true);
+    expect(first.mayAnswer()).toBe(false);
+    expect(second.mayAnswer()).toBe(true);
     await first.release();
-    expect(second.isValid()).toBe(true);
+    expect(second.mayAnswer()).toBe(true);
     await second.release();
   });
 
-  test("is not valid longer than the broker keeps it when renewals fail (L1)", async () => {
+  test("is not held longer than the broker keeps it when renewals fail (L1)", async () => {
     const { calls, link, make } = leaseRig(200);
     const lease = make("a", "a-1");
     await lease.acquire();
     link.isUp = false;
-    await eventually(() => !lease.isValid(), { name: "invalid" });
+    await eventually(() => !lease.isHeld(), { name: "not held" });
+    expect(lease.mayAnswer()).toBe(false);
     link.isUp = true;
-    await eventually(() => lease.isValid(), { name: "valid again" });
+    await eventually(() => lease.mayAnswer(), { name: "held again" });
     expect(calls.at(-1)).toBe("a-1 held");
     await lease.release();
   });
