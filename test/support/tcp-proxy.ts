@@ -1,0 +1,109 @@
+/**
+ * A port that passes bytes on to another one, until told to behave as a broken network.
+ *
+ * Invariants:
+ * T1 While `silent`, no byte passes in either direction and no end of a connection is told: as a cable that is out.
+ *    What was sent meanwhile arrives when the cut heals, as TCP sends it again.
+ * T2 While `reset`, every connection is broken at once and new ones are broken as they come.
+ * T3 `close` leaves no socket behind.
+ */
+import { once } from "node:events";
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
+
+export type Cut = "silent" | "reset";
+
+interface Pair {
+  readonly near: Socket;
+  readonly far: Socket;
+}
+
+const HOST = "127.0.0.1";
+
+export class TcpProxy implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #targetPort: number;
+  readonly #pairs = new Set<Pair>();
+  #cut: Cut | undefined;
+
+  private constructor(server: Server, targetPort: number) {
+    this.#server = server;
+    this.#targetPort = targetPort;
+    server.on("connection", (near) => this.#accept(near));
+  }
+
+  /** Listens on a free port of loopback. */
+  static async start(targetPort: number): Promise<TcpProxy> {
+    const server = createServer();
+    const proxy = new TcpProxy(server, targetPort);
+    server.listen({ port: 0, host: HOST });
+    await once(server, "listening");
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  cut(how: Cut): void {
+    this.#cut = how;
+    for (const { near, far } of this.#pairs) {
+      if (how === "silent") {
+        near.pause();
+        far.pause();
+      } else reset(near, far);
+    }
+  }
+
+  heal(): void {
+    this.#cut = undefined;
+    for (const { near, far } of this.#pairs) {
+      // An end that came while nothing passed is told now.
+      if (near.destroyed || far.destroyed) reset(near, far);
+      near.resume();
+      far.resume();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const { near, far } of this.#pairs) reset(near, far);
+    await closed;
+  }
+
+  #accept(near: Socket): void {
+    if (this.#cut === "reset") {
+      near.on("error", () => {});
+      near.resetAndDestroy();
+      return;
+    }
+    const far = createConnection({ port: this.#targetPort, host: HOST });
+    const pair = { near, far };
+    this.#pairs.add(pair);
+    this.#carry(pair, near, far);
+    this.#carry(pair, far, near);
+    if (this.#cut === "silent") {
+      near.pause();
+      far.pause();
+    }
+  }
+
+  #carry(pair: Pair, from: Socket, to: Socket): void {
+    from.setNoDelay(true);
+    from.on("data", (bytes) => {
+      if (!to.destroyed && !to.write(bytes)) from.pause();
+    });
+    to.on("drain", () => {
+      if (this.#cut === undefined) from.resume();
+    });
+    from.on("error", () => {});
+    from.on("close", () => {
+      if (this.#cut !== "silent") to.destroySoon(); // T1
+      if (to.destroyed) this.#pairs.delete(pair);
+    });
+  }
+}
+
+function reset(...sockets: Socket[]): void {
+  for (const socket of sockets) if (!socket.destroyed) socket.resetAndDestroy();
+}
