@@ -2,6 +2,7 @@
 import { headers } from "@nats-io/transport-node";
 import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import { fromApiCode } from "./errors.ts";
+import type { QuorumWatch } from "./quorum-watch.ts";
 import type { Requests } from "./requests.ts";
 
 export interface StreamHeaders {
@@ -23,9 +24,11 @@ const decoder = new TextDecoder();
 
 export class Publisher {
   readonly #requests: Requests;
+  readonly #quorum: QuorumWatch;
 
-  constructor(requests: Requests) {
+  constructor(requests: Requests, quorum: QuorumWatch) {
     this.#requests = requests;
+    this.#quorum = quorum;
   }
 
   /** Resolves with the sequence. Rejects with the stream's refusal, or `broker.unavailable` when the outcome is not known. */
@@ -39,6 +42,7 @@ export class Publisher {
     const { seq, error } = parse(answer);
     if (error) throw fromApiCode(error.err_code, error.description ?? "refused", error);
     if (seq === undefined) throw new BerthError("broker.unavailable", "not a stream's answer");
+    this.#quorum.answered("write");
     return seq;
   }
 
@@ -55,6 +59,7 @@ export class Publisher {
       const error = asBerthError(thrown);
       // Nobody listens on the subject while a server starts or elects.
       const isUnknown = error.code === "ask.timeout" || error.code === "actor.moved";
+      if (isUnknown) this.#quorum.unanswered("write");
       throw isUnknown ? new BerthError("broker.unavailable", error.message) : error;
     }
   }

@@ -3,6 +3,7 @@ import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-
 import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../clock.ts";
 import { fromNats } from "./errors.ts";
+import type { QuorumWatch } from "./quorum-watch.ts";
 import type { Sender } from "./sender.ts";
 
 interface Waiting {
@@ -25,6 +26,7 @@ const NO_RESPONDERS = 503;
 export class Requests {
   readonly #clock: Clock;
   readonly #sender: Sender;
+  readonly #quorum: QuorumWatch;
   readonly #inbox = `${createInbox()}.`;
   readonly #waiting = new Map<string, Waiting>();
   #count = 0;
@@ -33,9 +35,11 @@ export class Requests {
     readonly connection: NatsConnection;
     readonly sender: Sender;
     readonly clock: Clock;
+    readonly quorum: QuorumWatch;
   }) {
     this.#clock = parts.clock;
     this.#sender = parts.sender;
+    this.#quorum = parts.quorum;
     parts.connection.subscribe(`${this.#inbox}*`, {
       callback: (error, message) => {
         if (!error) this.#onAnswer(message);
@@ -85,8 +89,12 @@ export class Requests {
   #onAnswer(message: Msg): void {
     const waiting = this.#take(message.subject.slice(this.#inbox.length));
     if (!waiting) return;
-    if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS)
+    if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
       waiting.reject(new BerthError("actor.moved", "No node serves the actor at this moment"));
-    else waiting.resolve(message.data);
+      if (!waiting.isBound) this.#quorum.unanswered("ask");
+    } else {
+      waiting.resolve(message.data);
+      if (!waiting.isBound) this.#quorum.answered("ask");
+    }
   }
 }

@@ -12,9 +12,11 @@ import { fromNats } from "./errors.ts";
 import { InFlight } from "./in-flight.ts";
 import { natsMailboxes } from "./mailboxes.ts";
 import { Publisher } from "./publisher.ts";
+import { QuorumWatch } from "./quorum-watch.ts";
 import { natsRecords } from "./records.ts";
 import { Requests } from "./requests.ts";
 import { Sender } from "./sender.ts";
+import { ServerChoice } from "./server-choice.ts";
 import { ensureTopology, type TopologyOptions } from "./topology.ts";
 
 export interface NatsOptions {
@@ -38,7 +40,9 @@ const MIN_VERSION = [2, 12] as const;
 
 /** Connects, checks the server's version, makes the streams. Reconnects for ever; `close` ends it. */
 export async function connectNats(options: NatsOptions): Promise<NatsTransport> {
-  const nc = await dial(options);
+  const servers = options.url.split(",").map((part) => new URL(part.trim()));
+  const choice = new ServerChoice(servers.map(({ host }) => host));
+  const nc = await dial(options, servers, choice);
   try {
     requireVersion(nc);
     const jsm = await retryUntilReady(options.clock, () =>
@@ -52,13 +56,15 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
     const sender = new Sender(nc);
-    const requests = new Requests({ connection: nc, sender, clock });
-    const publisher = new Publisher(requests);
+    const quorum = new QuorumWatch({ clock, leave: () => leaveServer(nc, logger) });
+    const requests = new Requests({ connection: nc, sender, clock, quorum });
+    const publisher = new Publisher(requests, quorum);
     const lost = () => {
       inFlight.fail();
       requests.disconnected();
+      quorum.disconnected();
     };
-    followStatus(nc, { logger, listeners, lost });
+    followStatus(nc, { logger, listeners, lost, choice });
     const onReconnect = (fn: () => void) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
@@ -93,15 +99,19 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
   }
 }
 
-async function dial({ url, name }: NatsOptions): Promise<NatsConnection> {
-  const servers = url.split(",").map((part) => part.trim());
-  const first = new URL(servers[0] ?? "");
+async function dial(
+  { name }: NatsOptions,
+  servers: readonly URL[],
+  choice: ServerChoice,
+): Promise<NatsConnection> {
+  const [first] = servers;
   try {
-    return await connect({
-      servers: servers.map((server) => new URL(server).host),
+    const nc = await connect({
+      servers: servers.map(({ host }) => host),
+      reconnectToServer: choice.next,
       name,
-      ...(first.username ? { user: decodeURIComponent(first.username) } : {}),
-      ...(first.password ? { pass: decodeURIComponent(first.password) } : {}),
+      ...(first?.username ? { user: decodeURIComponent(first.username) } : {}),
+      ...(first?.password ? { pass: decodeURIComponent(first.password) } : {}),
       maxReconnectAttempts: -1,
       reconnectTimeWait: 200,
       reconnectJitter: 100,
@@ -111,9 +121,11 @@ async function dial({ url, name }: NatsOptions): Promise<NatsConnection> {
       // A stack for each request costs more than the request.
       noAsyncTraces: true,
     });
+    choice.complete(nc);
+    return nc;
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new BerthError("broker.unavailable", `cannot connect to ${first.host}: ${reason}`, {
+    throw new BerthError("broker.unavailable", `cannot connect to ${first?.host}: ${reason}`, {
       cause: thrown,
     });
   }
@@ -140,18 +152,27 @@ async function retryUntilReady<T>(clock: Clock, attempt: () => Promise<T>): Prom
   }
 }
 
+/** To another server of its cluster; a server by itself is stayed with. */
+function leaveServer(nc: NatsConnection, logger: Logger): void {
+  if (nc.getServers().length < 2 || nc.isClosed()) return;
+  logger.warn({ server: nc.getServer() }, "the server reaches no quorum; going to another");
+  nc.reconnect().catch(() => undefined);
+}
+
 function followStatus(
   nc: NatsConnection,
   parts: {
     readonly logger: Logger;
     readonly listeners: ReadonlySet<() => void>;
     readonly lost: () => void;
+    readonly choice: ServerChoice;
   },
 ): void {
-  const { logger, listeners, lost } = parts;
+  const { choice, logger, listeners, lost } = parts;
   const follow = async () => {
     for await (const status of nc.status()) {
       if (status.type === "reconnect") {
+        choice.connected(nc);
         logger.info({}, "connected to the broker again");
         for (const listener of listeners) listener();
       } else if (status.type === "disconnect") {

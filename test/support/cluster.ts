@@ -1,4 +1,4 @@
-/** Several nodes in one process, each on a connection of its own, over the memory broker or a real nats-server. */
+/** Several nodes in one process, each on a connection of its own, over the memory broker, a real nats-server or three. */
 import type { ActorDefinition } from "../../runtime/actor.ts";
 import { actorClient } from "../../runtime/actor-client.ts";
 import type { Client } from "../../runtime/client.ts";
@@ -13,12 +13,14 @@ import type { Tools } from "../../runtime/tools.ts";
 import type { Transport } from "../../runtime/transport.ts";
 import { eventually } from "./eventually.ts";
 import { startNats, type TestNats } from "./nats.ts";
+import { startNatsCluster, type TestNatsCluster } from "./nats-cluster.ts";
 
 export interface ClusterOptions {
   readonly nodes?: number;
   readonly definitions: readonly ActorDefinition[];
   readonly tools?: Tools;
-  readonly on?: "memory" | "nats";
+  /** `nats-cluster`: three servers, every stream on each of them. */
+  readonly on?: "memory" | "nats" | "nats-cluster";
   readonly partitions?: number;
   readonly mailboxCapacity?: number;
   /** For the memory broker and its nodes. */
@@ -36,6 +38,8 @@ export interface Cluster extends AsyncDisposable {
   readonly transport: Transport;
   /** Only on "nats". */
   readonly nats: TestNats;
+  /** Only on "nats-cluster". */
+  readonly natsCluster: TestNatsCluster;
   readonly broker: MemoryBroker;
   /** Running nodes by id: `n1`, `n2` ... */
   readonly nodes: ReadonlyMap<string, RunningNode>;
@@ -64,6 +68,7 @@ class TestCluster implements Cluster {
   readonly #nodes = new Map<string, RunningNode>();
   readonly #transports = new Map<string, Transport>();
   #nats: TestNats | undefined;
+  #natsCluster: TestNatsCluster | undefined;
   #broker: MemoryBroker | undefined;
   #transport: Transport | undefined;
   #client: Client | undefined;
@@ -79,6 +84,9 @@ class TestCluster implements Cluster {
   get nats(): TestNats {
     return this.#nats!;
   }
+  get natsCluster(): TestNatsCluster {
+    return this.#natsCluster!;
+  }
   get broker(): MemoryBroker {
     return this.#broker!;
   }
@@ -92,6 +100,7 @@ class TestCluster implements Cluster {
   async open(): Promise<void> {
     const { partitions = PARTITIONS, mailboxCapacity = 10_000, nodes = 1, on } = this.#options;
     if (on === "nats") this.#nats = await startNats();
+    else if (on === "nats-cluster") this.#natsCluster = await startNatsCluster();
     else this.#broker = new MemoryBroker({ clock: this.#clock, partitions, mailboxCapacity });
     this.#transport = await this.connect("client");
     this.#client = actorClient({ transport: this.#transport, clock: this.#clock });
@@ -103,9 +112,14 @@ class TestCluster implements Cluster {
     if (this.#broker) return connectMemory(this.#broker);
     const { partitions = PARTITIONS, mailboxCapacity = 10_000 } = this.#options;
     return connectNats({
-      url: this.nats.url,
+      url: (this.#natsCluster ?? this.nats).url,
       name,
-      topology: { replicas: 1, partitions, mailboxCapacity, journalRetentionMs: 3_600_000 },
+      topology: {
+        replicas: this.#natsCluster ? 3 : 1,
+        partitions,
+        mailboxCapacity,
+        journalRetentionMs: 3_600_000,
+      },
       logger: silentLogger,
       clock: systemClock,
     });
@@ -175,5 +189,6 @@ class TestCluster implements Cluster {
     for (const transport of this.#transports.values()) await transport.close();
     await this.#transport?.close();
     await this.#nats?.[Symbol.asyncDispose]();
+    await this.#natsCluster?.[Symbol.asyncDispose]();
   }
 }

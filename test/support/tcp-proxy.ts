@@ -8,7 +8,13 @@
  * T3 `close` leaves no socket behind.
  */
 import { once } from "node:events";
-import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  createConnection,
+  createServer,
+  type Server,
+  type Socket,
+} from "node:net";
 
 export type Cut = "silent" | "reset";
 

@@ -16,6 +16,7 @@ import { subjects } from "../../../protocols/subjects.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { natsBus } from "../../../runtime/nats/bus.ts";
+import { QuorumWatch } from "../../../runtime/nats/quorum-watch.ts";
 import { Requests } from "../../../runtime/nats/requests.ts";
 import { Sender } from "../../../runtime/nats/sender.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -60,7 +61,8 @@ async function openHost({ command = WORKER_COMMAND, ...options }: HostOptions = 
     reconnectTimeWait: 50,
   });
   const sender = new Sender(nc);
-  const requests = new Requests({ connection: nc, sender, clock: systemClock });
+  const quorum = new QuorumWatch({ clock: systemClock, leave: () => {} });
+  const requests = new Requests({ connection: nc, sender, clock: systemClock, quorum });
   const bus = natsBus({ connection: nc, requests, sender });
   const exits: WorkerExit[] = [];
   const driver = await ProcessDriver.open({
