@@ -56,6 +56,9 @@ export const subjects = {
   live: (ref: ActorRef) => `berth.live.${path(ref)}`,
   ask: (partition: number, ref: ActorRef) => `berth.ask.${partition}.${path(ref)}`,
   asksOfPartition: (partition: number) => `berth.ask.${partition}.>`,
+  /** What an actor's owner tells of it at once, without a turn: JSON. */
+  inspect: (partition: number, ref: ActorRef) => `berth.inspect.${partition}.${path(ref)}`,
+  inspectionsOfPartition: (partition: number) => `berth.inspect.${partition}.>`,
   deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
   deadLettersOf: (tenant: string | undefined) =>
     tenant === undefined ? "berth.dead.>" : `berth.dead.${tenant}.>`,

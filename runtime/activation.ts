@@ -10,12 +10,14 @@
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
+import { Activity, type Tally } from "./activity.ts";
 import { answerError } from "./batch.ts";
 import { BatchHandler, type BatchHandlerParts } from "./batch-handler.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import { FailureLog } from "./failure.ts";
 import type { AskItem, Item } from "./inbox.ts";
 import { Inbox } from "./inbox.ts";
+import { describeActivation } from "./inspection.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { Refill } from "./refill.ts";
 import { openedLanes, refusalOf, type Standing, standingAt } from "./standing.ts";
@@ -25,6 +27,7 @@ export interface ActivationParts extends BatchHandlerParts {
   readonly random: () => number;
   /** What all inboxes of the node may hold. */
   readonly bodies: BodyBudget;
+  readonly tally: Tally;
 }
 
 /** Turns that share one commit at most: bounds the size of a record's outbox and the wait of a reply. */
@@ -38,16 +41,6 @@ const MAX_WAIT_MS = 1_000;
 /** The same while the actor is parked or stopped: only new mail, its end or a late wish to passivate can change that. */
 const MAX_STANDING_WAIT_MS = 60_000;
 
-/** What a person may see of an activation: no state, for that may be private. */
-export interface ActivationView {
-  readonly actor: string;
-  readonly waiting: number;
-  readonly running: boolean;
-  readonly standing: "active" | Standing["state"];
-  readonly effects: number;
-  readonly revision: number;
-}
-
 export class Activation {
   readonly #parts: ActivationParts;
   readonly #inbox: Inbox;
@@ -55,10 +48,12 @@ export class Activation {
   readonly #keeper: RecordKeeper;
   readonly #failures: FailureLog;
   readonly #handler: BatchHandler;
+  readonly #activity: Activity;
   #running = false;
   #closed = false;
   #recovering = false;
   #pauseMs = FIRST_PAUSE_MS;
+  #pausedUntil = 0;
   #wake: (() => void) | undefined;
   #waiters: (() => void)[] = [];
   #lastUsed: number;
@@ -67,12 +62,14 @@ export class Activation {
     this.#parts = parts;
     this.#inbox = new Inbox(ASK_CAPACITY, parts.bodies);
     this.#refill = new Refill(parts, this.#inbox, () => this.#kick());
-    this.#keeper = new RecordKeeper(parts);
+    this.#activity = new Activity(parts);
+    this.#keeper = new RecordKeeper(parts, this.#activity);
     this.#failures = new FailureLog(parts.definition.behaviour.supervision, parts.random);
     this.#handler = new BatchHandler(parts, {
       keeper: this.#keeper,
       inbox: this.#inbox,
       failures: this.#failures,
+      activity: this.#activity,
     });
     this.#lastUsed = parts.clock.monotonic();
   }
@@ -90,15 +87,22 @@ export class Activation {
     return this.#inbox.stubs;
   }
 
-  describe(): ActivationView {
-    return {
-      actor: refName(this.ref),
-      waiting: this.#inbox.size,
-      running: this.#running,
-      standing: this.#standing(this.#parts.clock.now())?.state ?? "active",
-      effects: this.#keeper.openEffects,
+  /** What it waits on and what waits for it: no state, for that may be private. */
+  describe() {
+    const { clock, epoch, ref } = this.#parts;
+    return describeActivation({
+      ref,
+      epoch,
+      activity: this.#activity,
+      inbox: this.#inbox.look(),
+      standing: this.#standing(clock.now()),
+      pausedUntil: this.#pausedUntil,
+      awaited: this.#handler.awaited,
+      effects: this.#keeper.describeEffects(),
       revision: this.#keeper.loaded?.revision ?? 0,
-    };
+      now: clock.now(),
+      monotonic: clock.monotonic(),
+    });
   }
 
   pushMail(mail: Mail): void {
@@ -189,6 +193,7 @@ export class Activation {
       logger.warn({ err: thrown, actor: refName(this.ref) }, "an activation was disturbed");
     }
     this.#running = false;
+    this.#activity.rest();
     this.#lastUsed = clock.monotonic();
     if (this.#closed) this.#turnAway();
     for (const resolve of this.#waiters.splice(0)) resolve();
@@ -234,6 +239,7 @@ export class Activation {
   /** Held-back mail, asks that wait for mail, or a stop that ends: whichever comes first, bounded. */
   async #waitForMore(now: number): Promise<void> {
     if (this.#closed) return;
+    this.#activity.enter("waiting");
     const standing = this.#standing(now);
     const next = Math.min(
       this.#inbox.nextAt(openedLanes(standing)) ?? Number.POSITIVE_INFINITY,
@@ -254,6 +260,7 @@ export class Activation {
   /** Puts things right, then lets the broker recover before the next try. */
   async #disturbed(open: Set<Item>, error: BerthError): Promise<void> {
     const { clock, logger, signal } = this.#parts;
+    this.#activity.failed(error);
     const gone = this.#closed || signal.aborted;
     if (!gone) {
       logger.warn(
@@ -266,6 +273,8 @@ export class Activation {
     } catch {
       this.#inbox.putBack(open); // Not even a dead letter could be stored: the broker is away.
     }
+    this.#activity.enter("recovering");
+    this.#pausedUntil = clock.now() + this.#pauseMs;
     await clock.sleep(this.#pauseMs, signal);
     this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2);
   }

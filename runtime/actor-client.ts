@@ -17,8 +17,12 @@ import { partitionOf } from "../protocols/partition.ts";
 import type { Lane, Messages, Protocol } from "../protocols/protocol.ts";
 import { subjects } from "../protocols/subjects.ts";
 import { decodeReply, pack } from "./ask-codec.ts";
+import { inquiry } from "./ask-inquiry.ts";
+import { inSpan } from "./call-span.ts";
 import type { ActorHandle, CallOptions, Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
+import type { Metrics } from "./metrics.ts";
+import { noTracer, type Tracer } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
@@ -30,6 +34,9 @@ const REMEMBERED_TELLS = 10_000;
 interface Collaborators {
   readonly transport: Transport;
   readonly clock: Clock;
+  /** Default: nothing is measured. */
+  readonly metrics?: Metrics;
+  readonly tracer?: Tracer;
 }
 
 export function actorClient(parts: Collaborators): Client {
@@ -108,6 +115,20 @@ class ActorClient {
     input: unknown,
     options: CallOptions = {},
   ): Promise<unknown> {
+    const { clock, metrics, tracer = noTracer } = this.#parts;
+    const startedAt = metrics ? clock.monotonic() : 0;
+    try {
+      if (!tracer.isOn) return await this.#ask(ref, type, input, options);
+      const call = { verb: "ask", ref, type, parent: options.traceparent } as const;
+      const ask = (traceparent: string) => this.#ask(ref, type, input, { ...options, traceparent });
+      return await inSpan(tracer, call, ask);
+    } finally {
+      const seconds = (clock.monotonic() - startedAt) / 1_000;
+      metrics?.observe("berth_ask_seconds", seconds, { kind: ref.kind });
+    }
+  }
+
+  async #ask(ref: ActorRef, type: string, input: unknown, options: CallOptions): Promise<unknown> {
     const { transport, clock } = this.#parts;
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const until = clock.monotonic() + timeoutMs;
@@ -128,7 +149,7 @@ class ActorClient {
     try {
       for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
         const left = until - clock.monotonic();
-        const reply = await this.#once(subject, data, left);
+        const reply = await this.#once(ref, subject, data, left);
         if (reply.ok) return reply.payload;
         const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
         if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
@@ -146,14 +167,20 @@ class ActorClient {
     else this.#open.delete(name);
   }
 
-  async #once(subject: string, data: Uint8Array, timeoutMs: number) {
+  async #once(ref: ActorRef, subject: string, data: Uint8Array, left: number) {
+    const { transport } = this.#parts;
+    const timeoutMs = Math.max(1, left);
+    let why: string | undefined;
+    const late = inquiry(transport, ref, timeoutMs, (told) => {
+      why = told;
+    });
     try {
-      return decodeReply(
-        await this.#parts.transport.bus.request(subject, data, Math.max(1, timeoutMs)),
-      );
+      return decodeReply(await transport.bus.request(subject, data, timeoutMs, late));
     } catch (thrown) {
-      const error = asBerthError(thrown);
-      return { ok: false as const, error: error.toWire() };
+      const { message, ...error } = asBerthError(thrown).toWire();
+      const isExplained = error.code === "ask.timeout" && why !== undefined;
+      const told = isExplained ? `${message}: ${why}` : message;
+      return { ok: false as const, error: { ...error, message: told } };
     }
   }
 
@@ -163,6 +190,21 @@ class ActorClient {
     type: string,
     payload: unknown,
     options: CallOptions = {},
+  ): Promise<void> {
+    const { tracer = noTracer } = this.#parts;
+    if (!tracer.isOn) return this.#tell(ref, lane, type, payload, options);
+    const call = { verb: "tell", ref, type, parent: options.traceparent } as const;
+    await inSpan(tracer, call, (traceparent) =>
+      this.#tell(ref, lane, type, payload, { ...options, traceparent }),
+    );
+  }
+
+  async #tell(
+    ref: ActorRef,
+    lane: Lane,
+    type: string,
+    payload: unknown,
+    options: CallOptions,
   ): Promise<void> {
     const { transport, clock } = this.#parts;
     const until = clock.monotonic() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);

@@ -5,6 +5,7 @@ import type { ActorRef } from "../protocols/ids.ts";
 import { refOfSubject, workerOfUp } from "../protocols/subjects.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { decodeAsk } from "./ask-codec.ts";
+import type { Clock } from "./clock.ts";
 import type { AskItem } from "./inbox.ts";
 import type { Incoming } from "./transport.ts";
 
@@ -14,6 +15,7 @@ export type AdmitUplink = (worker: string, ref: ActorRef, type: string, input: u
 export interface Intake {
   readonly definitions: ReadonlyMap<string, ActorDefinition>;
   readonly admitUplink: AdmitUplink;
+  readonly clock: Clock;
 }
 
 export interface Taken {
@@ -44,5 +46,6 @@ export function takeAsk(intake: Intake, incoming: Incoming, fromWorker: boolean)
     }
   }
   const respond = (answer: Uint8Array) => incoming.reply(answer);
-  return { ref, item: { type: "ask", request, def, input: parsed.data, respond } };
+  const receivedAt = intake.clock.now();
+  return { ref, item: { type: "ask", request, def, input: parsed.data, receivedAt, respond } };
 }

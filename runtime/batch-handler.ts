@@ -11,19 +11,24 @@
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { refName } from "../protocols/ids.ts";
+import type { Activity } from "./activity.ts";
 import { answerError, type Done, runBatch } from "./batch.ts";
 import type { FailureLog } from "./failure.ts";
 import { FailureHandler, UNREADABLE } from "./failure-handler.ts";
 import type { AskItem, Inbox, Item } from "./inbox.ts";
+import type { AwaitedMail } from "./inspection.ts";
 import type { Loaded } from "./loaded.ts";
 import type { Logger } from "./logger.ts";
 import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
 import { admits, isHeldBack, refusalOf, type Standing, standingAt } from "./standing.ts";
+import type { Tracer } from "./tracing.ts";
 import type { TurnParts } from "./turn.ts";
+import { endTurns, markTurns } from "./turn-span.ts";
 
 export interface BatchHandlerParts extends RecordKeeperParts {
   readonly logger: Logger;
+  readonly tracer: Tracer;
   /** Whether this node may still answer from memory. */
   readonly leaseValid: () => boolean;
 }
@@ -34,18 +39,25 @@ export class BatchHandler {
   readonly #inbox: Inbox;
   readonly #failures: FailureLog;
   readonly #failure: FailureHandler;
+  readonly #activity: Activity;
   readonly #activeSince: number;
   /** Items left to handle one by one, because one of their batch failed. */
   #careful = 0;
 
   constructor(
     parts: BatchHandlerParts,
-    own: { readonly keeper: RecordKeeper; readonly inbox: Inbox; readonly failures: FailureLog },
+    own: {
+      readonly keeper: RecordKeeper;
+      readonly inbox: Inbox;
+      readonly failures: FailureLog;
+      readonly activity: Activity;
+    },
   ) {
     this.#parts = parts;
     this.#keeper = own.keeper;
     this.#inbox = own.inbox;
     this.#failures = own.failures;
+    this.#activity = own.activity;
     this.#activeSince = parts.clock.now();
     this.#failure = new FailureHandler(parts, own, {
       turn: (loaded, stage) => this.#turn(loaded, stage),
@@ -69,6 +81,15 @@ export class BatchHandler {
     return Object.entries(after).every(([lane, seq]) => (cursor[lane] ?? 0) >= seq);
   }
 
+  /** What the first ask waits for; undefined when it waits for nothing or nobody knows. */
+  get awaited(): AwaitedMail | undefined {
+    const after = this.#inbox.firstAsk?.request.after;
+    const cursor = this.#keeper.loaded?.record.cursor;
+    if (!after || !cursor) return undefined;
+    const missing = Object.entries(after).find(([lane, seq]) => (cursor[lane] ?? 0) < seq);
+    return missing && { lane: missing[0], seq: missing[1] };
+  }
+
   /**
    * Answers a read from memory at once, also while a commit is under way: it sees what the last one stored (S1).
    * False when it has to go the long way, its failure included.
@@ -79,9 +100,12 @@ export class BatchHandler {
     if (!ask.def.readOnly || !loaded || loaded.revision === 0) return false;
     if (!leaseValid() || !this.isReady(ask)) return false;
     if (!admits(standingAt(loaded.record.standing, clock.now()), ask)) return false;
-    const [done] = runBatch(this.#turn(loaded, this.#keeper.stage(loaded)), [ask]).done;
+    const { done: all } = runBatch(this.#turn(loaded, this.#keeper.stage(loaded)), [ask]);
+    const [done] = all;
     if (!done?.answer) return false;
     ask.respond(done.answer);
+    done.span?.end();
+    this.#activity.handled(1);
     metrics.count("berth_turns_total", { kind: ref.kind });
     return true;
   }
@@ -147,10 +171,12 @@ export class BatchHandler {
   }
 
   #turn(loaded: Loaded, stage: Stage): TurnParts {
-    const { clock, definition, logger, ref } = this.#parts;
+    const { clock, definition, epoch, logger, ref, tracer } = this.#parts;
     const now = clock.now();
     return {
       definition,
+      epoch,
+      tracer,
       self: ref,
       record: loaded.record,
       exists: loaded.revision > 0,
@@ -174,15 +200,23 @@ export class BatchHandler {
   async #runTurns(loaded: Loaded, open: Set<Item>, first: Item): Promise<void> {
     this.#countRepeats(loaded, open);
     const stage = this.#keeper.stage(loaded);
+    this.#activity.handling(open);
     const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
     const sealed = failed ?? sealState(loaded, stage);
     if ("stateJson" in sealed) {
       if (done.length < open.size) this.#keepRest(open, done);
-      const stored = writes && (await this.#keeper.commit(loaded, stage, sealed.stateJson));
-      if (!stored) this.#requireLease(done);
+      try {
+        const stored = writes && (await this.#keeper.commit(loaded, stage, sealed.stateJson));
+        if (!stored) this.#requireLease(done);
+        else markTurns(done, "committed");
+      } catch (thrown) {
+        endTurns(done, thrown);
+        throw thrown;
+      }
       await this.#finish(loaded, stage, open, done);
       return;
     }
+    endTurns(done, sealed.thrown);
     if (open.size > 1 && done.length > 0) {
       // None of them has left yet: all are handled again, one commit each.
       this.#careful = open.size;
@@ -190,7 +224,7 @@ export class BatchHandler {
       return;
     }
     this.#putBack(open, (item) => item !== first);
-    await this.#failure.failed(loaded, open, first, sealed.thrown);
+    await this.#failure.failed(loaded, open, first, sealed);
   }
 
   /** Those behind a turn that changed the actor's standing. */
@@ -217,6 +251,7 @@ export class BatchHandler {
     this.#careful = Math.max(0, this.#careful - done.length);
     try {
       await this.#keeper.release(loaded, stage);
+      markTurns(done, "published");
     } finally {
       for (const { type, name, value, labels } of stage.metrics) {
         if (type === "count") metrics.count(name, labels, value);
@@ -226,6 +261,8 @@ export class BatchHandler {
         if (item.type === "mail") item.mail.ack();
         else if (answer) item.respond(answer);
       }
+      endTurns(done);
+      this.#activity.handled(done.length);
       metrics.count("berth_turns_total", { kind: ref.kind }, done.length);
     }
     if (!stage.restarted) return;

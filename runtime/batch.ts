@@ -2,15 +2,19 @@
  * The items that one commit will end, and their turns. A hot actor handles what queued up while its last
  * commit was on its way in one; the outcome is that of handling them one by one.
  */
-import type { BerthError } from "../protocols/errors.ts";
+import { asBerthError, type BerthError } from "../protocols/errors.ts";
 import { encodeReply } from "./ask-codec.ts";
 import type { AskItem, Item } from "./inbox.ts";
+import type { Span } from "./tracing.ts";
 import { runTurn, type TurnParts } from "./turn.ts";
+import { startTurnSpan } from "./turn-span.ts";
 
 /** An item whose turn ran, with the answer of an ask as it will be sent: later turns may change what it is made of. */
 export interface Done {
   readonly item: Item;
   readonly answer: Uint8Array | undefined;
+  /** Still open: it ends with the commit. */
+  readonly span?: Span | undefined;
 }
 
 export interface BatchOutcome {
@@ -18,7 +22,7 @@ export interface BatchOutcome {
   /** Whether a turn ran that may write. */
   readonly writes: boolean;
   /** What the item after the last of `done` threw; what came behind it was not run. */
-  readonly failed: { readonly thrown: unknown } | undefined;
+  readonly failed: { readonly thrown: unknown; readonly traceparent?: string } | undefined;
 }
 
 /** Runs turns on one stage until one throws, or changes whether those behind it are taken at all. */
@@ -27,19 +31,26 @@ export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
   let writes = false;
   const { standing } = turn.stage;
   for (const item of items) {
+    const span = turn.tracer.isOn ? startTurnSpan(turn, item, done[0]?.span) : undefined;
     try {
-      const payload = runTurn(turn, item) ?? {};
-      done.push({
-        item,
-        answer: item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined,
-      });
+      const payload = run(turn, item, span) ?? {};
+      const answer = item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined;
+      done.push({ item, answer, span });
       writes ||= item.type === "mail" || !item.def.readOnly;
       if (turn.stage.standing !== standing) break;
     } catch (thrown) {
-      return { done, writes, failed: { thrown } };
+      if (!span) return { done, writes, failed: { thrown } };
+      span.fail(asBerthError(thrown, "actor.failed"));
+      span.end();
+      return { done, writes, failed: { thrown, traceparent: span.traceparent } };
     }
   }
   return { done, writes, failed: undefined };
+}
+
+function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {
+  if (!span) return runTurn(turn, item);
+  return turn.tracer.within(span, () => runTurn(turn, item, span.traceparent));
 }
 
 export function answerError(ask: AskItem, error: BerthError): void {

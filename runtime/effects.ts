@@ -9,7 +9,7 @@
  * E4 A cancelled effect reports nothing: the record that cancelled it takes no result of it either.
  */
 import type { Envelope } from "../protocols/envelope.ts";
-import { asBerthError, BerthError, type WireError } from "../protocols/errors.ts";
+import { asBerthError, BerthError, errorFromWire, type WireError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import type { Lane, Protocol } from "../protocols/protocol.ts";
@@ -17,6 +17,7 @@ import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { PendingEffect } from "./record.ts";
 import type { Tools } from "./tools.ts";
+import { noTracer, type Span, type Tracer, traceFields } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 interface Collaborators {
@@ -24,6 +25,7 @@ interface Collaborators {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly tracer?: Tracer;
 }
 
 interface Run {
@@ -35,7 +37,12 @@ interface Run {
   readonly signal: AbortSignal;
   /** Called when the effect is over and no message will say so. */
   readonly ended: () => void;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
 }
+
+/** With the `traceparent` that its result carries. */
+type TracedRun = Run & { readonly traceparent: string | undefined };
 
 interface Outcome {
   readonly output?: unknown;
@@ -59,6 +66,11 @@ export class EffectRunner {
     return this.#running.size;
   }
 
+  /** When the effect that runs began (ms since the epoch); undefined when it does not run here. */
+  startedAt(id: string): number | undefined {
+    return this.#running.get(id)?.startedAt;
+  }
+
   /** Starts the effect unless it runs (E1). */
   start(
     protocol: Protocol,
@@ -67,7 +79,8 @@ export class EffectRunner {
     effect: PendingEffect,
     options: { readonly signal: AbortSignal; readonly ended: () => void },
   ): void {
-    const run: Run = { protocol, ref, id, effect, ...options };
+    const startedAt = this.#parts.clock.now();
+    const run: Run = { protocol, ref, id, effect, startedAt, ...options };
     const present = this.#running.get(id);
     if (!present) this.#begin(run);
     else if (present.signal.aborted) this.#next.set(id, run);
@@ -103,31 +116,59 @@ export class EffectRunner {
 
   async #run(run: Run): Promise<void> {
     const { effect, id, ref, signal } = run;
-    const outcome = await this.#call(run);
+    const span = this.#span(run);
+    const traceparent = span?.traceparent ?? effect.traceparent;
+    const outcome = await this.#call(run, span);
+    if (outcome.error) span?.fail(errorFromWire(outcome.error));
+    span?.end();
     if (signal.aborted) return;
     if (outcome.error) {
       const { code, message: reason } = outcome.error;
       const fields = { actor: refName(ref), tool: effect.tool, code, reason };
-      this.#parts.logger.warn(fields, "a tool failed");
+      this.#parts.logger.warn({ ...fields, ...traceFields(traceparent) }, "a tool failed");
     }
     const type = effect.reply ?? (outcome.error ? effect.failed : undefined);
     if (type === undefined) run.ended();
-    else await this.#report(run, type, { effect: id, ...outcome });
+    else await this.#report({ ...run, traceparent }, type, { effect: id, ...outcome });
   }
 
-  async #call({ ref, id, effect, signal }: Run): Promise<Outcome> {
-    const implementation = this.#parts.tools[effect.tool];
+  #span({ effect, id, ref }: Run): Span | undefined {
+    const { tracer = noTracer } = this.#parts;
+    if (!tracer.isOn) return undefined;
+    return tracer.start(`tool ${effect.tool}`, {
+      kind: "client",
+      parent: effect.traceparent,
+      attributes: {
+        "berth.tool": effect.tool,
+        "berth.effect": id,
+        "berth.actor.kind": ref.kind,
+        "berth.actor.tenant": ref.tenant,
+        "berth.actor.key": ref.key,
+      },
+    });
+  }
+
+  async #call({ ref, id, effect, signal }: Run, span: Span | undefined): Promise<Outcome> {
+    const { tools, tracer = noTracer } = this.#parts;
+    const implementation = tools[effect.tool];
     try {
       if (!implementation)
         throw new BerthError("internal.unexpected", `there is no tool "${effect.tool}"`);
-      return { output: await implementation(effect.input, { signal, caller: ref, effect: id }) };
+      const traceparent = span?.traceparent ?? effect.traceparent;
+      const call = { signal, caller: ref, effect: id, traceparent };
+      const start = () => implementation(effect.input, call);
+      return { output: await (span ? tracer.within(span, start) : start()) };
     } catch (thrown) {
       return { error: asBerthError(thrown).toWire() };
     }
   }
 
   /** A result that no mailbox takes (too large) is reported as that error instead. */
-  async #report(run: Run, type: string, payload: Outcome & { effect: string }): Promise<void> {
+  async #report(
+    run: TracedRun,
+    type: string,
+    payload: Outcome & { effect: string },
+  ): Promise<void> {
     try {
       await this.#tell(run, type, payload);
     } catch (thrown) {
@@ -136,12 +177,14 @@ export class EffectRunner {
     }
   }
 
-  async #tell({ protocol, ref, id, signal }: Run, type: string, payload: unknown): Promise<void> {
+  async #tell(run: TracedRun, type: string, payload: unknown): Promise<void> {
+    const { protocol, ref, id, signal, traceparent } = run;
     const { transport, clock } = this.#parts;
     const def = protocol.messages[type];
     const lane: Lane = def?.type === "tell" ? def.lane : "user";
     const sentAt = clock.now();
-    const envelope: Envelope = { id: `${id}:result`, type, payload, effect: id, sentAt };
+    const trace = traceparent === undefined ? {} : { traceparent };
+    const envelope: Envelope = { id: `${id}:result`, type, payload, effect: id, sentAt, ...trace };
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
       try {
         await transport.mailboxes.send(ref, lane, envelope);

@@ -8,7 +8,8 @@
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT, refName } from "../protocols/ids.ts";
-import { answerError, type Done, encodeError } from "./batch.ts";
+import type { Activity } from "./activity.ts";
+import { answerError, type BatchOutcome, type Done, encodeError } from "./batch.ts";
 import type { BatchHandlerParts } from "./batch-handler.ts";
 import { letterOf } from "./dead-letters.ts";
 import type { FailureLog } from "./failure.ts";
@@ -17,6 +18,7 @@ import type { Loaded } from "./loaded.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
 import type { Verdict } from "./supervision.ts";
+import { traceFields } from "./tracing.ts";
 import { type TurnParts, takeMail } from "./turn.ts";
 
 const NO_CAUSE = { id: undefined, traceparent: undefined };
@@ -41,21 +43,32 @@ export class FailureHandler {
   readonly #parts: BatchHandlerParts;
   readonly #keeper: RecordKeeper;
   readonly #failures: FailureLog;
+  readonly #activity: Activity;
   readonly #batch: OpenBatch;
 
   constructor(
     parts: BatchHandlerParts,
-    own: { readonly keeper: RecordKeeper; readonly failures: FailureLog },
+    own: {
+      readonly keeper: RecordKeeper;
+      readonly failures: FailureLog;
+      readonly activity: Activity;
+    },
     batch: OpenBatch,
   ) {
     this.#parts = parts;
     this.#keeper = own.keeper;
     this.#failures = own.failures;
+    this.#activity = own.activity;
     this.#batch = batch;
   }
 
   /** A handler threw and nothing else has run: its reply or its supervision. */
-  async failed(loaded: Loaded, open: Set<Item>, item: Item, thrown: unknown): Promise<void> {
+  async failed(
+    loaded: Loaded,
+    open: Set<Item>,
+    item: Item,
+    { thrown, traceparent }: NonNullable<BatchOutcome["failed"]>,
+  ): Promise<void> {
     const { clock, logger, metrics, ref } = this.#parts;
     const error = asBerthError(thrown, "actor.failed");
     if (item.type === "ask" && this.#failures.isAnswer(item, thrown)) {
@@ -63,10 +76,12 @@ export class FailureHandler {
       answerError(item, error);
       return;
     }
+    this.#activity.failed(error);
     const verdict = this.#failures.record(item, thrown, clock.now());
     const { action } = verdict;
     metrics.count("berth_turn_failures_total", { kind: ref.kind, action });
-    logger.warn({ err: error, actor: refName(ref), action }, "a handler failed");
+    const fields = { actor: refName(ref), action, ...traceFields(traceparent) };
+    logger.warn({ err: error, ...fields }, "a handler failed");
     if (action === "retry") this.#retry(open, item, verdict.afterMs);
     else if (action === "park") await this.#park(loaded, open, item, error, verdict);
     else await this.#giveUp(loaded, open, item, error, verdict);

@@ -22,11 +22,20 @@ export interface AskItem {
   readonly request: AskRequest;
   readonly def: AskDef;
   readonly input: unknown;
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number;
   /** Answers with an encoded `AskReply`. */
   readonly respond: (answer: Uint8Array) => void;
 }
 
 export type Item = MailItem | AskItem;
+
+/** The name of the message that an item holds. */
+export function messageOf(item: Item): string {
+  if (item.type === "ask") return item.request.type;
+  const { envelope } = item.mail;
+  return "due" in envelope ? envelope.due.type : envelope.type;
+}
 
 const ORDER = ["system", "control", "due", "user", "background"] as const;
 export type LaneName = (typeof ORDER)[number];
@@ -36,6 +45,15 @@ const EVERY_LANE: ReadonlySet<LaneName> = new Set(ORDER);
 export interface Wanted {
   readonly lane: LaneName;
   readonly seqs: readonly number[];
+}
+
+/** What waits, for whoever asks why. */
+export interface InboxView {
+  readonly depths: Readonly<Record<LaneName | "asks", number>>;
+  /** When the oldest that waits was sent or received (ms since the epoch), of those whose bodies are held. */
+  readonly oldestAt: number | undefined;
+  /** The mail that is tried again first, if one was tried before. */
+  readonly retry: { readonly at: number; readonly attempts: number } | undefined;
 }
 
 export class Inbox {
@@ -189,6 +207,32 @@ export class Inbox {
       if (next === undefined || at < next) next = at;
     }
     return next;
+  }
+
+  /** The first ask that waits. */
+  get firstAsk(): AskItem | undefined {
+    return this.#asks[0];
+  }
+
+  look(): InboxView {
+    const heads = [...this.#lanes.values()].flatMap(({ head }) => head ?? []);
+    const times = heads.map(({ mail }) => mail.storedAt);
+    if (this.#asks[0]) times.push(this.#asks[0].receivedAt);
+    const tried = heads.filter(({ attempts }) => attempts > 0);
+    const next = tried.toSorted((a, b) => a.notBefore - b.notBefore)[0];
+    const depth = (lane: LaneName) => this.#lanes.get(lane)?.size ?? 0;
+    return {
+      depths: {
+        system: depth("system"),
+        control: depth("control"),
+        due: depth("due"),
+        user: depth("user"),
+        background: depth("background"),
+        asks: this.#asks.length,
+      },
+      oldestAt: times.length === 0 ? undefined : Math.min(...times),
+      retry: next && { at: next.notBefore, attempts: next.attempts },
+    };
   }
 
   /** Removes and returns asks that satisfy `test`. */

@@ -1,13 +1,21 @@
 /** A node: joins the deployment, hosts its share of partitions, and hands them over when it leaves. */
 import { ulid } from "ulid";
 import type { ActorRef } from "../protocols/ids.ts";
+import {
+  type ActivationQuery,
+  type ApiActivation,
+  activationQuerySchema,
+} from "../protocols/inspection.ts";
+import { partitionOf } from "../protocols/partition.ts";
 import type { NodeRecord } from "../protocols/records.ts";
-import type { ActivationView } from "./activation.ts";
+import type { Tally } from "./activity.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { actorClient } from "./actor-client.ts";
+import { type ActorList, describeHeld, type Held, listActors } from "./actor-list.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import { EffectRunner } from "./effects.ts";
 import { FailureDetector } from "./failure-detector.ts";
 import { Gate } from "./gate.ts";
@@ -19,6 +27,7 @@ import { Outbox } from "./outbox.ts";
 import { PartitionHost } from "./partition-host.ts";
 import type { OnStep } from "./steps.ts";
 import type { Tools } from "./tools.ts";
+import { noTracer, type Tracer } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 export interface NodeOptions {
@@ -28,6 +37,8 @@ export interface NodeOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Default: no traces. */
+  readonly tracer?: Tracer;
   /** In [0, 1); spreads backoffs. */
   readonly random: () => number;
   /** Stable over restarts: a restarted node takes its own partitions back at once. */
@@ -50,11 +61,17 @@ export interface NodeOptions {
 export interface RunningNode {
   readonly id: string;
   readonly client: Client;
+  readonly deadLetters: DeadLetters;
   /** Live nodes, this one included. */
   nodes(): NodeRecord[];
   partitions(): number[];
   /** Activations in memory, the fullest mailbox first, at most `limit`. */
-  actors(limit: number): ActivationView[];
+  actors(limit: number): ApiActivation[];
+  listActors(query: ActivationQuery): ActorList;
+  /** One actor, if it is in memory here. */
+  findActor(ref: ActorRef): ApiActivation | undefined;
+  /** What this node does, in numbers. */
+  census(): NodeCensus;
   isReady(): boolean;
   /** Hands every partition over; the node stays up and serves nothing. */
   drain(): Promise<void>;
@@ -62,6 +79,16 @@ export interface RunningNode {
   stop(): Promise<void>;
   /** Stops as a crash would, for tests: nothing is released. */
   crash(): Promise<void>;
+}
+
+export interface NodeCensus {
+  /** Messages handled since the start. */
+  readonly turns: number;
+  readonly activations: number;
+  /** Messages that wait in them. */
+  readonly waiting: number;
+  readonly effects: number;
+  readonly partitions: readonly number[];
 }
 
 const DEFAULT_LEASE_TTL_MS = 4_000;
@@ -88,6 +115,7 @@ class BerthNode implements RunningNode {
   readonly #detector: FailureDetector;
   readonly #sweeping = new AbortController();
   readonly #definitions: ReadonlyMap<string, ActorDefinition>;
+  readonly #tally: Tally = { turns: 0 };
   readonly #gate = new Gate(LOADS_AT_ONCE);
   readonly #bodies = new BodyBudget(BODY_BYTES);
   readonly #outbox: Outbox;
@@ -138,6 +166,10 @@ class BerthNode implements RunningNode {
     return this.#options.nodeId;
   }
 
+  get deadLetters(): DeadLetters {
+    return this.#options.transport.deadLetters;
+  }
+
   async start(): Promise<void> {
     try {
       await this.#membership.start();
@@ -166,12 +198,40 @@ class BerthNode implements RunningNode {
     return !this.#leaving && this.#lease.isHeld() && this.#membership.isSettled;
   }
 
-  actors(limit: number): ActivationView[] {
-    const all = [...this.#hosts.values()].flatMap((host) => [...host.activations]);
-    return all
-      .toSorted((a, b) => b.waiting - a.waiting)
-      .slice(0, limit)
-      .map((activation) => activation.describe());
+  actors(limit: number): ApiActivation[] {
+    return this.listActors({ ...activationQuerySchema.parse({}), limit }).actors;
+  }
+
+  listActors(query: ActivationQuery): ActorList {
+    return listActors(this.id, this.#held(), query);
+  }
+
+  findActor(ref: ActorRef): ApiActivation | undefined {
+    const partition = partitionOf(ref, this.#options.transport.partitions);
+    const activation = this.#hosts.get(partition)?.find(ref);
+    return activation && describeHeld(this.id, { activation, partition });
+  }
+
+  census(): NodeCensus {
+    let activations = 0;
+    let waiting = 0;
+    for (const { activation } of this.#held()) {
+      activations += 1;
+      waiting += activation.waiting;
+    }
+    const effects = this.#effects.running;
+    return {
+      turns: this.#tally.turns,
+      activations,
+      waiting,
+      effects,
+      partitions: this.partitions(),
+    };
+  }
+
+  *#held(): Iterable<Held> {
+    for (const [partition, host] of this.#hosts)
+      for (const activation of host.activations) yield { activation, partition };
   }
 
   async drain(): Promise<void> {
@@ -209,6 +269,8 @@ class BerthNode implements RunningNode {
   async #host(partition: number, epoch: number): Promise<HostedPartition> {
     const host = new PartitionHost({
       ...this.#options,
+      tracer: this.#options.tracer ?? noTracer,
+      tally: this.#tally,
       partition,
       epoch,
       definitions: this.#definitions,

@@ -35,18 +35,19 @@ export class Outbox {
     this.#parts = parts;
   }
 
-  /** Resolves when every entry is stored. Rejects with `lease.lost` when `signal` aborts before. */
+  /** Resolves when every entry is stored, each told to `stored`. Rejects with `lease.lost` when `signal` aborts before. */
   async publish(
     self: ActorRef,
     entries: readonly OutboxEntry[],
     signal: AbortSignal,
+    stored: (entry: OutboxEntry) => void,
   ): Promise<void> {
     const chains = new Map<string, Promise<void>>();
     for (const entry of entries) {
       const target = targetOf(self, entry);
       const before = chains.get(target);
       // The first of a target starts within this tick, so that one connection keeps the causal order.
-      const send = () => this.#persist(self, entry, signal);
+      const send = () => this.#persist(self, entry, signal).then(() => stored(entry));
       chains.set(target, before ? before.then(send) : send());
     }
     await Promise.all(chains.values());

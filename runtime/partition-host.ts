@@ -12,8 +12,9 @@
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
+import type { Inspection } from "../protocols/inspection.ts";
 import { partitionOf } from "../protocols/partition.ts";
-import { subjects } from "../protocols/subjects.ts";
+import { refOfSubject, subjects } from "../protocols/subjects.ts";
 import { Activation, type ActivationParts } from "./activation.ts";
 import { type Intake, takeAsk } from "./ask-intake.ts";
 import { encodeError } from "./batch.ts";
@@ -25,8 +26,10 @@ export interface PartitionHostParts
   extends Omit<ActivationParts, "ref" | "definition" | "signal">,
     Intake {
   readonly partition: number;
+  readonly nodeId: string;
 }
 
+const encoder = new TextEncoder();
 const OWNERS = "owner";
 const REOPEN_PAUSE_MS = 200;
 const RECOVER_AGAIN_MS = 10_000;
@@ -57,6 +60,10 @@ export class PartitionHost {
     return this.#activations.values();
   }
 
+  find(ref: ActorRef): Activation | undefined {
+    return this.#activations.get(refName(ref));
+  }
+
   get size(): number {
     return this.#activations.size;
   }
@@ -66,8 +73,9 @@ export class PartitionHost {
     const { partition, transport } = this.#parts;
     try {
       this.#stream = await transport.mailboxes.open(partition);
-      this.#serve(subjects.asksOfPartition(partition), false);
-      this.#serve(subjects.upOfPartition(partition), true);
+      this.#serve(subjects.asksOfPartition(partition), (ask) => this.#onAsk(ask, false));
+      this.#serve(subjects.upOfPartition(partition), (ask) => this.#onAsk(ask, true));
+      this.#serve(subjects.inspectionsOfPartition(partition), (ask) => this.#onInspection(ask));
       await Promise.all(this.#serving.map((serving) => serving.ready));
     } catch (thrown) {
       await this.close();
@@ -113,10 +121,19 @@ export class PartitionHost {
     }
   }
 
-  #serve(subject: string, fromWorkers: boolean): void {
+  #serve(subject: string, handle: (incoming: Incoming) => void): void {
     const { bus } = this.#parts.transport;
-    const handle = (incoming: Incoming) => this.#onAsk(incoming, fromWorkers);
     this.#serving.push(bus.serve(subject, OWNERS, handle));
+  }
+
+  /** Tells what one actor here waits on, without a turn of it. */
+  #onInspection(incoming: Incoming): void {
+    const { epoch, nodeId, partition } = this.#parts;
+    const activation = this.find(refOfSubject(incoming.subject));
+    const where = { node: nodeId, partition, epoch };
+    const active = activation ? { ...activation.describe(), ...where } : null;
+    const answer: Inspection = { ...where, active };
+    incoming.reply(encoder.encode(JSON.stringify(answer)));
   }
 
   /** Listens no more; bounded, for the broker may be away. */

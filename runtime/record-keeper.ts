@@ -9,11 +9,13 @@
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
+import type { Activity } from "./activity.ts";
 import type { ActorDefinition } from "./actor.ts";
 import type { Clock } from "./clock.ts";
 import { commitRecord } from "./commit.ts";
 import type { EffectRunner } from "./effects.ts";
 import type { Gate } from "./gate.ts";
+import type { OpenEffect } from "./inspection.ts";
 import { type Loaded, loadRecord, nextRecord, type RecordHead } from "./loaded.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Outbox } from "./outbox.ts";
@@ -44,13 +46,15 @@ export interface RecordKeeperParts {
 
 export class RecordKeeper {
   readonly #parts: RecordKeeperParts;
+  readonly #activity: Activity;
   readonly #journaled: boolean;
   /** Effects that are over and of which no message tells the actor: the next commit takes them out. */
   readonly #ended = new Set<string>();
   #loaded: Loaded | undefined;
 
-  constructor(parts: RecordKeeperParts) {
+  constructor(parts: RecordKeeperParts, activity: Activity) {
     this.#parts = parts;
+    this.#activity = activity;
     this.#journaled = parts.definition.behaviour.journaled ?? false;
   }
 
@@ -65,6 +69,15 @@ export class RecordKeeper {
     return ids.filter((id) => !this.#ended.has(id)).length;
   }
 
+  /** The same, for people. */
+  describeEffects(): OpenEffect[] {
+    const { effects } = this.#parts;
+    const open = Object.entries(this.#loaded?.record.effects ?? {});
+    return open
+      .filter(([id]) => !this.#ended.has(id))
+      .map(([id, { tool }]) => ({ id, tool, startedAt: effects.startedAt(id) }));
+  }
+
   forget(): void {
     this.#loaded = undefined;
   }
@@ -73,6 +86,7 @@ export class RecordKeeper {
   async load(): Promise<Loaded> {
     if (this.#loaded) return this.#loaded;
     const { epoch, fenced, gate, metrics, ref } = this.#parts;
+    this.#activity.enter("loading");
     const loaded = await gate.pass(() => loadRecord(this.#parts));
     metrics.count("berth_activations_total", { kind: ref.kind });
     if (loaded.record.epoch > epoch) {
@@ -136,6 +150,7 @@ export class RecordKeeper {
     const by = { epoch, writer, journaled, now: clock.now(), ended: this.#ended };
     const record = nextRecord(loaded, stage, by);
     const startedAt = clock.monotonic();
+    this.#activity.enter("committing");
     try {
       const revision = await commitRecord(
         { records: transport.records, clock, signal },
@@ -167,7 +182,9 @@ export class RecordKeeper {
 
   async #publish(loaded: Loaded): Promise<void> {
     if (loaded.published) return;
-    await this.#parts.outbox.publish(this.#parts.ref, loaded.record.outbox, this.#parts.signal);
+    const { outbox, ref, signal } = this.#parts;
+    const stored = this.#activity.publishing(loaded.record.outbox);
+    await outbox.publish(ref, loaded.record.outbox, signal, stored);
     loaded.published = true;
   }
 

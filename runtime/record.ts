@@ -37,6 +37,7 @@ const effectSchema = z.object({
   /** The message that takes the result; the other, the one that takes an error only. */
   reply: z.string().optional(),
   failed: z.string().optional(),
+  traceparent: z.string().optional(),
 });
 export type PendingEffect = z.infer<typeof effectSchema>;
 

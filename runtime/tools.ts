@@ -7,7 +7,13 @@ import type { ActorRef } from "../protocols/ids.ts";
  */
 export type ToolImplementation = (
   input: unknown,
-  call: { readonly signal: AbortSignal; readonly caller: ActorRef; readonly effect: string },
+  call: {
+    readonly signal: AbortSignal;
+    readonly caller: ActorRef;
+    readonly effect: string;
+    /** Of the trace that the tool belongs to, for what it calls. */
+    readonly traceparent?: string | undefined;
+  },
 ) => Promise<unknown>;
 
 export type Tools = Readonly<Record<string, ToolImplementation>>;

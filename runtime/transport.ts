@@ -89,9 +89,15 @@ export interface Incoming {
   reply(data: Uint8Array): void;
 }
 
+/** Called once, `beforeMs` before the end of a request's time, if there is no answer by then. */
+export interface Late {
+  readonly beforeMs: number;
+  readonly fn: () => void;
+}
+
 export interface Bus {
   /** Sends and waits for one answer. Rejects with `actor.moved` when nobody listens, `ask.timeout`, `broker.unavailable`. */
-  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  request(subject: string, data: Uint8Array, timeoutMs: number, late?: Late): Promise<Uint8Array>;
   /** Fire and forget. */
   publish(subject: string, data: Uint8Array): void;
   /** Serves requests on a subject (wildcards allowed); of several servers with one `queue`, one gets each. */

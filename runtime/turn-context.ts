@@ -62,7 +62,7 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     get me() {
       return peer(turn.protocol, self.tenant, self.key);
     },
-    execute: (tool, input, then = {}) => stage.execute(pendingEffect(tool, input, then)),
+    execute: (tool, input, then = {}) => stage.execute(pendingEffect(tool, input, then, cause)),
     remind(message, payload, when, name) {
       const due = "at" in when ? when.at : now + when.afterMs;
       const def = turn.protocol.messages[message];
@@ -95,12 +95,14 @@ function pendingEffect(
   tool: Tool,
   input: unknown,
   then: { readonly reply?: PropertyKey; readonly failed?: PropertyKey },
+  { traceparent }: Cause,
 ): PendingEffect {
   return {
     tool: tool.name,
     input: tool.input.parse(input),
     ...(then.reply === undefined ? {} : { reply: String(then.reply) }),
     ...(then.failed === undefined ? {} : { failed: String(then.failed) }),
+    ...(traceparent === undefined ? {} : { traceparent }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Logger } from "./logger.ts";
 import type { ActorRecord } from "./record.ts";
 import type { Stage } from "./stage.ts";
 import { runSystem } from "./system-turn.ts";
+import type { Tracer } from "./tracing.ts";
 import type { Mail } from "./transport.ts";
 import { readContext, type TurnInput, turnContext } from "./turn-context.ts";
 
@@ -22,26 +23,35 @@ export interface TurnParts {
   readonly now: number;
   readonly activeForMs: number;
   readonly log: Logger;
+  readonly tracer: Tracer;
+  readonly epoch: number;
 }
 
 type AnyHandler = (context: unknown, input: unknown) => unknown;
 
-/** Runs an item. Throws what the handler threw; the stage is then spoilt and must be thrown away. Returns an ask's reply. */
-export function runTurn(parts: TurnParts, item: Item): unknown {
-  return item.type === "ask" ? runAsk(parts, item) : runMail(parts, item);
+/**
+ * Runs an item. Throws what the handler threw; the stage is then spoilt and must be thrown away. Returns an ask's reply.
+ * `traceparent` is that of the turn's own span, if it has one: what the turn sends continues it.
+ */
+export function runTurn(parts: TurnParts, item: Item, traceparent?: string): unknown {
+  return item.type === "ask" ? runAsk(parts, item, traceparent) : runMail(parts, item, traceparent);
 }
 
 function handlerOf(behaviour: Behaviour<unknown, Messages>, type: string): AnyHandler {
   return behaviour.handlers[type] as AnyHandler;
 }
 
-function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
+function runAsk(
+  parts: TurnParts,
+  { request, def, input }: AskItem,
+  traceparent = request.traceparent,
+): unknown {
   const turn: TurnInput = {
     self: parts.self,
     protocol: parts.definition.protocol,
     exists: parts.exists,
     from: request.from,
-    cause: { id: request.id, traceparent: request.traceparent },
+    cause: { id: request.id, traceparent },
     now: parts.now,
     log: parts.log,
   };
@@ -51,12 +61,15 @@ function runAsk(parts: TurnParts, { request, def, input }: AskItem): unknown {
   return handlerOf(parts.definition.behaviour, request.type)(context, input);
 }
 
-function runMail(parts: TurnParts, { mail }: MailItem): undefined {
+function runMail(parts: TurnParts, { mail }: MailItem, traceparent?: string): undefined {
   const message = takeMail(parts, mail);
   if (!message) return undefined;
+  const trace = traceparent ?? message.envelope?.traceparent;
   if (mail.lane === "system")
-    runSystem(parts, message, (type, payload) => deliver(parts, { ...message, type, payload }));
-  else deliver(parts, message);
+    runSystem(parts, message, (type, payload) =>
+      deliver(parts, { ...message, type, payload }, trace),
+    );
+  else deliver(parts, message, trace);
   return undefined;
 }
 
@@ -109,7 +122,7 @@ function freshMessage(
   return { type: envelope.type, payload: envelope.payload, envelope };
 }
 
-function deliver(parts: TurnParts, message: Message): void {
+function deliver(parts: TurnParts, message: Message, traceparent: string | undefined): void {
   const { definition, self, stage } = parts;
   const def = definition.protocol.messages[message.type];
   if (def?.type !== "tell") {
@@ -129,7 +142,7 @@ function deliver(parts: TurnParts, message: Message): void {
     protocol: definition.protocol,
     exists: parts.exists,
     from: message.envelope?.from,
-    cause: { id: message.envelope?.id, traceparent: message.envelope?.traceparent },
+    cause: { id: message.envelope?.id, traceparent },
     now: parts.now,
     log: parts.log,
   };

@@ -19,7 +19,7 @@ const SUBJECTS: Record<Channel, (owner: Principal | undefined) => readonly strin
       ? ["_INBOX.>", "_INBOX_gateway.>", "_INBOX_worker.>"]
       : [`${inboxPrefix(owner)}.>`],
   mail: () => ["berth.mail.>"],
-  asks: () => ["berth.ask.>"],
+  asks: () => ["berth.ask.>", "berth.inspect.>"],
   journal: () => ["berth.journal.>"],
   live: () => ["berth.live.>"],
   reminders: () => ["berth.remind.>", "berth.due.>"],

@@ -175,9 +175,14 @@ function toMail(broker: MemoryBroker, partition: number, stored: StoredMail): Ma
 
 function memoryBus(broker: MemoryBroker, closers: Set<() => void>): Bus {
   return {
-    request(subject, data, timeoutMs) {
+    request(subject, data, timeoutMs, late) {
       return new Promise((resolve, reject) => {
-        const cancel = broker.clock.after(timeoutMs, () => reject(new BerthError("ask.timeout")));
+        const giveUp = () => reject(new BerthError("ask.timeout"));
+        let cancel = broker.clock.after(timeoutMs - (late?.beforeMs ?? 0), () => {
+          if (!late) return giveUp();
+          cancel = broker.clock.after(late.beforeMs, giveUp);
+          late.fn();
+        });
         const takers = broker.route(subject, data.slice(), (answer) => {
           cancel();
           resolve(answer.slice());

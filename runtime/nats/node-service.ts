@@ -1,7 +1,12 @@
-/** A node as a NATS micro service, so that `nats req '$SRV.PING.berth-node'` and the requests of `subjects.node` reach it. */
+/**
+ * A node as a NATS micro service, so that the stock `nats` command line reaches it: `nats micro ls`, `nats micro stats
+ * berth-node`, and the requests of `subjects.node`. Answers are JSON; docs/operations.md shows each.
+ */
 import { type Service, type ServiceMsg, Svcm } from "@nats-io/services";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { asBerthError } from "../../protocols/errors.ts";
+import { asBerthError, BerthError } from "../../protocols/errors.ts";
+import { parseRefName } from "../../protocols/ids.ts";
+import { activationQuerySchema } from "../../protocols/inspection.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import type { RunningNode } from "../node.ts";
 
@@ -15,12 +20,13 @@ export interface NodeService {
   stop(): Promise<void>;
 }
 
-/** Activations that `actors` answers with at most. */
-const MAX_ACTORS = 100;
 /** What the micro service specification takes as a version. */
 const PLAIN_VERSION = /^\d+\.\d+\.\d+/;
 
-/** Serves `drain`, `actors` and `stats` of this node alone, with JSON answers. */
+/** Answers the text of a request; what it throws is answered as an error. */
+type Verb = (text: string) => object | Promise<object>;
+
+/** Serves the verbs of this node alone, with JSON answers. */
 export async function startNodeService(parts: NodeServiceParts): Promise<NodeService> {
   const { connection, node, version } = parts;
   const service = await new Svcm(connection as never).add({
@@ -28,18 +34,10 @@ export async function startNodeService(parts: NodeServiceParts): Promise<NodeSer
     version: PLAIN_VERSION.exec(version)?.[0] ?? "0.0.0",
     description: "A node of Berth",
     metadata: { node: node.id, version },
+    // Beside the requests and errors of each verb, what the node itself has done.
+    statsHandler: () => Promise.resolve(node.census()),
   });
-  serve(service, node, "drain", async () => {
-    await node.drain();
-    return { drained: true };
-  });
-  serve(service, node, "actors", () => ({ actors: node.actors(MAX_ACTORS) }));
-  serve(service, node, "stats", () => ({
-    id: node.id,
-    ready: node.isReady(),
-    partitions: node.partitions(),
-    nodes: node.nodes(),
-  }));
+  for (const [name, verb] of Object.entries(verbs(node))) serve(service, node.id, name, verb);
   return {
     async stop() {
       if (!connection.isClosed()) await service.stop();
@@ -47,22 +45,55 @@ export async function startNodeService(parts: NodeServiceParts): Promise<NodeSer
   };
 }
 
-function serve(
-  service: Service,
-  node: RunningNode,
-  verb: string,
-  answer: () => object | Promise<object>,
-): void {
+function verbs(node: RunningNode): Record<string, Verb> {
+  return {
+    /** Hands every partition over; the node stays up and serves nothing. */
+    drain: async () => {
+      await node.drain();
+      return { drained: true };
+    },
+    /** Actors in memory; the request may hold an `ActivationQuery` as JSON. */
+    actors: (text) => node.listActors(activationQuerySchema.parse(text === "" ? {} : json(text))),
+    /** One actor in memory, asked for as `tenant/kind/key`. */
+    actor: (text) => {
+      const active = node.findActor(parseRefName(text.trim()));
+      if (active) return active;
+      throw new BerthError("request.not_found", "the actor is not in this node's memory");
+    },
+    /** Sends a dead letter's message again, asked for by the letter's id. */
+    replay: async (text) => {
+      const id = text.trim();
+      await node.deadLetters.replay(id);
+      return { replayed: id };
+    },
+    stats: () => ({
+      id: node.id,
+      ready: node.isReady(),
+      ...node.census(),
+      nodes: node.nodes(),
+    }),
+  };
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BerthError("request.malformed", "not JSON", { cause });
+  }
+}
+
+function serve(service: Service, node: string, name: string, verb: Verb): void {
   const handle = async (request: ServiceMsg) => {
     try {
-      request.respond(JSON.stringify(await answer()));
+      request.respond(JSON.stringify(await verb(request.string())));
     } catch (thrown) {
-      const error = asBerthError(thrown);
+      const error = asBerthError(thrown, "request.invalid");
       request.respondError(error.status, error.message, JSON.stringify(error.toWire()));
     }
   };
-  service.addEndpoint(verb, {
-    subject: subjects.node(node.id, verb),
+  service.addEndpoint(name, {
+    subject: subjects.node(node, name),
     handler: (failed, request) => {
       if (!failed) void handle(request);
     },

@@ -2,6 +2,7 @@
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../clock.ts";
+import type { Late } from "../transport.ts";
 import { fromNats } from "./errors.ts";
 import type { QuorumWatch } from "./quorum-watch.ts";
 import type { Sender } from "./sender.ts";
@@ -9,7 +10,7 @@ import type { Sender } from "./sender.ts";
 interface Waiting {
   readonly resolve: (data: Uint8Array) => void;
   readonly reject: (error: BerthError) => void;
-  readonly cancelTimer: () => void;
+  cancelTimer: () => void;
   /** Whether its answer is lost when the connection breaks. */
   readonly isBound: boolean;
 }
@@ -19,6 +20,7 @@ export interface RequestOptions {
   readonly headers?: MsgHdrs | undefined;
   /** The answer comes at once or never: rejects with `broker.unavailable` when the connection breaks. */
   readonly isBound: boolean;
+  readonly late?: Late | undefined;
 }
 
 const NO_RESPONDERS = 503;
@@ -52,9 +54,7 @@ export class Requests {
     this.#count += 1;
     const token = String(this.#count);
     return new Promise((resolve, reject) => {
-      const cancelTimer = this.#clock.after(Math.ceil(options.timeoutMs), () =>
-        this.#fail(token, new BerthError("ask.timeout", "No answer came before the deadline")),
-      );
+      const cancelTimer = this.#timer(token, options);
       this.#waiting.set(token, { resolve, reject, cancelTimer, isBound: options.isBound });
       this.#sender.send({
         subject,
@@ -65,6 +65,18 @@ export class Requests {
         },
         failed: (thrown) => this.#fail(token, fromNats(thrown)),
       });
+    });
+  }
+
+  #timer(token: string, { late, timeoutMs }: RequestOptions): () => void {
+    const giveUp = () =>
+      this.#fail(token, new BerthError("ask.timeout", "No answer came before the deadline"));
+    if (!late) return this.#clock.after(Math.ceil(timeoutMs), giveUp);
+    return this.#clock.after(Math.ceil(timeoutMs - late.beforeMs), () => {
+      const waiting = this.#waiting.get(token);
+      if (!waiting) return;
+      waiting.cancelTimer = this.#clock.after(Math.ceil(late.beforeMs), giveUp);
+      late.fn();
     });
   }
 

@@ -176,7 +176,9 @@ describe("a node on a real server", () => {
       metadata: { node: "n1", version: "1.2.3-test" },
     });
     expect(await request("berth.node.n1.actors")).toMatchObject({
-      actors: [{ actor: "acme/probe/a", waiting: 0 }],
+      node: "n1",
+      total: 1,
+      actors: [{ tenant: "acme", kind: "probe", key: "a", waiting: 0, turns: 1 }],
     });
     expect(await request("berth.node.n1.stats")).toMatchObject({
       id: "n1",

@@ -94,6 +94,8 @@ function describeSubjects(): string[] {
     live: subjects.live(ref),
     ask: subjects.ask(p, ref),
     asksOfPartition: subjects.asksOfPartition(p),
+    inspect: subjects.inspect(p, ref),
+    inspectionsOfPartition: subjects.inspectionsOfPartition(p),
     deadLetter: subjects.deadLetter(ref),
     deadLettersOf: subjects.deadLettersOf("<tenant>"),
     up: subjects.up("<worker>", p, ref),

@@ -10,6 +10,7 @@ import { Outbox } from "../../runtime/outbox.ts";
 import { PartitionHost } from "../../runtime/partition-host.ts";
 import type { OnStep } from "../../runtime/steps.ts";
 import type { Tools } from "../../runtime/tools.ts";
+import { noTracer } from "../../runtime/tracing.ts";
 import type { Transport } from "../../runtime/transport.ts";
 
 export interface HostOptions {
@@ -31,7 +32,10 @@ export function partitionHost(options: HostOptions): PartitionHost {
   return new PartitionHost({
     ...shared,
     partition: options.partition ?? 0,
+    nodeId: `node-${epoch}`,
     metrics: noMetrics,
+    tracer: noTracer,
+    tally: { turns: 0 },
     definitions: new Map(definitions.map((definition) => [definition.protocol.kind, definition])),
     outbox: new Outbox(shared),
     effects: new EffectRunner(shared),

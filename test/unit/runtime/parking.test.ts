@@ -223,7 +223,9 @@ describe("an ordered restart (R5)", () => {
     await a(cluster).hear({ text: "before" });
     await a(cluster).remind({ name: "later", text: "still due", afterMs: 300 });
     await a(cluster).run({ n: 1 });
-    await eventually(() => cluster.node("n1").actors(1)[0]?.effects === 1, { name: "it runs" });
+    await eventually(() => cluster.node("n1").actors(1)[0]?.effects.length === 1, {
+      name: "it runs",
+    });
     await order(cluster, { type: "$restart" });
     await hears(cluster, ["before", "restarted after nothing"]);
     await eventually(() => aborted() === 1, { name: "the tool was told to end" });
