@@ -49,7 +49,8 @@ interface Doubt {
 const PROBE_MS = 500;
 /** While someone is suspected. */
 const CONFIRM_MS = 150;
-const TIMEOUT_MS = 400;
+/** The broker itself says that nobody listens; more than this is a machine that is overloaded. */
+const TIMEOUT_MS = 800;
 const NOTHING = new Uint8Array();
 
 export class FailureDetector {

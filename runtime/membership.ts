@@ -21,7 +21,8 @@ import type { Clock } from "./clock.ts";
 import type { SeenLease } from "./failure-detector.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
-import { decideHome, decidePartition } from "./partition-view.ts";
+import { decidePartition } from "./partition-view.ts";
+import { decideHomes } from "./placement.ts";
 import { sharedAbort } from "./shared-abort.ts";
 import type { KeyEntry, Transport, Watch } from "./transport.ts";
 
@@ -69,6 +70,8 @@ export class Membership {
   readonly #moves = new Map<number, Promise<void>>();
   /** The highest epoch under which another owner was seen to write. */
   readonly #seen = new Map<number, number>();
+  /** The placement over the present nodes, until they change. */
+  #homes: readonly string[] | undefined;
   readonly #stop = sharedAbort();
   #watches: Watch[] = [];
   #active = false;
@@ -102,7 +105,7 @@ export class Membership {
     if (!this.#active || !this.#nodes.has(nodeId)) return false;
     for (let partition = 0; partition < transport.partitions; partition += 1) {
       if (this.#hosted.has(partition)) continue;
-      if (decideHome(partition, this.#nodes) === nodeId) return false;
+      if (this.#home(partition) === nodeId) return false;
     }
     return true;
   }
@@ -161,6 +164,15 @@ export class Membership {
     await Promise.allSettled(this.#watches.splice(0).map((watch) => watch.close()));
   }
 
+  /** Where a partition belongs by the present view; undefined when every node is draining. */
+  #home(partition: number): string | undefined {
+    this.#homes ??= decideHomes(
+      this.#parts.transport.partitions,
+      [...this.#nodes.values()].filter(({ draining }) => !draining).map(({ id }) => id),
+    );
+    return this.#homes[partition];
+  }
+
   #changed(): void {
     this.#dirty = true;
     this.#wake?.();
@@ -173,6 +185,7 @@ export class Membership {
     const parsed = value ? nodeRecordSchema.safeParse(parse(value)) : undefined;
     if (parsed?.success) this.#nodes.set(key, parsed.data);
     else this.#nodes.delete(key);
+    this.#homes = undefined;
     if (!value && key === this.#parts.nodeId && this.#active) this.#parts.unseated();
     this.#changed();
   }
@@ -223,6 +236,7 @@ export class Membership {
       const nodes = await transport.buckets.list("nodes", "");
       const live = new Set(nodes.map(({ key }) => key));
       for (const id of this.#nodes.keys()) if (!live.has(id)) this.#nodes.delete(id);
+      this.#homes = undefined;
       for (const entry of nodes) this.#onNode(entry);
       for (const entry of await transport.buckets.list("partitions", "")) this.#onPartition(entry);
     } catch (thrown) {
@@ -234,12 +248,13 @@ export class Membership {
   #decide(partition: number): void {
     if (this.#moves.has(partition) || this.#stop.signal.aborted) return;
     const { incarnation, nodeId } = this.#parts;
-    const verdict = decidePartition(partition, {
+    const verdict = decidePartition({
       self: nodeId,
       incarnation,
       holding: this.#hosted.has(partition),
       leaving: this.#leaving,
       claim: this.#claims.get(partition)?.record,
+      home: this.#home(partition),
       nodes: this.#nodes,
     });
     if (verdict === "claim") this.#move(partition, () => this.#claim(partition));

@@ -1,6 +1,5 @@
 /** What a node knows of one partition and of the others, and what it should do about it. Pure. */
 import type { NodeRecord, PartitionRecord } from "../protocols/records.ts";
-import { decideOwner } from "./placement.ts";
 
 export interface PartitionView {
   readonly self: string;
@@ -9,28 +8,17 @@ export interface PartitionView {
   /** This node hands everything over and takes nothing more. */
   readonly leaving: boolean;
   readonly claim: PartitionRecord | undefined;
+  /** Where the partition belongs by this view; undefined when every node is draining. */
+  readonly home: string | undefined;
   /** Live nodes by id. */
   readonly nodes: ReadonlyMap<string, NodeRecord>;
 }
 
-/** Where the partition belongs by this view; undefined when every node is draining. */
-export function decideHome(
-  partition: number,
-  nodes: ReadonlyMap<string, NodeRecord>,
-): string | undefined {
-  const candidates = [...nodes.values()].filter((node) => !node.draining).map((node) => node.id);
-  return decideOwner(partition, candidates);
-}
-
-export function decidePartition(
-  partition: number,
-  view: PartitionView,
-): "claim" | "release" | "abandon" | "keep" {
-  const { claim, holding, incarnation, leaving, nodes, self } = view;
+export function decidePartition(view: PartitionView): "claim" | "release" | "abandon" | "keep" {
+  const { claim, holding, home, incarnation, leaving, nodes, self } = view;
   const mine = claim?.node === self && claim.incarnation === incarnation;
   if (holding && !mine) return "abandon";
   if (leaving) return holding ? "release" : "keep";
-  const home = decideHome(partition, nodes);
   if (holding) return home === undefined || home === self ? "keep" : "release";
   if (home !== self) return "keep";
   if (!claim?.node || mine) return "claim";

@@ -74,6 +74,6 @@ export function decideProbed(self: string, nodes: Iterable<NodeRecord>): NodeRec
     .filter(({ evictions, id }) => id !== self && evictions !== undefined)
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const first = others.findIndex(({ id }) => id > self);
-  const from = first < 0 ? 0 : first;
+  const from = Math.max(0, first);
   return [...others.slice(from), ...others.slice(0, from)].slice(0, PROBED);
 }

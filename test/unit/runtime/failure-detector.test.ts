@@ -72,7 +72,7 @@ afterEach(() => stopAll?.());
 function start() {
   const made = rig();
   stopAll = async () => {
-    for (const { stop } of made.running) await stop();
+    for (const node of made.running) await node.stop();
   };
   return made;
 }
