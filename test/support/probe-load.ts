@@ -1,7 +1,8 @@
 /** Clients that ask and tell probe actors without pause, remember what was promised to them, and how long it took. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
+import { asBerthError } from "../../protocols/errors.ts";
 import type { Client } from "../../runtime/client.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import { Probe } from "./actors.ts";
 import { eventually } from "./eventually.ts";
 
@@ -47,8 +48,8 @@ export function probeLoad(client: Client, options: ProbeLoadOptions = {}): Probe
   const latencies: number[] = [];
   const stopping = new AbortController();
   const at = (key: string) => client.actor(Probe, "acme", key);
-  const failed = (key: string, op: Failure["op"]) => (thrown: { code?: string }) => {
-    failures.push({ key, op, code: thrown.code ?? String(thrown) });
+  const failed = (key: string, op: Failure["op"]) => (thrown: unknown) => {
+    failures.push({ key, op, code: asBerthError(thrown).code });
   };
 
   const add = async (key: string) => {
@@ -63,7 +64,7 @@ export function probeLoad(client: Client, options: ProbeLoadOptions = {}): Probe
           },
           failed(key, "ask"),
         );
-      await sleep(pauseMs);
+      await systemClock.sleep(pauseMs);
     }
   };
   const tell = async (key: string) => {
@@ -77,7 +78,7 @@ export function probeLoad(client: Client, options: ProbeLoadOptions = {}): Probe
         await at(key).run({ n: 1 }, { timeoutMs: TELL_TIMEOUT_MS, id: `run-${key}-${n}` });
         ran.set(key, (ran.get(key) ?? 0) + 1);
       }
-      await sleep(pauseMs);
+      await systemClock.sleep(pauseMs);
     }
   };
   const running = Promise.all(keys.flatMap((key) => [add(key), tell(key)]));
