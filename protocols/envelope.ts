@@ -16,6 +16,8 @@ export const envelopeSchema = z.object({
   from: refSchema.optional(),
   /** Of actor senders: a number that only grows, so the receiver drops what it has had (R3). */
   nth: z.number().int().optional(),
+  /** It may have been stored before: sent again after a crash or a lost answer. */
+  again: z.boolean().optional(),
   /** Of tool results: the effect they end. */
   effect: z.string().optional(),
   /** The id of the message whose turn sent this one. */

@@ -69,6 +69,7 @@ export const ERROR_TABLE = {
   "worker.lost": row(503, "later", "The worker died"),
   "worker.busy": row(409, "later", "The worker has no free slot"),
   "capacity.exhausted": row(503, "later", "The deployment has no capacity for another worker"),
+  "actor.doubtful": row(500, "never", "It cannot be told whether the message was handled before"),
   "actor.unknown_kind": row(404, "never", "No node serves this kind of actor"),
   "actor.unknown_message": row(422, "never", "The actor's protocol has no such message"),
   "actor.mailbox_full": row(429, "later", "The actor's mailbox is full"),

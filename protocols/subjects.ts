@@ -23,6 +23,8 @@ export const BUCKETS = {
   nodes: "berth-nodes",
   /** Who tries to own each partition, with its epoch. */
   partitions: "berth-partitions",
+  /** How far each partition's outboxes are sent: where a recovery begins. */
+  checkpoints: "berth-checkpoints",
   tenants: "berth-tenants",
   keys: "berth-keys",
   jobs: "berth-jobs",

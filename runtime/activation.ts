@@ -56,6 +56,7 @@ export class Activation {
   #pausedUntil = 0;
   #wake: (() => void) | undefined;
   #waiters: (() => void)[] = [];
+  readonly #recoveries: (() => void)[] = [];
   #lastUsed: number;
 
   constructor(parts: ActivationParts) {
@@ -120,10 +121,14 @@ export class Activation {
     else answerError(item, new BerthError("actor.overloaded"));
   }
 
-  /** Loads the record, sends its open outbox again and starts its open effects again. */
-  recover(): void {
+  /** Loads the record, sends its open outbox again and starts its open effects again. Resolves when that is over. */
+  recover(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
     this.#recovering = true;
-    this.#kick();
+    return new Promise((resolve) => {
+      this.#recoveries.push(resolve);
+      this.#kick();
+    });
   }
 
   /** Nothing to do and no effect open, for so long. */
@@ -147,6 +152,7 @@ export class Activation {
   /** Begins nothing more (A2). Asks are sent elsewhere; mail stays with the broker. */
   close(): void {
     this.#closed = true;
+    for (const resolve of this.#recoveries.splice(0)) resolve();
     this.#turnAway();
     this.#wake?.();
   }
@@ -213,7 +219,7 @@ export class Activation {
       }
       try {
         const handled = await this.#handler.handle(open);
-        this.#recovering = false;
+        this.#recovered();
         this.#pauseMs = FIRST_PAUSE_MS;
         if (!handled) await this.#waitForMore(clock.now());
         // Memory of a record that does not exist is fenced by nothing (K1): read it again next time.
@@ -257,6 +263,11 @@ export class Activation {
     this.#wake = undefined;
   }
 
+  #recovered(): void {
+    this.#recovering = false;
+    for (const resolve of this.#recoveries.splice(0)) resolve();
+  }
+
   /** Puts things right, then lets the broker recover before the next try. */
   async #disturbed(open: Set<Item>, error: BerthError): Promise<void> {
     const { clock, logger, signal } = this.#parts;
@@ -268,6 +279,8 @@ export class Activation {
         "a turn could not be committed; trying again",
       );
     }
+    // A commit of unknown fate: if it was stored, its outbox waits to be sent.
+    if (error.code === "ask.timeout") this.#recovering = true;
     try {
       await this.#handler.disturbed(open, error, gone);
     } catch {

@@ -40,7 +40,6 @@ export class BatchHandler {
   readonly #failures: FailureLog;
   readonly #failure: FailureHandler;
   readonly #activity: Activity;
-  readonly #activeSince: number;
   /** Items left to handle one by one, because one of their batch failed. */
   #careful = 0;
 
@@ -58,7 +57,6 @@ export class BatchHandler {
     this.#inbox = own.inbox;
     this.#failures = own.failures;
     this.#activity = own.activity;
-    this.#activeSince = parts.clock.now();
     this.#failure = new FailureHandler(parts, own, {
       turn: (loaded, stage) => this.#turn(loaded, stage),
       finish: (loaded, stage, open, done) => this.#finish(loaded, stage, open, done),
@@ -182,7 +180,6 @@ export class BatchHandler {
       exists: loaded.revision > 0,
       stage,
       now,
-      activeForMs: now - this.#activeSince,
       log: logger,
     };
   }

@@ -7,14 +7,14 @@ import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { Clock } from "./clock.ts";
 import { decodeRecord } from "./record.ts";
-import type { Records } from "./transport.ts";
+import type { OpenWork, Records } from "./transport.ts";
 
 export interface CommitRequest {
   readonly ref: ActorRef;
   readonly data: Uint8Array;
   readonly expected: number;
   readonly journaled: boolean;
-  readonly pending: boolean;
+  readonly pending: OpenWork | false;
   readonly writer: string;
   readonly commit: number;
 }

@@ -3,11 +3,12 @@ import type { ActorRef } from "../protocols/ids.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { ActorState } from "./actor-state.ts";
 import { type ActorRecord, addMark, decodeRecord } from "./record.ts";
+import { addHeard, noSenders } from "./senders.ts";
 import type { Stage } from "./stage.ts";
 import { standingAt } from "./standing.ts";
 import type { Transport } from "./transport.ts";
 
-const EMPTY: ActorRecord = {
+const emptyRecord = (): ActorRecord => ({
   v: 1,
   epoch: 0,
   writer: "",
@@ -15,11 +16,11 @@ const EMPTY: ActorRecord = {
   cursor: {},
   state: undefined,
   nth: 0,
-  heard: {},
+  senders: noSenders(),
   outbox: [],
   effects: {},
   reminders: {},
-};
+});
 
 export type RecordHead = Omit<ActorRecord, "state">;
 
@@ -62,11 +63,14 @@ export async function loadRecord(parts: {
 }): Promise<Loaded> {
   const { ref, definition, transport } = parts;
   const found = await transport.records.load(ref, definition.behaviour.journaled ?? false);
-  if (!found) return new Loaded(definition, EMPTY, 0);
+  if (!found) return new Loaded(definition, emptyRecord(), 0);
   return new Loaded(definition, decodeRecord(found.data), found.revision);
 }
 
-/** The record that commits a stage on top of what is loaded. `ended` are effects that end without a message. */
+/**
+ * The record that commits a stage on top of what is loaded; if that fails, what is loaded must be forgotten (K2).
+ * `ended` are effects that end without a message.
+ */
 export function nextRecord(
   loaded: Loaded,
   stage: Stage,
@@ -76,6 +80,7 @@ export function nextRecord(
     readonly journaled: boolean;
     readonly now: number;
     readonly ended: Iterable<string>;
+    readonly activeForMs: number;
   },
 ): RecordHead {
   const effects = { ...loaded.record.effects };
@@ -90,7 +95,7 @@ export function nextRecord(
     commit: loaded.record.commit + 1,
     cursor: stage.cursor,
     nth: stage.nth,
-    heard: stage.heard,
+    senders: addHeard(loaded.record.senders, stage.heard.values(), by),
     outbox: stage.outbox,
     effects,
     reminders: stage.reminders,

@@ -118,6 +118,7 @@ class BerthNode implements RunningNode {
   readonly #tally: Tally = { turns: 0 };
   readonly #gate = new Gate(LOADS_AT_ONCE);
   readonly #bodies = new BodyBudget(BODY_BYTES);
+  readonly #scans = new Gate(1);
   readonly #outbox: Outbox;
   readonly #effects: EffectRunner;
   #stopReconnects: () => void = () => {};
@@ -278,6 +279,7 @@ class BerthNode implements RunningNode {
       effects: this.#effects,
       gate: this.#gate,
       bodies: this.#bodies,
+      scans: this.#scans,
       writer: this.#incarnation,
       leaseValid: () => this.#lease.mayAnswer(),
       fenced: (seen) => this.#membership.fenced(partition, seen),

@@ -35,11 +35,14 @@ export class Outbox {
     this.#parts = parts;
   }
 
-  /** Resolves when every entry is stored, each told to `stored`. Rejects with `lease.lost` when `signal` aborts before. */
+  /**
+   * `again` says that this may have been sent before; `stored` is told of each entry when it is. Resolves when all are.
+   * Rejects with `lease.lost` when `signal` aborts before.
+   */
   async publish(
     self: ActorRef,
     entries: readonly OutboxEntry[],
-    signal: AbortSignal,
+    options: { readonly again: boolean; readonly signal: AbortSignal },
     stored: (entry: OutboxEntry) => void,
   ): Promise<void> {
     const chains = new Map<string, Promise<void>>();
@@ -47,21 +50,27 @@ export class Outbox {
       const target = targetOf(self, entry);
       const before = chains.get(target);
       // The first of a target starts within this tick, so that one connection keeps the causal order.
-      const send = () => this.#persist(self, entry, signal).then(() => stored(entry));
+      const send = () => this.#persist(self, entry, options).then(() => stored(entry));
       chains.set(target, before ? before.then(send) : send());
     }
     await Promise.all(chains.values());
   }
 
-  async #persist(self: ActorRef, entry: OutboxEntry, signal: AbortSignal): Promise<void> {
+  async #persist(
+    self: ActorRef,
+    entry: OutboxEntry,
+    { again, signal }: { readonly again: boolean; readonly signal: AbortSignal },
+  ): Promise<void> {
     const { clock } = this.#parts;
     const startedAt = clock.monotonic();
+    let mayBeStored = again;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
       try {
-        await this.#send(self, entry);
+        await this.#send(self, entry, mayBeStored);
         return;
       } catch (thrown) {
         const error = asBerthError(thrown);
+        mayBeStored ||= error.code !== "actor.mailbox_full";
         const waitedMs = clock.monotonic() - startedAt;
         if (isHopeless(entry, error, waitedMs) && (await this.#giveUp(self, entry, error))) return;
         if (signal.aborted) throw new BerthError("lease.lost", "given up", { cause: thrown });
@@ -84,11 +93,15 @@ export class Outbox {
     }
   }
 
-  async #send(self: ActorRef, entry: OutboxEntry): Promise<void> {
+  async #send(self: ActorRef, entry: OutboxEntry, again: boolean): Promise<void> {
     const { mailboxes, buckets } = this.#parts.transport;
     switch (entry.op) {
       case "tell":
-        await mailboxes.send(entry.to, entry.lane, entry.envelope);
+        await mailboxes.send(
+          entry.to,
+          entry.lane,
+          again ? { ...entry.envelope, again } : entry.envelope,
+        );
         return;
       case "remind":
         await mailboxes.schedule(self, entry.due, entry.at);

@@ -6,7 +6,7 @@
  * P2 When the mail stream ends before `close`, it is opened again, as long as the node's lease holds, and delivers
  *    everything unacknowledged; inboxes recognise what they hold (I2) and records what they have handled (R3).
  * P3 On opening, every actor whose record has an open outbox or effect is loaded and recovered, so what a dead
- *    owner had committed goes out (R2). Once more a little later: a commit of that owner may have been on its way.
+ *    owner had committed goes out (R2). `recovery.ts` finds them.
  * P4 A drain ends what is being handled and nothing else: what waits is the next owner's.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
@@ -19,20 +19,23 @@ import { Activation, type ActivationParts } from "./activation.ts";
 import { type Intake, takeAsk } from "./ask-intake.ts";
 import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
+import type { Gate } from "./gate.ts";
+import { Recovery } from "./recovery.ts";
 import { sharedAbort } from "./shared-abort.ts";
 import type { Incoming, Mail, MailStream, Serving } from "./transport.ts";
 
 export interface PartitionHostParts
-  extends Omit<ActivationParts, "ref" | "definition" | "signal">,
+  extends Omit<ActivationParts, "ref" | "definition" | "signal" | "recovery">,
     Intake {
   readonly partition: number;
   readonly nodeId: string;
+  /** Lets the partitions of a node look at all their records one after the other. */
+  readonly scans: Gate;
 }
 
 const encoder = new TextEncoder();
 const OWNERS = "owner";
 const REOPEN_PAUSE_MS = 200;
-const RECOVER_AGAIN_MS = 10_000;
 /** Longest wait for the broker to hear that we stop listening. */
 const LEAVE_MS = 2_000;
 const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
@@ -44,12 +47,18 @@ export class PartitionHost {
   readonly #activations = new Map<string, Activation>();
   readonly #abort = sharedAbort();
   readonly #serving: Serving[] = [];
+  readonly #recovery: Recovery;
   #stream: MailStream | undefined;
   #pumping: Promise<void> = Promise.resolve();
   #closing = false;
 
   constructor(parts: PartitionHostParts) {
     this.#parts = parts;
+    this.#recovery = new Recovery({
+      ...parts,
+      signal: this.#abort.signal,
+      recover: (ref) => this.#recover(ref),
+    });
   }
 
   get epoch(): number {
@@ -72,6 +81,7 @@ export class PartitionHost {
   async open(): Promise<void> {
     const { partition, transport } = this.#parts;
     try {
+      await this.#recovery.begin();
       this.#stream = await transport.mailboxes.open(partition);
       this.#serve(subjects.asksOfPartition(partition), (ask) => this.#onAsk(ask, false));
       this.#serve(subjects.upOfPartition(partition), (ask) => this.#onAsk(ask, true));
@@ -82,7 +92,7 @@ export class PartitionHost {
       throw thrown;
     }
     this.#pumping = this.#pump();
-    void this.#recoveries();
+    void this.#recovery.run();
   }
 
   /** Takes no more and lets the turns that run end, for at most `withinMs`; then closes (P4). */
@@ -93,6 +103,7 @@ export class PartitionHost {
     for (const activation of activations) activation.close();
     const ended = Promise.all(activations.map((activation) => activation.ended()));
     await this.#atMost(withinMs, ended);
+    await this.#atMost(LEAVE_MS, this.#recovery.checkpoint());
     await this.close();
   }
 
@@ -172,36 +183,11 @@ export class PartitionHost {
     for await (const mail of this.#stream) this.#onMail(mail);
   }
 
-  /** P3. */
-  async #recoveries(): Promise<void> {
-    const { clock, logger, partition } = this.#parts;
-    for (let pause = REOPEN_PAUSE_MS; !this.#closing; pause *= 2) {
-      try {
-        await this.#recover();
-        break;
-      } catch (thrown) {
-        if (this.#closing) return;
-        logger.warn({ err: thrown, partition }, "recovering a partition failed; trying again");
-        await clock.sleep(Math.min(pause, RECOVER_AGAIN_MS), this.#abort.signal);
-      }
-    }
-    await clock.sleep(RECOVER_AGAIN_MS, this.#abort.signal);
-    if (this.#closing) return;
-    await this.#recover().catch((thrown: unknown) =>
-      logger.warn({ err: thrown, partition }, "looking for late commits failed"),
-    );
-  }
-
-  async #recover(): Promise<void> {
-    const { partition, transport } = this.#parts;
-    let found = 0;
-    for await (const ref of transport.records.pending(partition)) {
-      if (this.#closing) return;
-      if (this.#activations.has(refName(ref))) continue;
-      this.#activation(ref)?.recover();
-      found += 1;
-    }
-    if (found > 0) this.#parts.logger.info({ partition, actors: found }, "recovered open work");
+  /** P3. False when this node does not know the actor's kind. */
+  async #recover(ref: ActorRef): Promise<boolean> {
+    const activation = this.#closing ? undefined : this.#activation(ref);
+    await activation?.recover();
+    return activation !== undefined;
   }
 
   #activation(ref: ActorRef): Activation | undefined {
@@ -214,6 +200,7 @@ export class PartitionHost {
       ...this.#parts,
       ref,
       definition,
+      recovery: this.#recovery,
       signal: this.#abort.signal,
     });
     this.#activations.set(name, activation);

@@ -8,7 +8,7 @@
  * K3 The next commit starts after the outbox of the last is stored, so that receivers see the sent order (R4).
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
-import type { ActorRef } from "../protocols/ids.ts";
+import { type ActorRef, refName } from "../protocols/ids.ts";
 import type { Activity } from "./activity.ts";
 import type { ActorDefinition } from "./actor.ts";
 import type { Clock } from "./clock.ts";
@@ -19,10 +19,14 @@ import type { OpenEffect } from "./inspection.ts";
 import { type Loaded, loadRecord, nextRecord, type RecordHead } from "./loaded.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Outbox } from "./outbox.ts";
-import { encodeRecord, isPending, type PendingEffect } from "./record.ts";
+import { encodeRecord, openWork, type PendingEffect } from "./record.ts";
+import type { Recovery } from "./recovery.ts";
 import { Stage } from "./stage.ts";
 import type { OnStep } from "./steps.ts";
 import type { Transport } from "./transport.ts";
+import type { Watermark } from "./watermark.ts";
+
+const NOTHING_OPEN = { outbox: false, effects: false };
 
 export interface RecordKeeperParts {
   readonly ref: ActorRef;
@@ -37,6 +41,8 @@ export interface RecordKeeperParts {
   readonly epoch: number;
   /** Called with the epoch that was found when another owner has written under a later one. */
   readonly fenced: (epoch: number) => void;
+  /** Knows which outboxes are sent, and is told of those to come. */
+  readonly recovery: Pick<Recovery, "isSent" | "watermark">;
   /** Bounds how many records a node loads at once. */
   readonly gate: Gate;
   /** Aborts when the partition is given up. */
@@ -48,6 +54,9 @@ export class RecordKeeper {
   readonly #parts: RecordKeeperParts;
   readonly #activity: Activity;
   readonly #journaled: boolean;
+  readonly #name: string;
+  readonly #mark: Watermark;
+  readonly #activeSince: number;
   /** Effects that are over and of which no message tells the actor: the next commit takes them out. */
   readonly #ended = new Set<string>();
   #loaded: Loaded | undefined;
@@ -56,6 +65,9 @@ export class RecordKeeper {
     this.#parts = parts;
     this.#activity = activity;
     this.#journaled = parts.definition.behaviour.journaled ?? false;
+    this.#name = refName(parts.ref);
+    this.#mark = parts.recovery.watermark(this.#journaled);
+    this.#activeSince = parts.clock.now();
   }
 
   /** What is in memory; undefined before the first load and after a failure. */
@@ -93,7 +105,10 @@ export class RecordKeeper {
       fenced(loaded.record.epoch);
       throw new BerthError("lease.lost", "another owner has written under a later epoch");
     }
-    await this.#publish(loaded);
+    const { epoch: writtenUnder } = loaded.record;
+    const place = { epoch: writtenUnder, revision: loaded.revision, journaled: this.#journaled };
+    loaded.published ||= this.#parts.recovery.isSent(place);
+    await this.#publish(loaded, { again: true });
     if (loaded.revision > 0 && loaded.record.epoch < epoch) {
       await this.#claim(loaded);
     }
@@ -131,7 +146,7 @@ export class RecordKeeper {
 
   /** Sends what the last commit recorded, then ends and starts the effects of its stage. */
   async release(loaded: Loaded, stage: Stage): Promise<void> {
-    await this.#publish(loaded);
+    await this.#publish(loaded, { again: false });
     for (const id of stage.cancelledEffects) this.#parts.effects.cancel(id);
     this.#start(stage.newEffects);
     await this.#parts.onStep?.("published", this.#parts.ref);
@@ -140,15 +155,18 @@ export class RecordKeeper {
   /** Writes the record without what is over, so that no recovery scan finds it. */
   async tidy(): Promise<void> {
     const loaded = this.#loaded;
-    if (!loaded || !isPending(loaded.record)) return;
+    if (!loaded || !openWork(loaded.record)) return;
     await this.#write(loaded, this.stage(loaded), loaded.state.json);
   }
 
   async #write(loaded: Loaded, stage: Stage, stateJson: string): Promise<void> {
     const { clock, epoch, metrics, ref, signal, transport, writer } = this.#parts;
     const journaled = this.#journaled;
-    const by = { epoch, writer, journaled, now: clock.now(), ended: this.#ended };
-    const record = nextRecord(loaded, stage, by);
+    const now = clock.now();
+    const by = { epoch, writer, journaled, now, ended: this.#ended };
+    const record = nextRecord(loaded, stage, { ...by, activeForMs: now - this.#activeSince });
+    const pending = openWork(record);
+    if (pending) this.#mark.begun(this.#name);
     const startedAt = clock.monotonic();
     this.#activity.enter("committing");
     try {
@@ -159,17 +177,20 @@ export class RecordKeeper {
           data: encodeRecord(record, stateJson),
           expected: loaded.revision,
           journaled,
-          pending: isPending(record),
+          pending,
           writer,
           commit: record.commit,
         },
       );
       loaded.stored(record, revision);
+      this.#mark.stored(this.#name, revision, pending || NOTHING_OPEN);
       stage.keepState(stateJson);
       this.#dropEnded(record);
     } catch (thrown) {
       this.#loaded = undefined; // K2
-      if (asBerthError(thrown).code === "record.conflict")
+      const { code, retry } = asBerthError(thrown);
+      if (code === "record.conflict" || retry === "never") this.#mark.refused(this.#name);
+      if (code === "record.conflict")
         metrics.count("berth_commit_conflicts_total", { kind: ref.kind });
       throw thrown;
     }
@@ -180,12 +201,14 @@ export class RecordKeeper {
     for (const id of this.#ended) if (!(id in record.effects)) this.#ended.delete(id);
   }
 
-  async #publish(loaded: Loaded): Promise<void> {
-    if (loaded.published) return;
-    const { outbox, ref, signal } = this.#parts;
-    const stored = this.#activity.publishing(loaded.record.outbox);
-    await outbox.publish(ref, loaded.record.outbox, signal, stored);
-    loaded.published = true;
+  async #publish(loaded: Loaded, { again }: { readonly again: boolean }): Promise<void> {
+    if (!loaded.published) {
+      const { outbox, ref, signal } = this.#parts;
+      const stored = this.#activity.publishing(loaded.record.outbox);
+      await outbox.publish(ref, loaded.record.outbox, { again, signal }, stored);
+      loaded.published = true;
+    }
+    this.#mark.sent(this.#name);
   }
 
   #start(effects: Iterable<[string, PendingEffect]>): void {

@@ -6,7 +6,9 @@ import { eventSchema, type SessionEvent } from "../protocols/events.ts";
 import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
+import { noSenders, sendersSchema } from "./senders.ts";
 import { standingSchema } from "./standing.ts";
+import type { OpenWork } from "./transport.ts";
 
 const bucketSchema = z.enum(Object.keys(BUCKETS) as [Bucket, ...Bucket[]]);
 
@@ -53,8 +55,7 @@ export const recordSchema = z.object({
   state: z.unknown(),
   /** Counts what this actor sends; ids of its messages and effects come from it. */
   nth: z.number(),
-  /** Per sending actor: the number of its last message handled, and when (R3). */
-  heard: z.record(z.string(), z.tuple([z.number(), z.number()])),
+  senders: sendersSchema.default(noSenders),
   outbox: z.array(outboxEntrySchema),
   effects: z.record(z.string(), effectSchema),
   /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */
@@ -108,8 +109,13 @@ export function decodePage(data: Uint8Array): JournalPage {
   return pageSchema.parse(JSON.parse(decoder.decode(data)));
 }
 
-export function isPending(record: Pick<ActorRecord, "outbox" | "effects">): boolean {
-  return record.outbox.length > 0 || Object.keys(record.effects).length > 0;
+/** What the record leaves open; false when nothing. */
+export function openWork(
+  record: Pick<ActorRecord, "epoch" | "outbox" | "effects">,
+): OpenWork | false {
+  const outbox = record.outbox.length > 0;
+  const effects = Object.keys(record.effects).length > 0;
+  return (outbox || effects) && { epoch: record.epoch, outbox, effects };
 }
 
 /** Marks kept in `index`; when there are more, every second one goes. */

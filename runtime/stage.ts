@@ -10,6 +10,7 @@ import { refName } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorState } from "./actor-state.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
+import { type Hearing, lastHeard, type Senders } from "./senders.ts";
 import { decideStanding, type Standing, type StandingEvent } from "./standing.ts";
 
 export interface MetricEntry {
@@ -18,10 +19,6 @@ export interface MetricEntry {
   readonly value: number;
   readonly labels: Readonly<Record<string, string>>;
 }
-
-/** Entries of senders not heard for this long are dropped, once this activation itself is as old (R3). */
-const HEARD_FOR_MS = 600_000;
-const MAX_HEARD = 512;
 
 export class Stage {
   readonly self: ActorRef;
@@ -34,7 +31,8 @@ export class Stage {
   readonly metrics: MetricEntry[] = [];
   readonly reminders: Record<string, string>;
   readonly cursor: Record<string, number>;
-  readonly heard: Record<string, [number, number]>;
+  /** Who was heard, by sender and lane: the last message of each. */
+  readonly heard = new Map<string, Hearing>();
   nth: number;
   lastSeq: number;
   standing: Standing | undefined;
@@ -47,14 +45,13 @@ export class Stage {
   #draft: { value: unknown } | undefined;
   /** What a read-only handler between two writing turns sees of the draft. */
   #view: { readonly value: unknown } | undefined;
-  #heardCount: number;
+  readonly #senders: Senders;
 
   constructor(self: ActorRef, record: Omit<ActorRecord, "state">, committed: ActorState) {
     this.self = self;
     this.reminders = { ...record.reminders };
     this.cursor = { ...record.cursor };
-    this.heard = { ...record.heard };
-    this.#heardCount = Object.keys(this.heard).length;
+    this.#senders = record.senders;
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
     this.standing = record.standing;
@@ -195,23 +192,16 @@ export class Stage {
     this.touched = true;
   }
 
-  /** Lanes are counted apart: control overtakes the others, so numbers grow inside a lane only. */
-  hear(from: ActorRef, lane: string, nth: number, now: number, activeForMs: number): void {
-    const name = `${refName(from)}/${lane}`;
-    if (name in this.heard) delete this.heard[name];
-    else this.#heardCount += 1;
-    this.heard[name] = [nth, now];
-    for (const oldest in this.heard) {
-      const heardAt = this.heard[oldest]?.[1] ?? 0;
-      const stale = activeForMs > HEARD_FOR_MS && heardAt < now - HEARD_FOR_MS;
-      if (!stale && this.#heardCount <= MAX_HEARD) break;
-      delete this.heard[oldest];
-      this.#heardCount -= 1;
-    }
+  /** Lanes are counted apart: control overtakes the others, so numbers grow inside a lane only (R2). */
+  hear(hearing: Hearing): void {
+    this.heard.set(`${refName(hearing.from)}/${hearing.lane}`, hearing);
   }
 
-  hasHeard(from: ActorRef, lane: string, nth: number): boolean {
-    return nth <= (this.heard[`${refName(from)}/${lane}`]?.[0] ?? 0);
+  /** Whether the message was handled (R3); `unknown` when it was sent again and its sender may have been forgotten. */
+  hasHeard({ from, lane, nth, sentAt }: Hearing, again: boolean): boolean | "unknown" {
+    const last = this.heard.get(`${refName(from)}/${lane}`)?.nth;
+    if (nth <= (last ?? lastHeard(this.#senders, { from, lane }))) return true;
+    return again && sentAt <= this.#senders.forgotten && last === undefined ? "unknown" : false;
   }
 
   newId(prefix: string, now: number): string {

@@ -15,6 +15,26 @@ export interface StoredRecord {
   readonly data: Uint8Array;
 }
 
+/** What a record leaves open. It stands beside the body, so that a recovery finds it without reading bodies. */
+export interface OpenWork {
+  /** Under which the record was written. */
+  readonly epoch: number;
+  readonly outbox: boolean;
+  readonly effects: boolean;
+}
+
+export interface OpenRecord extends OpenWork {
+  readonly ref: ActorRef;
+  readonly revision: number;
+  readonly journaled: boolean;
+}
+
+/** Revisions, one per stream of records. */
+export interface Place {
+  readonly records: number;
+  readonly journal: number;
+}
+
 export interface Records {
   /** The newest record, read from the leader; undefined when there is none. */
   load(ref: ActorRef, journaled: boolean): Promise<StoredRecord | undefined>;
@@ -26,10 +46,14 @@ export interface Records {
   commit(
     ref: ActorRef,
     data: Uint8Array,
-    options: { readonly expected: number; readonly journaled: boolean; readonly pending: boolean },
+    options: {
+      readonly expected: number;
+      readonly journaled: boolean;
+      readonly pending: OpenWork | false;
+    },
   ): Promise<number>;
-  /** Actors of the partition whose newest record is marked pending. */
-  pending(partition: number): AsyncIterable<ActorRef>;
+  /** Records of the partition whose newest is marked pending; with `after` only those written after that place. */
+  pending(partition: number, after?: Place): AsyncIterable<OpenRecord>;
   /** Pages of a journal, oldest first, from a broker sequence on; at most `limit`. */
   journal(ref: ActorRef, fromRevision: number, limit: number): Promise<StoredRecord[]>;
 }

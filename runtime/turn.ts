@@ -4,6 +4,7 @@ import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { Messages } from "../protocols/protocol.ts";
 import type { ActorDefinition, Behaviour } from "./actor.ts";
+import { letterOf } from "./dead-letters.ts";
 import type { AskItem, Item, MailItem } from "./inbox.ts";
 import type { Logger } from "./logger.ts";
 import type { ActorRecord } from "./record.ts";
@@ -21,7 +22,6 @@ export interface TurnParts {
   readonly exists: boolean;
   readonly stage: Stage;
   readonly now: number;
-  readonly activeForMs: number;
   readonly log: Logger;
   readonly tracer: Tracer;
   readonly epoch: number;
@@ -73,14 +73,13 @@ function runMail(parts: TurnParts, { mail }: MailItem, traceparent?: string): un
   return undefined;
 }
 
+type TakeParts = Pick<TurnParts, "stage" | "record" | "epoch" | "now">;
+
 /**
  * Does all the book-keeping of a piece of mail but for its handler: cursor, reminder, effect, sender's number.
  * Undefined when it has been handled or cancelled. Alone, it is how a message is given up.
  */
-export function takeMail(
-  parts: Pick<TurnParts, "stage" | "record" | "now" | "activeForMs">,
-  mail: Mail,
-): Message | undefined {
+export function takeMail(parts: TakeParts, mail: Mail): Message | undefined {
   const { stage } = parts;
   if (mail.seq <= (stage.cursor[mail.lane] ?? 0)) return undefined;
   stage.advance(mail.lane, mail.seq);
@@ -103,12 +102,9 @@ function dueMessage(stage: Stage, mail: Mail): Message | undefined {
 }
 
 /** Drops what this actor has had: a sender's outbox sent again after a crash, a tool's second result (R3). */
-function freshMessage(
-  parts: Pick<TurnParts, "stage" | "record" | "now" | "activeForMs">,
-  mail: Mail,
-): Message | undefined {
+function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
   if ("due" in mail.envelope) return undefined;
-  const { stage, record, now, activeForMs } = parts;
+  const { stage, record } = parts;
   const envelope = mail.envelope;
   if (envelope.effect !== undefined) {
     const known = envelope.effect in record.effects && !stage.endedEffects.has(envelope.effect);
@@ -116,10 +112,22 @@ function freshMessage(
     stage.endEffect(envelope.effect);
   }
   if (envelope.from && envelope.nth !== undefined) {
-    if (stage.hasHeard(envelope.from, mail.lane, envelope.nth)) return undefined;
-    stage.hear(envelope.from, mail.lane, envelope.nth, now, activeForMs);
+    const { from, nth, sentAt } = envelope;
+    const hearing = { from, lane: mail.lane, nth, sentAt };
+    const heard = stage.hasHeard(hearing, envelope.again ?? false);
+    if (heard === "unknown") setAside(parts, mail);
+    if (heard) return undefined;
+    stage.hear(hearing);
   }
   return { type: envelope.type, payload: envelope.payload, envelope };
+}
+
+/** Handling it again might do its effect twice, dropping it might lose it: a person decides (R2, R3). */
+function setAside({ stage, epoch, now }: TakeParts, mail: Mail): void {
+  const error = new BerthError("actor.doubtful");
+  stage.add({ op: "dead", letter: letterOf(mail, error, { epoch, attempts: 0, at: now }) });
+  const labels = { kind: mail.ref.kind };
+  stage.metrics.push({ type: "count", name: "berth_dead_letters_total", labels, value: 1 });
 }
 
 function deliver(parts: TurnParts, message: Message, traceparent: string | undefined): void {

@@ -10,7 +10,7 @@ import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import type { Clock } from "../clock.ts";
 import type { MailQueue } from "../mail-queue.ts";
-import type { KeyEntry, StoredRecord } from "../transport.ts";
+import type { KeyEntry, OpenWork, StoredRecord } from "../transport.ts";
 
 export interface StoredMail {
   readonly seq: number;
@@ -28,7 +28,7 @@ export interface StoredValue {
 }
 
 export interface Page extends StoredRecord {
-  readonly pending: boolean;
+  readonly pending: OpenWork | false;
 }
 
 export interface Subscriber {
@@ -94,6 +94,11 @@ export class MemoryBroker {
       if (this.clock.now() - at < DUPLICATE_WINDOW_MS) break;
       this.#seen.delete(oldest);
     }
+  }
+
+  /** As a real broker does when it starts again: ids of messages that are gone are not known any more. */
+  forgetIds(): void {
+    this.#seen.clear();
   }
 
   /** Mail that waits in one lane of one actor. */

@@ -59,11 +59,16 @@ function memoryRecords(broker: MemoryBroker): Records {
       if (journaled) broker.route(subjects.live(ref), page.data, () => {});
       return page.revision;
     },
-    async *pending(partition) {
+    async *pending(partition, after) {
       for (const [key, pages] of broker.pages) {
+        const page = pages.at(-1);
+        const journaled = key.startsWith("journal:");
+        if (!page?.pending || page.revision <= (after?.[journaled ? "journal" : "records"] ?? 0))
+          continue;
         const [tenant = "", kind = "", actorKey = ""] = key.slice(key.indexOf(":") + 1).split("/");
         const ref: ActorRef = { tenant, kind, key: actorKey };
-        if (broker.partitionOf(ref) === partition && pages.at(-1)?.pending) yield ref;
+        if (broker.partitionOf(ref) === partition)
+          yield { ref, revision: page.revision, journaled, ...page.pending };
       }
     },
     journal(ref, fromRevision, limit) {

@@ -20,6 +20,8 @@ interface Query {
   readonly stream: string;
   readonly filter: string;
   readonly headersOnly: boolean;
+  /** Only what was stored after this sequence; a subject may then come several times, its newest message last. */
+  readonly after?: number | undefined;
 }
 
 /**
@@ -28,14 +30,16 @@ interface Query {
  */
 export async function* readNewest(
   parts: { readonly js: JetStreamClient; readonly jsm: JetStreamManager },
-  { stream, filter, headersOnly }: Query,
+  { stream, filter, headersOnly, after }: Query,
 ): AsyncGenerator<JsMsg> {
   const { js, jsm } = parts;
   let name: string | undefined;
   try {
     const info = await jsm.consumers.add(stream, {
       ack_policy: AckPolicy.None,
-      deliver_policy: DeliverPolicy.LastPerSubject,
+      ...(after === undefined
+        ? { deliver_policy: DeliverPolicy.LastPerSubject }
+        : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: after + 1 }),
       filter_subject: filter,
       headers_only: headersOnly,
       inactive_threshold: INACTIVE_NS,

@@ -3,7 +3,7 @@ import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import { BUCKETS, refOfSubject, STREAMS, subjects } from "../../protocols/subjects.ts";
-import type { Records, StoredRecord } from "../transport.ts";
+import type { OpenRecord, OpenWork, Records, StoredRecord } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
@@ -12,6 +12,20 @@ import type { Publisher } from "./publisher.ts";
 const RECORDS_STREAM = `KV_${BUCKETS.actors}`;
 /** On records whose outbox or effects are open: found again by a take-over without reading bodies. */
 const PENDING_HEADER = "Berth-Pending";
+const PENDING_FORM = /^epoch=(\d+)( outbox)?( effects)?$/;
+
+function writePending({ epoch, outbox, effects }: OpenWork): string {
+  return `epoch=${epoch}${outbox ? " outbox" : ""}${effects ? " effects" : ""}`;
+}
+
+/** What is not understood is open, under an epoch that no checkpoint knows. */
+function readPending(text: string): OpenWork {
+  const [, epoch, outbox, effects] = PENDING_FORM.exec(text) ?? [];
+  if (epoch === undefined) {
+    return { epoch: Number.MAX_SAFE_INTEGER, outbox: true, effects: true };
+  }
+  return { epoch: Number(epoch), outbox: outbox !== undefined, effects: effects !== undefined };
+}
 
 interface Collaborators {
   readonly js: JetStreamClient;
@@ -42,17 +56,29 @@ export function natsRecords(parts: Collaborators): Records {
 
     commit(ref, data, options) {
       const { expected, pending } = options;
-      const others = pending ? { [PENDING_HEADER]: "1" } : {};
+      const others = pending ? { [PENDING_HEADER]: writePending(pending) } : {};
       return publisher.publish(subjectOf(ref, options.journaled), data, { expected, others });
     },
 
-    async *pending(partition) {
-      for (const [stream, filter] of [
-        [RECORDS_STREAM, subjects.recordsOfPartition(partition)],
-        [STREAMS.journal, subjects.journalOfPartition(partition)],
+    async *pending(partition, place) {
+      for (const [stream, filter, after] of [
+        [RECORDS_STREAM, subjects.recordsOfPartition(partition), place?.records],
+        [STREAMS.journal, subjects.journalOfPartition(partition), place?.journal],
       ] as const) {
-        for await (const message of readNewest({ js, jsm }, { stream, filter, headersOnly: true }))
-          if (message.headers?.get(PENDING_HEADER)) yield refOfSubject(message.subject);
+        const newest = new Map<string, OpenRecord>();
+        const query = { stream, filter, headersOnly: true, after };
+        for await (const { subject, seq, headers } of readNewest({ js, jsm }, query)) {
+          const marked = headers?.get(PENDING_HEADER);
+          if (!marked) newest.delete(subject);
+          else
+            newest.set(subject, {
+              ref: refOfSubject(subject),
+              revision: seq,
+              journaled: stream === STREAMS.journal,
+              ...readPending(marked),
+            });
+        }
+        yield* newest.values();
       }
     },
 

@@ -6,7 +6,14 @@ import { partitionOf } from "../../protocols/partition.ts";
 import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import { subjects } from "../../protocols/subjects.ts";
-import type { KeyEntry, Mail, MailRead, MailStream, Transport } from "../../runtime/transport.ts";
+import type {
+  KeyEntry,
+  Mail,
+  MailRead,
+  MailStream,
+  OpenRecord,
+  Transport,
+} from "../../runtime/transport.ts";
 import { eventually } from "../support/eventually.ts";
 
 export interface TransportRig extends AsyncDisposable {
@@ -117,24 +124,53 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
       test("is found by the scan of its partition while it is pending, not after", async () => {
         const ref = fresh();
         const scan = async () => {
-          const keys: string[] = [];
-          for await (const found of two.records.pending(partition(ref))) keys.push(found.key);
+          const keys: OpenRecord[] = [];
+          for await (const found of two.records.pending(partition(ref))) {
+            if (found.ref.key === ref.key) keys.push(found);
+          }
           return keys;
         };
-        const options = { journaled, expected: 0, pending: true };
+        const open = { epoch: 7, outbox: true, effects: false };
+        const options = { journaled, expected: 0, pending: open };
         const revision = await one.records.commit(ref, encode({}), options);
-        expect(await scan()).toContain(ref.key);
+        expect(await scan()).toEqual([{ ref, revision, journaled, ...open }]);
         await write(one, ref, {}, revision);
-        expect(await scan()).not.toContain(ref.key);
+        expect(await scan()).toEqual([]);
       });
     });
+
+    test.each([false, true])(
+      "a scan finds only what was left open after a place, once (journaled: %s)",
+      async (journaled) => {
+        const ref = fresh();
+        const open = { epoch: 7, outbox: false, effects: true };
+        const commit = (of: ActorRef, expected: number, pending: typeof open | false) =>
+          one.records.commit(of, encode({}), { journaled, expected, pending });
+        const first = await commit(ref, 0, open);
+        const keys = async (after: number) => {
+          const found: number[] = [];
+          const place = { records: after, journal: after };
+          for await (const { ref: of, revision } of two.records.pending(partition(ref), place)) {
+            if (of.key === ref.key) found.push(revision);
+          }
+          return found;
+        };
+        expect(await keys(first - 1)).toEqual([first]);
+        expect(await keys(first)).toEqual([]);
+        const second = await commit(ref, first, open);
+        expect(await keys(first - 1)).toEqual([second]);
+        const third = await commit(ref, second, false);
+        expect(await keys(first - 1)).toEqual([]);
+        expect(await keys(third + 1_000)).toEqual([]);
+      },
+    );
 
     test("a journal keeps every page, and reads them from any revision on", async () => {
       const ref = fresh("session");
       const revisions: number[] = [];
       for (let n = 0; n < 5; n += 1) {
         const expected = revisions.at(-1) ?? 0;
-        const options = { expected, journaled: true, pending: false };
+        const options = { expected, journaled: true, pending: false as const };
         revisions.push(await one.records.commit(ref, encode({ n }), options));
       }
       const pages = async (from: number, limit: number) =>

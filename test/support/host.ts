@@ -41,6 +41,7 @@ export function partitionHost(options: HostOptions): PartitionHost {
     effects: new EffectRunner(shared),
     gate: new Gate(8),
     bodies: new BodyBudget(options.bodyBytes ?? 64 * 1024 ** 2),
+    scans: new Gate(1),
     random: Math.random,
     writer: `writer-${epoch}`,
     epoch,

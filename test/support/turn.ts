@@ -5,6 +5,7 @@ import type { ActorDefinition } from "../../runtime/actor.ts";
 import { ActorState } from "../../runtime/actor-state.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import type { ActorRecord } from "../../runtime/record.ts";
+import { noSenders } from "../../runtime/senders.ts";
 import { Stage } from "../../runtime/stage.ts";
 import { readContext, type TurnInput, turnContext } from "../../runtime/turn-context.ts";
 
@@ -47,7 +48,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
     cursor: {},
     state: {},
     nth: 0,
-    heard: {},
+    senders: noSenders(),
     outbox: [],
     effects: {},
     reminders: {},

@@ -4,6 +4,7 @@ import { type EncodedEvent, eventsOf, gapEvent } from "../../../gateway/reader/e
 import { splitEvents } from "../../../gateway/reader/split-events.ts";
 import { EVENT_TYPES, type EventType, type SessionEvent } from "../../../protocols/events.ts";
 import { type ActorRecord, encodeRecord } from "../../../runtime/record.ts";
+import { noSenders } from "../../../runtime/senders.ts";
 
 const SESSION = "ses_01J00000000000000000000000";
 
@@ -30,7 +31,7 @@ const recordOf = (events: SessionEvent[] | undefined, state: unknown): Uint8Arra
     commit: 1,
     cursor: {},
     nth: 0,
-    heard: {},
+    senders: noSenders(),
     outbox: [],
     effects: {},
     reminders: {},

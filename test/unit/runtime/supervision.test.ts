@@ -201,7 +201,7 @@ describe("a state that its schema does not take", () => {
     record.state = { total: "many" };
     const data = new TextEncoder().encode(JSON.stringify(record));
     await cluster.stop("n1");
-    const options = { expected: found.revision, journaled: false, pending: false };
+    const options = { expected: found.revision, journaled: false, pending: false as const };
     await records.commit(ref, data, options);
     await cluster.start("n1");
     await cluster.settled();
