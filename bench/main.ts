@@ -6,11 +6,11 @@ import { RESULTS_DIR } from "./place.ts";
 import { formatTable, machineLine, type Result, writeResults } from "./report.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import { ask } from "./scenarios/ask.ts";
-import { durableTurn } from "./scenarios/durable-turn.ts";
+import { durableTurn, syncedTurn } from "./scenarios/durable-turn.ts";
 import { jobs } from "./scenarios/jobs.ts";
 import { output } from "./scenarios/output.ts";
 
-const SCENARIOS: readonly Scenario[] = [ask, durableTurn, jobs, output];
+const SCENARIOS: readonly Scenario[] = [ask, durableTurn, syncedTurn, jobs, output];
 const EXIT = { failed: 1, usage: 2, interrupted: 130 } as const;
 
 const say = (line: string) => console.error(line);

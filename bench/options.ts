@@ -4,6 +4,8 @@ import { parseArgs } from "node:util";
 export interface BenchOptions {
   /** Scenarios to run; empty: all. */
   readonly only: readonly string[];
+  /** Everything is to run and nothing to be measured: whatever takes time is made small. */
+  readonly isQuick: boolean;
   readonly rounds: number;
   /** Length of one measurement. */
   readonly stretchMs: number;
@@ -43,6 +45,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   if (!Number.isInteger(rounds)) throw new Error("--rounds takes a whole number");
   return {
     only: values.only,
+    isQuick: values.quick,
     rounds,
     stretchMs: seconds * SECOND,
     warmUpMs: values.quick ? QUICK_MS / 2 : Math.max(SECOND, (seconds * SECOND) / 2),

@@ -1,10 +1,10 @@
 /** The peer's worker: gives each job's prompt back, as the `echo` agent does. */
 import { Worker } from "bullmq";
-import type { RedisPlace } from "../servers.ts";
+import type { Address } from "../peers/server-process.ts";
 import { runProgram } from "./program.ts";
 
 interface Config {
-  readonly connection: RedisPlace;
+  readonly connection: Address;
   readonly queue: string;
   readonly concurrency: number;
 }

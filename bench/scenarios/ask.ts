@@ -12,7 +12,7 @@ const ACTORS = 256;
 const TIMEOUT_MS = 10_000;
 
 async function open(bench: Bench): Promise<readonly Comparison[]> {
-  const natsUrl = await startNats(bench);
+  const { url: natsUrl } = await startNats(bench);
   await startChild(bench, "actor-node", { natsUrl });
   await startChild(bench, "responder", { natsUrl });
   const transport = await connectBerth(natsUrl, "bench-client");

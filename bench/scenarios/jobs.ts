@@ -14,8 +14,8 @@ import { startBerth } from "../berth.ts";
 import { startChild } from "../child.ts";
 import { connectBerth } from "../connection.ts";
 import { keepInFlight, keepRate, within } from "../load.ts";
+import { startRedis } from "../peers/redis.ts";
 import type { Bench, Comparison, Measure, RowSpec, Scenario } from "../scenario.ts";
-import { startRedis } from "../servers.ts";
 
 const JOB_MS = 30_000;
 const QUEUE = "bench";

@@ -3,6 +3,7 @@ import "./node-version.mjs";
 import { join } from "node:path";
 import { run, runMain } from "./command.mjs";
 import { ensureNatsServer } from "./nats.mjs";
+import { ensurePeers } from "./peers.mjs";
 import { DIST } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
 import { ensureSystemPackages, REDIS } from "./system-packages.mjs";
@@ -13,6 +14,7 @@ await runMain(async () => {
   await prepare();
   await ensureNatsServer();
   await ensureSystemPackages([REDIS]);
+  await ensurePeers();
   const main = join(DIST, "bench", "main.js");
   const code = await run(process.execPath, [main, ...process.argv.slice(2)], {
     timeoutMs: TIMEOUT_MS,

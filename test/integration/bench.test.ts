@@ -47,7 +47,7 @@ describe("the benchmarks", () => {
       const report = JSON.parse(await readFile(out, "utf8")) as Report;
       expect(report.machine).toContain("nats-server");
       const scenarios = new Set(report.results.map(({ scenario }) => scenario));
-      expect([...scenarios]).toEqual(["ask", "durable-turn", "jobs", "output"]);
+      expect([...scenarios]).toEqual(["ask", "durable-turn", "synced-turn", "jobs", "output"]);
       for (const { rounds, rows } of report.results) {
         expect(rounds).toHaveLength(1);
         expect(rounds[0]?.ours.latencies_us.length).toBeGreaterThan(0);
