@@ -42,6 +42,7 @@ export {
   type ReadContext,
 } from "./runtime/actor.ts";
 export { actorClient } from "./runtime/actor-client.ts";
+export { type ChildPolicy, DEFAULT_CHILDREN } from "./runtime/children.ts";
 export type { ActorHandle, CallOptions, Client } from "./runtime/client.ts";
 export { type Clock, systemClock } from "./runtime/clock.ts";
 export { type Logger, silentLogger } from "./runtime/logger.ts";

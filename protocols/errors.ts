@@ -75,6 +75,7 @@ export const ERROR_TABLE = {
   "actor.mailbox_full": row(429, "later", "The actor's mailbox is full"),
   "actor.moved": row(503, "elsewhere", "The actor lives on another node now"),
   "actor.parked": row(503, "later", "The actor is parked until its cause is gone"),
+  "actor.children_failed": row(500, "never", "The actor's children failed too often"),
   "actor.stopped": row(503, "later", "The actor was stopped by its supervision strategy"),
   "actor.failed": row(500, "never", "The actor's handler failed"),
   "actor.overloaded": row(503, "later", "The node holds too many asks for this actor"),

@@ -3,7 +3,8 @@
  * `berth.mail.<tenant>.<kind>.<key>.system`, as the JSON envelope of any tell, and every kind of actor takes them,
  * whatever its standing: the runtime handles them itself. `$` starts no name of a protocol, so none can be shadowed.
  *
- * The first four may be sent by operators; the others pass between an actor and its children only.
+ * The first four may be sent by operators; the others pass between an actor and its children only, and name their sender
+ * in `from`. An order of an actor that is not the parent is dropped.
  */
 import { z } from "zod";
 
@@ -20,6 +21,17 @@ export const SYSTEM_MESSAGES = {
   $stop: z.object({ ...cause, until: z.number().optional(), ...order }),
   /** Begins again, with its state or without it, as its kind declares; its tools are cancelled. */
   $restart: z.object(order),
+  /** To a child: its sender supervises it from now on. */
+  $adopt: z.object({ generation: z.number() }),
+  $release: z.object({}),
+  /** To a parent: its sender is another's child now. */
+  $left: z.object({}),
+  /** To a parent: its sender has given up and waits for a restart. */
+  $failed: z.object({ ...cause, generation: z.number() }),
+  /** To a parent: the order of that generation was obeyed. */
+  $done: z.object({ generation: z.number() }),
+  /** To itself, as a reminder: a child has not answered the order of that generation in time. */
+  $late: z.object({ generation: z.number() }),
 } as const;
 
 export type SystemType = keyof typeof SYSTEM_MESSAGES;

@@ -108,9 +108,11 @@ export class Activation {
 
   pushMail(mail: Mail): void {
     if (this.#closed) return; // A3
-    const isNew = this.#inbox.pushMail(mail);
+    const isOver = this.#handler.isOver(mail);
+    if (isOver) mail.ack();
+    const isNew = !isOver && this.#inbox.pushMail(mail);
     if (!isNew) this.#parts.metrics.count("berth_redeliveries_total", { kind: mail.ref.kind });
-    this.#kick();
+    if (!isOver) this.#kick();
   }
 
   pushAsk(item: AskItem): void {

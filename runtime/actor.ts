@@ -16,6 +16,7 @@ import type {
   Tool,
 } from "../protocols/protocol.ts";
 import type { Bucket } from "../protocols/subjects.ts";
+import type { ChildPolicy } from "./children.ts";
 import type { Logger } from "./logger.ts";
 import type { Standing } from "./standing.ts";
 import type { Supervision } from "./supervision.ts";
@@ -99,6 +100,15 @@ export interface Context<S, M extends Messages> extends Omit<ReadContext<S>, "st
    */
   put(bucket: Bucket, key: string, value: unknown, options?: PutOptions): void;
   /**
+   * Supervises an actor of this tenant, as this behaviour's `children` say: it is told to this one when it gives up.
+   * Order matters: those supervised later are stopped first and restarted last. An actor has one parent, the last.
+   */
+  supervise<P extends Messages>(protocol: Protocol<P>, key: string): void;
+  /** Supervises it no more; it stays as it is. */
+  unsupervise<P extends Messages>(protocol: Protocol<P>, key: string): void;
+  /** Those supervised, in order. */
+  readonly children: readonly ActorRef[];
+  /**
    * Takes nothing but control mail and reads from the next message on; everything else waits in the broker. For causes
    * that only something outside can put right. `code` is an error code or a word of the actor's own; `until` is in
    * ms since the epoch, without it `unpark` or an operator ends it.
@@ -149,6 +159,8 @@ export interface Behaviour<S, M extends Messages> {
   readonly restart?: "keep" | "reset";
   /** A tell of the own protocol that is handled first after such a restart; its input is `{ code?, message? }`, why. */
   readonly onRestart?: keyof TellsOf<M> & string;
+  /** What happens when an actor that this one supervises gives up (default: `DEFAULT_CHILDREN`). */
+  readonly children?: ChildPolicy;
   /** Keep every record as a page of an event log, and number its events. */
   readonly journaled?: boolean;
 }

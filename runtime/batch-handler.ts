@@ -23,6 +23,7 @@ import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
 import { admits, isHeldBack, refusalOf, type Standing, standingAt } from "./standing.ts";
 import type { Tracer } from "./tracing.ts";
+import type { Mail } from "./transport.ts";
 import type { TurnParts } from "./turn.ts";
 import { endTurns, markTurns } from "./turn-span.ts";
 
@@ -144,11 +145,18 @@ export class BatchHandler {
     const standing = standingAt(loaded.record.standing, now);
     if (!standing) return;
     for (const item of open) {
-      if (item.type === "mail" || !this.isRefused(item, standing)) continue;
+      const isMail = item.type === "mail";
+      if (isMail ? !this.isOver(item.mail) : !this.isRefused(item, standing)) continue;
       this.#drop(open, item);
-      answerError(item, refusalOf(standing, now));
+      if (isMail) item.mail.ack();
+      else answerError(item, refusalOf(standing, now));
     }
     this.#putBack(open, (item) => !admits(standing, item));
+  }
+
+  /** Whether a commit holds its effect: a redelivery, which would wait for nothing in a lane that is closed. */
+  isOver({ lane, seq }: Mail): boolean {
+    return seq <= (this.#keeper.loaded?.record.cursor[lane] ?? 0);
   }
 
   /** Whether the standing lets nobody answer this ask. */

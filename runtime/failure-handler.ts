@@ -6,19 +6,24 @@
  *    Only when that commit can never be stored does its letter go out by itself, and first.
  * F2 What the failed turn recorded is thrown away before anything of its failure is written (R3).
  */
+import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT, refName } from "../protocols/ids.ts";
+import { SYSTEM_MESSAGES } from "../protocols/system.ts";
 import type { Activity } from "./activity.ts";
 import { answerError, type BatchOutcome, type Done, encodeError } from "./batch.ts";
 import type { BatchHandlerParts } from "./batch-handler.ts";
 import { letterOf } from "./dead-letters.ts";
 import type { FailureLog } from "./failure.ts";
+import { isSame } from "./family.ts";
+import { reportFailure } from "./family-turn.ts";
 import type { Item, MailItem } from "./inbox.ts";
 import type { Loaded } from "./loaded.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
 import type { Verdict } from "./supervision.ts";
 import { traceFields } from "./tracing.ts";
+import type { Mail } from "./transport.ts";
 import { type TurnParts, takeMail } from "./turn.ts";
 
 const NO_CAUSE = { id: undefined, traceparent: undefined };
@@ -27,6 +32,20 @@ export const UNREADABLE = "actor.state_unreadable";
 /** What an asker is told: the cause itself, but nothing of a state that no schema takes. */
 function asAnswer(error: BerthError): BerthError {
   return error.code === UNREADABLE ? new BerthError("actor.failed", error.message) : error;
+}
+
+/** A restart that could not be obeyed: its actor has given up, whatever its policy says of other messages. */
+function orderOf({ envelope, lane }: Mail): Envelope | undefined {
+  const isOrder = lane === "system" && !("due" in envelope) && envelope.type === "$restart";
+  return isOrder ? envelope : undefined;
+}
+
+/** Y1: the failure is one of after the order, or the parent would take it for an old one. */
+function takeGeneration(stage: Stage, { from, payload }: Envelope): void {
+  const { parent } = stage.family;
+  const { generation } = SYSTEM_MESSAGES.$restart.parse(payload);
+  if (parent && from && isSame(parent.ref, from) && generation !== undefined)
+    stage.change({ parent: { ref: from, generation } });
 }
 
 /** What the failure half needs of the batch it is called from. */
@@ -130,11 +149,15 @@ export class FailureHandler {
     verdict: Extract<Verdict, { action: "dead-letter" | "stop" }>,
   ): Promise<void> {
     const { code, message } = error;
+    const failedOrder = item.type === "mail" ? orderOf(item.mail) : undefined;
     await this.#bury(loaded, open, item, error, (stage, now) => {
-      if (verdict.action !== "stop") return;
-      const until = now + this.#failures.policy.stopMs;
+      if (verdict.action !== "stop" && !failedOrder) return;
+      if (failedOrder) takeGeneration(stage, failedOrder);
+      // With a parent the actor waits for its decision, without one for the end of the pause.
+      const hasParent = reportFailure({ stage, now }, { code, message });
+      const until = hasParent ? undefined : now + this.#failures.policy.stopMs;
       stage.stand({ type: "stop", code, message, until }, now);
-      if (verdict.escalate) this.#escalate(stage, error, now);
+      if (verdict.action === "stop" && verdict.escalate) this.#escalate(stage, error, now);
     });
   }
 

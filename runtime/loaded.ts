@@ -2,6 +2,7 @@
 import type { ActorRef } from "../protocols/ids.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { ActorState } from "./actor-state.ts";
+import { isAlone } from "./family.ts";
 import { type ActorRecord, addMark, decodeRecord } from "./record.ts";
 import { addHeard, noSenders } from "./senders.ts";
 import type { Stage } from "./stage.ts";
@@ -100,6 +101,7 @@ export function nextRecord(
     effects,
     reminders: stage.reminders,
     ...(standing ? { standing } : {}),
+    ...(isAlone(stage.family) ? {} : { family: stage.family }),
     ...(by.journaled
       ? { lastSeq: stage.lastSeq, index: loaded.record.index ?? [], events: stage.events }
       : {}),

@@ -6,6 +6,7 @@ import { eventSchema, type SessionEvent } from "../protocols/events.ts";
 import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
+import { familySchema } from "./family.ts";
 import { noSenders, sendersSchema } from "./senders.ts";
 import { standingSchema } from "./standing.ts";
 import type { OpenWork } from "./transport.ts";
@@ -62,6 +63,8 @@ export const recordSchema = z.object({
   reminders: z.record(z.string(), z.string()),
   /** Absent: active. */
   standing: standingSchema.optional(),
+  /** Absent: neither parent nor children. */
+  family: familySchema.optional(),
   /** Journaled actors: seq of the newest event, sparse marks [seq, revision] of earlier pages, this page's events. */
   lastSeq: z.number().optional(),
   index: z.array(z.tuple([z.number(), z.number()])).optional(),

@@ -9,6 +9,7 @@ import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorState } from "./actor-state.ts";
+import { type Family, NO_FAMILY } from "./family.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
 import { type Hearing, lastHeard, type Senders } from "./senders.ts";
 import { decideStanding, type Standing, type StandingEvent } from "./standing.ts";
@@ -36,6 +37,7 @@ export class Stage {
   nth: number;
   lastSeq: number;
   standing: Standing | undefined;
+  family: Family;
   /** The actor was ordered to begin again: nothing of its memory is used after the commit. */
   restarted = false;
   /** True once anything but the state has changed. */
@@ -55,6 +57,7 @@ export class Stage {
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
     this.standing = record.standing;
+    this.family = record.family ?? NO_FAMILY;
     this.#committed = committed;
   }
 
@@ -179,6 +182,11 @@ export class Stage {
   cancelEffect(id: string): void {
     this.cancelledEffects.push(id);
     this.endEffect(id);
+  }
+
+  change(family: Partial<Family>): void {
+    this.family = { ...this.family, ...family };
+    this.touched = true;
   }
 
   stand(event: StandingEvent, now: number): void {

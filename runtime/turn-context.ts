@@ -4,6 +4,8 @@ import type { ActorRef } from "../protocols/ids.ts";
 import { PLATFORM_TENANT, parseId } from "../protocols/ids.ts";
 import type { MessageDef, Messages, Protocol, Tool } from "../protocols/protocol.ts";
 import type { Context, Peer, PutOptions, ReadContext } from "./actor.ts";
+import type { ChildPolicy } from "./children.ts";
+import { supervise, unsupervise } from "./family-turn.ts";
 import type { Logger } from "./logger.ts";
 import type { PendingEffect } from "./record.ts";
 import type { Cause, Stage } from "./stage.ts";
@@ -12,6 +14,7 @@ import { standingAt } from "./standing.ts";
 export interface TurnInput {
   readonly self: ActorRef;
   readonly protocol: Protocol;
+  readonly children?: ChildPolicy | undefined;
   readonly exists: boolean;
   readonly from: ActorRef | undefined;
   readonly cause: Cause;
@@ -37,6 +40,7 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
   const at = (protocol: Protocol, tenant: string, key: string) =>
     peer(protocol, protocol.platform ? PLATFORM_TENANT : tenant, key);
 
+  const family = { stage, now, cause, policy: turn.children };
   const context: Context<unknown, Messages> = {
     self,
     now,
@@ -74,6 +78,13 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
       const mode = putMode(value, options);
       stage.add({ op: "put", bucket, key, value: structuredClone(value), mode });
     },
+    supervise: (protocol: Protocol, key: string) =>
+      supervise(family, childRef(self, protocol, key)),
+    unsupervise: (protocol: Protocol, key: string) =>
+      unsupervise(family, childRef(self, protocol, key)),
+    get children() {
+      return stage.family.children.map(({ ref }) => ref);
+    },
     park: (code, message, until) => stage.stand({ type: "park", code, message, until }, now),
     unpark: () => stage.stand({ type: "unpark" }, now),
     get parked() {
@@ -89,6 +100,15 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     },
   };
   return context;
+}
+
+/** A tenant's actor cannot supervise what all tenants share. */
+function childRef(self: ActorRef, protocol: Protocol, key: string): ActorRef {
+  const tenant = protocol.platform ? PLATFORM_TENANT : self.tenant;
+  if (tenant !== self.tenant) {
+    throw new BerthError("auth.forbidden", `${self.kind} may not supervise ${protocol.kind}`);
+  }
+  return { kind: protocol.kind, tenant, key: parseId(key, "key") };
 }
 
 function pendingEffect(

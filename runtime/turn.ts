@@ -3,6 +3,7 @@ import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import type { Messages } from "../protocols/protocol.ts";
+import { isSystemType } from "../protocols/system.ts";
 import type { ActorDefinition, Behaviour } from "./actor.ts";
 import { letterOf } from "./dead-letters.ts";
 import type { AskItem, Item, MailItem } from "./inbox.ts";
@@ -49,6 +50,7 @@ function runAsk(
   const turn: TurnInput = {
     self: parts.self,
     protocol: parts.definition.protocol,
+    children: parts.definition.behaviour.children,
     exists: parts.exists,
     from: request.from,
     cause: { id: request.id, traceparent },
@@ -65,12 +67,16 @@ function runMail(parts: TurnParts, { mail }: MailItem, traceparent?: string): un
   const message = takeMail(parts, mail);
   if (!message) return undefined;
   const trace = traceparent ?? message.envelope?.traceparent;
-  if (mail.lane === "system")
-    runSystem(parts, message, (type, payload) =>
-      deliver(parts, { ...message, type, payload }, trace),
-    );
+  const deliverOwn = (type: string, payload: unknown) =>
+    deliver(parts, { ...message, type, payload }, trace);
+  if (isSystemMail(mail, message)) runSystem(parts, mail, message, deliverOwn);
   else deliver(parts, message, trace);
   return undefined;
+}
+
+/** The runtime's reminders come back on the lane of all reminders; only those that it has set get so far. */
+function isSystemMail({ lane }: Mail, { type }: Message): boolean {
+  return lane === "system" || (lane === "due" && isSystemType(type));
 }
 
 type TakeParts = Pick<TurnParts, "stage" | "record" | "epoch" | "now">;
@@ -115,8 +121,10 @@ function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
     const { from, nth, sentAt } = envelope;
     const hearing = { from, lane: mail.lane, nth, sentAt };
     const heard = stage.hasHeard(hearing, envelope.again ?? false);
-    if (heard === "unknown") setAside(parts, mail);
-    if (heard) return undefined;
+    // The runtime's own mail counts its generations besides: what is old does nothing (Y1).
+    const isDoubtful = heard === "unknown" && mail.lane !== "system";
+    if (isDoubtful) setAside(parts, mail);
+    if (isDoubtful || heard === true) return undefined;
     stage.hear(hearing);
   }
   return { type: envelope.type, payload: envelope.payload, envelope };
@@ -148,6 +156,7 @@ function deliver(parts: TurnParts, message: Message, traceparent: string | undef
   const turn: TurnInput = {
     self,
     protocol: definition.protocol,
+    children: definition.behaviour.children,
     exists: parts.exists,
     from: message.envelope?.from,
     cause: { id: message.envelope?.id, traceparent },
