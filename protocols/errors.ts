@@ -85,6 +85,7 @@ export const ERROR_TABLE = {
   "record.conflict": row(409, "elsewhere", "Another writer committed first"),
   "lease.lost": row(503, "elsewhere", "The node's lease has lapsed"),
   "node.draining": row(503, "elsewhere", "The node is draining"),
+  "node.outdated": row(503, "later", "The node runs a version that does not know the message yet"),
   "gateway.unavailable": row(503, "later", "The gateway does not answer"),
   "broker.unavailable": row(503, "later", "The broker does not answer"),
   "broker.not_found": row(500, "never", "No nats-server of version 2.12 or newer could be found"),

@@ -44,6 +44,8 @@ export const nodeRecordSchema = z.object({
   /** Drivers that this node hosts, with the workers each may hold. */
   drivers: z.array(z.object({ name: z.string(), max_workers: z.number() })),
   kinds: z.array(z.string()),
+  /** Messages that it takes, by kind: another build may know more, or fewer. */
+  messages: z.record(z.string(), z.array(z.string())).optional(),
   /** How often this run was taken for dead and came back. Absent: a build that answers no probes. */
   evictions: z.number().int().nonnegative().optional(),
 });

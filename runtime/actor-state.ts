@@ -7,7 +7,7 @@
  * S2 No reader can change it: what is frozen throws, and what cannot be frozen is a copy of the reader's own.
  * S3 A draft that was not stored is never seen again.
  */
-import type { z } from "zod";
+import { z } from "zod";
 import { BerthError } from "../protocols/errors.ts";
 
 interface Held {
@@ -25,7 +25,7 @@ export class ActorState {
   /** Throws `actor.state_unreadable` when the schema does not take it. */
   constructor(kind: string, schema: z.ZodType, json: string) {
     this.#kind = kind;
-    this.#schema = schema;
+    this.#schema = tolerant(schema);
     this.#json = json;
     this.#own = { value: this.#parse(json) };
   }
@@ -83,6 +83,15 @@ export class ActorState {
       throw new BerthError("actor.state_unreadable", message, { cause });
     }
   }
+}
+
+/**
+ * The schema, keeping fields of the state that it does not name: a newer build has written them and will want them
+ * back. A schema that refuses unknown fields by itself goes on refusing.
+ */
+function tolerant(schema: z.ZodType): z.ZodType {
+  const isPlain = schema instanceof z.ZodObject && schema.def.catchall === undefined;
+  return isPlain ? schema.loose() : schema;
 }
 
 /** False when something in it cannot be frozen: a date, a map and their like change behind their properties. */

@@ -8,6 +8,7 @@ import { decodeAsk } from "./ask-codec.ts";
 import type { Clock } from "./clock.ts";
 import type { AskItem } from "./inbox.ts";
 import type { Incoming } from "./transport.ts";
+import type { ServedElsewhere } from "./version-skew.ts";
 
 /** Whether a worker may send this message to this actor. */
 export type AdmitUplink = (worker: string, ref: ActorRef, type: string, input: unknown) => boolean;
@@ -16,6 +17,7 @@ export interface Intake {
   readonly definitions: ReadonlyMap<string, ActorDefinition>;
   readonly admitUplink: AdmitUplink;
   readonly clock: Clock;
+  readonly servedElsewhere: ServedElsewhere;
 }
 
 export interface Taken {
@@ -28,10 +30,15 @@ export function takeAsk(intake: Intake, incoming: Incoming, fromWorker: boolean)
   const ref = refOfSubject(incoming.subject);
   const request: AskRequest = decodeAsk(incoming.data);
   const definition = intake.definitions.get(ref.kind);
-  if (!definition) throw new BerthError("actor.unknown_kind", `no node serves "${ref.kind}"`);
+  if (!definition) {
+    if (intake.servedElsewhere(ref.kind)) throw new BerthError("node.outdated");
+    throw new BerthError("actor.unknown_kind", `no node serves "${ref.kind}"`);
+  }
   const messages = definition.protocol.messages;
   const def = Object.hasOwn(messages, request.type) ? messages[request.type] : undefined;
   if (def?.type !== "ask") {
+    if (!def && intake.servedElsewhere(ref.kind, request.type))
+      throw new BerthError("node.outdated");
     throw new BerthError("actor.unknown_message", `${ref.kind} takes no ask "${request.type}"`);
   }
   const parsed = def.input.safeParse(request.payload);

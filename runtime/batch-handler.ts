@@ -26,12 +26,14 @@ import type { Tracer } from "./tracing.ts";
 import type { Mail } from "./transport.ts";
 import type { TurnParts } from "./turn.ts";
 import { endTurns, markTurns } from "./turn-span.ts";
+import type { ServedElsewhere } from "./version-skew.ts";
 
 export interface BatchHandlerParts extends RecordKeeperParts {
   readonly logger: Logger;
   readonly tracer: Tracer;
   /** Whether this node may still answer from memory. */
   readonly leaseValid: () => boolean;
+  readonly servedElsewhere: ServedElsewhere;
 }
 
 export class BatchHandler {

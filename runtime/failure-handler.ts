@@ -27,6 +27,8 @@ import type { Mail } from "./transport.ts";
 import { type TurnParts, takeMail } from "./turn.ts";
 
 const NO_CAUSE = { id: undefined, traceparent: undefined };
+/** Pause before mail of a newer build is looked at again. */
+const LOOK_AGAIN_MS = 1_000;
 export const UNREADABLE = "actor.state_unreadable";
 
 /** What an asker is told: the cause itself, but nothing of a state that no schema takes. */
@@ -95,6 +97,12 @@ export class FailureHandler {
       answerError(item, error);
       return;
     }
+    if (this.#isForNewer(item, error)) {
+      this.#batch.putBack(open, () => true);
+      if (item.type === "mail") item.notBefore = clock.now() + LOOK_AGAIN_MS;
+      this.#keeper.forget();
+      return;
+    }
     this.#activity.failed(error);
     const verdict = this.#failures.record(item, thrown, clock.now());
     const { action } = verdict;
@@ -104,6 +112,14 @@ export class FailureHandler {
     if (action === "retry") this.#retry(open, item, verdict.afterMs);
     else if (action === "park") await this.#park(loaded, open, item, error, verdict);
     else await this.#giveUp(loaded, open, item, error, verdict);
+  }
+
+  /** Mail that another build knows holds its lane until that build owns the partition, or nobody knows it (V1). */
+  #isForNewer(item: Item, { code }: BerthError): boolean {
+    if (item.type !== "mail" || code !== "actor.unknown_message") return false;
+    const { envelope } = item.mail;
+    const { type } = "due" in envelope ? envelope.due : envelope;
+    return this.#parts.servedElsewhere(this.#parts.ref.kind, type);
   }
 
   /** From the record: what memory held when the handler failed is not used again. */

@@ -3,7 +3,7 @@ import type { ActorRef } from "../protocols/ids.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { ActorState } from "./actor-state.ts";
 import { isAlone } from "./family.ts";
-import { type ActorRecord, addMark, decodeRecord } from "./record.ts";
+import { type ActorRecord, addMark, decodeRecord, strangersIn } from "./record.ts";
 import { addHeard, noSenders } from "./senders.ts";
 import type { Stage } from "./stage.ts";
 import { standingAt } from "./standing.ts";
@@ -32,6 +32,8 @@ export class Loaded {
   /** The record's outbox has been stored by its receivers. */
   published: boolean;
   readonly state: ActorState;
+  /** What a newer build has written into the record beside what we know. */
+  readonly strangers: object;
 
   constructor(definition: ActorDefinition, record: ActorRecord, revision: number) {
     const { behaviour, protocol } = definition;
@@ -39,6 +41,7 @@ export class Loaded {
     this.revision = revision;
     this.state = new ActorState(protocol.kind, behaviour.state, JSON.stringify(record.state ?? {}));
     this.published = record.outbox.length === 0;
+    this.strangers = strangersIn(record);
   }
 
   /** Takes over what a commit has stored. */
@@ -90,6 +93,7 @@ export function nextRecord(
   for (const [id, effect] of stage.newEffects) effects[id] = effect;
   const standing = standingAt(stage.standing, by.now);
   return {
+    ...loaded.strangers,
     v: 1,
     epoch: by.epoch,
     writer: by.writer,

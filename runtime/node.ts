@@ -29,6 +29,7 @@ import type { OnStep } from "./steps.ts";
 import type { Tools } from "./tools.ts";
 import { noTracer, type Tracer } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
+import { VersionSkew } from "./version-skew.ts";
 
 export interface NodeOptions {
   readonly transport: Transport;
@@ -113,6 +114,7 @@ class BerthNode implements RunningNode {
   readonly #membership: Membership;
   readonly #lease: NodeLease;
   readonly #detector: FailureDetector;
+  readonly #skew: VersionSkew;
   readonly #sweeping = new AbortController();
   readonly #definitions: ReadonlyMap<string, ActorDefinition>;
   readonly #tally: Tally = { turns: 0 };
@@ -143,6 +145,11 @@ class BerthNode implements RunningNode {
       incarnation: this.#incarnation,
       leases: () => this.#membership.leases,
     });
+    this.#skew = new VersionSkew({
+      clock: options.clock,
+      incarnation: this.#incarnation,
+      nodes: () => this.#membership.nodes,
+    });
     this.#lease = new NodeLease(
       {
         ...options,
@@ -158,6 +165,12 @@ class BerthNode implements RunningNode {
         draining: false,
         drivers: options.drivers,
         kinds: [...this.#definitions.keys()],
+        messages: Object.fromEntries(
+          options.definitions.map(({ protocol }) => [
+            protocol.kind,
+            Object.keys(protocol.messages),
+          ]),
+        ),
         evictions: 0,
       },
     );
@@ -283,6 +296,7 @@ class BerthNode implements RunningNode {
       writer: this.#incarnation,
       leaseValid: () => this.#lease.mayAnswer(),
       fenced: (seen) => this.#membership.fenced(partition, seen),
+      servedElsewhere: this.#skew.servedElsewhere,
       admitUplink: this.#options.admitUplink ?? (() => false),
     });
     await host.open();
@@ -309,6 +323,7 @@ class BerthNode implements RunningNode {
     const { signal } = this.#sweeping;
     while (!signal.aborted) {
       await clock.sleep(this.#options.sweepMs ?? DEFAULT_SWEEP_MS, signal);
+      this.#skew.observe();
       for (const host of [...this.#hosts.values()]) {
         if (signal.aborted) return;
         await host

@@ -8,6 +8,7 @@
  * P3 On opening, every actor whose record has an open outbox or effect is loaded and recovered, so what a dead
  *    owner had committed goes out (R2). `recovery.ts` finds them.
  * P4 A drain ends what is being handled and nothing else: what waits is the next owner's.
+ * P5 Mail for a kind that another build's node serves waits here, bounded, and unacknowledged (V1).
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
@@ -19,6 +20,7 @@ import { Activation, type ActivationParts } from "./activation.ts";
 import { type Intake, takeAsk } from "./ask-intake.ts";
 import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
+import { ForeignMail } from "./foreign-mail.ts";
 import type { Gate } from "./gate.ts";
 import { Recovery } from "./recovery.ts";
 import { sharedAbort } from "./shared-abort.ts";
@@ -48,6 +50,7 @@ export class PartitionHost {
   readonly #abort = sharedAbort();
   readonly #serving: Serving[] = [];
   readonly #recovery: Recovery;
+  readonly #foreign: ForeignMail;
   #stream: MailStream | undefined;
   #pumping: Promise<void> = Promise.resolve();
   #closing = false;
@@ -59,6 +62,7 @@ export class PartitionHost {
       signal: this.#abort.signal,
       recover: (ref) => this.#recover(ref),
     });
+    this.#foreign = new ForeignMail(parts.servedElsewhere);
   }
 
   get epoch(): number {
@@ -122,8 +126,9 @@ export class PartitionHost {
     await this.#stream?.close().catch(() => undefined);
   }
 
-  /** Lets idle activations go. */
+  /** Lets idle activations go, and gives up mail that nobody knows any more (P5). */
   async sweep(): Promise<void> {
+    for (const mail of this.#foreign.takeHopeless()) this.#refuseMail(mail);
     for (const [name, activation] of this.#activations) {
       const behaviour = this.#parts.definitions.get(activation.ref.kind)?.behaviour;
       if (!activation.isIdle(behaviour?.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS)) continue;
@@ -211,7 +216,7 @@ export class PartitionHost {
     if (this.#closing) return;
     const activation = this.#activation(mail.ref);
     if (activation) activation.pushMail(mail);
-    else this.#refuseMail(mail);
+    else if (!this.#foreign.keep(mail)) this.#refuseMail(mail);
   }
 
   /** No actor of this kind here: the mail stands in the dead letters, not in the way (R2). */

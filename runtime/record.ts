@@ -13,13 +13,16 @@ import type { OpenWork } from "./transport.ts";
 
 const bucketSchema = z.enum(Object.keys(BUCKETS) as [Bucket, ...Bucket[]]);
 
+/** Reads the same and keeps what it does not know: a newer build wrote it, and we write it on. */
+const kept = <S extends z.ZodObject>(schema: S): S => schema.loose() as z.ZodObject as S;
+
 /** What goes out after a commit, in this order. Each entry is safe to send twice. */
 const outboxEntrySchema = z.discriminatedUnion("op", [
   z.object({
     op: z.literal("tell"),
     to: refSchema,
     lane: z.enum(MAIL_LANES),
-    envelope: envelopeSchema,
+    envelope: kept(envelopeSchema),
   }),
   z.object({
     op: z.literal("put"),
@@ -28,9 +31,9 @@ const outboxEntrySchema = z.discriminatedUnion("op", [
     value: z.unknown(),
     mode: z.enum(["set", "create", "patch", "remove"]),
   }),
-  z.object({ op: z.literal("remind"), due: dueSchema, at: z.number() }),
+  z.object({ op: z.literal("remind"), due: kept(dueSchema), at: z.number() }),
   z.object({ op: z.literal("forget"), name: z.string() }),
-  z.object({ op: z.literal("dead"), letter: deadLetterSchema }),
+  z.object({ op: z.literal("dead"), letter: kept(deadLetterSchema) }),
 ]);
 export type OutboxEntry = z.infer<typeof outboxEntrySchema>;
 
@@ -58,7 +61,7 @@ export const recordSchema = z.object({
   nth: z.number(),
   senders: sendersSchema.default(noSenders),
   outbox: z.array(outboxEntrySchema),
-  effects: z.record(z.string(), effectSchema),
+  effects: z.record(z.string(), kept(effectSchema)),
   /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */
   reminders: z.record(z.string(), z.string()),
   /** Absent: active. */
@@ -75,12 +78,22 @@ export type ActorRecord = z.infer<typeof recordSchema>;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+const readingSchema = kept(recordSchema);
+
+/** With the fields that this build does not know. */
 export function decodeRecord(data: Uint8Array): ActorRecord {
   try {
-    return recordSchema.parse(JSON.parse(decoder.decode(data)));
+    return readingSchema.parse(JSON.parse(decoder.decode(data)));
   } catch (thrown) {
     throw new BerthError("actor.state_unreadable", "the record cannot be read", { cause: thrown });
   }
+}
+
+/** The fields of a record that this build does not know. Every commit writes them again, as they were. */
+export function strangersIn(record: object): object {
+  return Object.fromEntries(
+    Object.entries(record).filter(([name]) => !Object.hasOwn(recordSchema.shape, name)),
+  );
 }
 
 /**

@@ -47,6 +47,7 @@ export function partitionHost(options: HostOptions): PartitionHost {
     epoch,
     leaseValid: options.leaseValid ?? (() => true),
     fenced: options.fenced ?? (() => {}),
+    servedElsewhere: () => false,
     admitUplink: () => false,
     onStep: options.onStep,
   });
