@@ -28,6 +28,8 @@ export interface ClusterOptions {
   readonly metrics?: Metrics;
   readonly leaseTtlMs?: number;
   readonly sweepMs?: number;
+  /** Stands between a connection and who has it: a node's by its id, "client", or what `connect` was given. */
+  readonly wrap?: (inner: Transport, name: string) => Transport;
   /** What one node gets besides; by its id. */
   readonly perNode?: (id: string) => Partial<NodeOptions>;
 }
@@ -109,6 +111,11 @@ class TestCluster implements Cluster {
   }
 
   async connect(name: string): Promise<Transport> {
+    const transport = await this.#dial(name);
+    return this.#options.wrap?.(transport, name) ?? transport;
+  }
+
+  async #dial(name: string): Promise<Transport> {
     if (this.#broker) return connectMemory(this.#broker);
     const { partitions = PARTITIONS, mailboxCapacity = 10_000 } = this.#options;
     return connectNats({
