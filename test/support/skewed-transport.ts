@@ -6,14 +6,16 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** Places whose keys are names and not fields: nothing is added there. */
-const MAPS = new Set(["cursor", "heard", "reminders", "after", "effects", "messages", "metadata"]);
+const MAPS = new Set(["cursor", "reminders", "after", "effects", "messages", "metadata"]);
+/** A map of maps of numbers. */
+const NUMBERS = "last";
 
 /** The same with a field more in every object, but for those under a name of `MAPS` and what `skip` names. */
 export function withStrangers<T>(value: T, skip: readonly string[] = []): T {
   if (Array.isArray(value)) return value.map((item) => withStrangers(item, skip)) as T;
   if (typeof value !== "object" || value === null) return value;
   const fields = Object.entries(value).map(([name, field]: [string, unknown]) => {
-    if (skip.includes(name)) return [name, field];
+    if (name === NUMBERS || skip.includes(name)) return [name, field];
     if (!MAPS.has(name) || Array.isArray(field)) return [name, withStrangers(field, skip)];
     const inner = Object.entries(field as object).map(([key, item]: [string, unknown]) => [
       key,

@@ -125,7 +125,7 @@ describe("an actor of a newer build on a node of an older one", () => {
     await cluster.stop("n1");
     const before = await read();
     const data = new TextEncoder().encode(JSON.stringify({ ...before.value, future: { deep: 1 } }));
-    const options = { expected: before.revision, journaled: false, pending: false };
+    const options = { expected: before.revision, journaled: false, pending: false } as const;
     await cluster.transport.records.commit(ref, data, options);
 
     await cluster.start("n2");
