@@ -18,6 +18,8 @@ export const envelopeSchema = z.object({
   nth: z.number().int().optional(),
   /** It may have been stored before: sent again after a crash or a lost answer. */
   again: z.boolean().optional(),
+  /** Of a dead letter that was replayed: its id. The receiver takes one message of it (R3). */
+  letter: z.string().optional(),
   /** Of tool results: the effect they end. */
   effect: z.string().optional(),
   /** The id of the message whose turn sent this one. */

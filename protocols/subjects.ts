@@ -62,8 +62,8 @@ export const subjects = {
   inspect: (partition: number, ref: ActorRef) => `berth.inspect.${partition}.${path(ref)}`,
   inspectionsOfPartition: (partition: number) => `berth.inspect.${partition}.>`,
   deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
-  deadLettersOf: (tenant: string | undefined) =>
-    tenant === undefined ? "berth.dead.>" : `berth.dead.${tenant}.>`,
+  deadLettersOf: (filter: Partial<ActorRef>) =>
+    `berth.dead.${filter.tenant ?? "*"}.${filter.kind ?? "*"}.${filter.key ?? "*"}`,
   /** What a worker publishes: its own id comes first, its credential allows nothing else. */
   up: (worker: string, partition: number, ref: ActorRef) =>
     `berth.up.${worker}.${partition}.${path(ref)}`,

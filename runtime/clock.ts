@@ -10,12 +10,22 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+const LONGEST_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, fn) {
-    const timer = setTimeout(fn, ms);
-    timer.unref();
+    let timer: NodeJS.Timeout;
+    // Node takes a longer delay for none at all.
+    const wait = (left: number) => {
+      timer = setTimeout(
+        () => (left > LONGEST_MS ? wait(left - LONGEST_MS) : fn()),
+        Math.min(left, LONGEST_MS),
+      );
+      timer.unref();
+    };
+    wait(ms);
     return () => clearTimeout(timer);
   },
   sleep(ms, signal) {

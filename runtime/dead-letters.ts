@@ -6,19 +6,51 @@ import type { MailLane } from "../protocols/protocol.ts";
 import type { DeadLetter } from "../protocols/records.ts";
 import type { Mail } from "./transport.ts";
 
+/** Which letters are meant: all that fit every field given. */
+export interface LetterFilter {
+  readonly tenant?: string;
+  readonly kind?: string;
+  readonly key?: string;
+  /** Of the reason. */
+  readonly code?: string;
+}
+
+export interface Replayed {
+  readonly replayed: number;
+  /** Those that stay, each with why. */
+  readonly failed: readonly {
+    readonly id: string;
+    readonly code: string;
+    readonly message: string;
+  }[];
+}
+
 /** Letters as the broker holds them. An id names a letter's place there, whatever was written into it. */
 export interface DeadLetters {
-  /** Newest first, of one tenant or of all; `after` is the id of the last one had. */
-  list(query: {
-    readonly tenant?: string;
-    readonly after?: string;
-    readonly limit: number;
-  }): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | null }>;
+  /** Newest first; `after` is the id of the last one had. */
+  list(
+    query: LetterFilter & { readonly after?: string; readonly limit: number },
+  ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | null }>;
   get(id: string): Promise<DeadLetter | undefined>;
-  /** Sends the letter's message again and takes the letter away. Rejects with `request.not_found`. */
+  /**
+   * Sends the letter's message again and takes the letter away; tried again after a failure, it is still one message.
+   * Rejects with `request.not_found` or `actor.mailbox_full`.
+   */
   replay(id: string): Promise<void>;
-  /** Drops one letter, or those of a tenant, or all; resolves with how many. */
-  purge(query: { readonly id?: string; readonly tenant?: string }): Promise<number>;
+  /** The same for up to 10,000 letters that stand there now, oldest first: the newest of them when there are more. */
+  replayAll(filter: LetterFilter): Promise<Replayed>;
+  /** Drops one letter, or those that a filter takes; resolves with how many. */
+  purge(query: LetterFilter & { readonly id?: string }): Promise<number>;
+}
+
+export function takesLetter(filter: LetterFilter, { actor, reason }: DeadLetter): boolean {
+  const { code, key, kind, tenant } = filter;
+  return (
+    (tenant ?? actor.tenant) === actor.tenant &&
+    (kind ?? actor.kind) === actor.kind &&
+    (key ?? actor.key) === actor.key &&
+    (code ?? reason.code) === reason.code
+  );
 }
 
 /** The letter of mail that was given up. Its id is the same at every try, so that the broker keeps one. */
@@ -58,13 +90,16 @@ export function unsentLetter(
 }
 
 /**
- * The message of a letter as it is sent again. Its number and effect are left out: the receiver has counted
- * both as over and would drop it.
+ * The message of a letter as it is sent again. What it was known by is left out: the receiver has
+ * counted its number and its effect as over and would drop it, and its deadline is past.
  */
 export function replayEnvelope(letter: DeadLetter, id: string, now: number): Envelope {
   const {
     nth: _nth,
     effect: _effect,
+    again: _again,
+    letter: _letter,
+    deadline: _deadline,
     ...envelope
   } = letter.envelope as Partial<Envelope> & Partial<Due>;
   return {

@@ -9,6 +9,7 @@ import { letterOf } from "./dead-letters.ts";
 import type { AskItem, Item, MailItem } from "./inbox.ts";
 import type { Logger } from "./logger.ts";
 import type { ActorRecord } from "./record.ts";
+import type { Hearing } from "./senders.ts";
 import type { Stage } from "./stage.ts";
 import { runSystem } from "./system-turn.ts";
 import type { Tracer } from "./tracing.ts";
@@ -117,9 +118,8 @@ function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
     if (!known) return undefined;
     stage.endEffect(envelope.effect);
   }
-  if (envelope.from && envelope.nth !== undefined) {
-    const { from, nth, sentAt } = envelope;
-    const hearing = { from, lane: mail.lane, nth, sentAt };
+  const hearing = hearingOf(envelope, mail.lane);
+  if (hearing) {
     const heard = stage.hasHeard(hearing, envelope.again ?? false);
     // The runtime's own mail counts its generations besides: what is old does nothing (Y1).
     const isDoubtful = heard === "unknown" && mail.lane !== "system";
@@ -128,6 +128,14 @@ function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
     stage.hear(hearing);
   }
   return { type: envelope.type, payload: envelope.payload, envelope };
+}
+
+/** What the message is known by when it comes again; a replayed letter is a sender that writes once (D2). */
+function hearingOf(envelope: Envelope, lane: string): Hearing | undefined {
+  const { from, letter, nth, sentAt } = envelope;
+  if (letter !== undefined)
+    return { from: { kind: "$letter", tenant: "", key: letter }, lane, nth: 1, sentAt };
+  return from && nth !== undefined ? { from, lane, nth, sentAt } : undefined;
 }
 
 /** Handling it again might do its effect twice, dropping it might lose it: a person decides (R2, R3). */

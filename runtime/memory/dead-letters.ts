@@ -1,39 +1,35 @@
 /** Dead letters of a `MemoryBroker`, with the same ids and order as on the real one. */
-import { BerthError } from "../../protocols/errors.ts";
-import { type DeadLetters, replayEnvelope } from "../dead-letters.ts";
-import type { Mailboxes } from "../transport.ts";
+import { type DeadLetters, takesLetter } from "../dead-letters.ts";
+import { deadLettersOf } from "../letter-replay.ts";
+import type { Buckets, Mailboxes } from "../transport.ts";
 import type { MemoryBroker } from "./broker.ts";
 
-export function memoryDeadLetters(broker: MemoryBroker, mailboxes: Mailboxes): DeadLetters {
-  const stored = (id: string) => broker.letters.find((entry) => `dl-${entry.seq}` === id);
+export function memoryDeadLetters(
+  broker: MemoryBroker,
+  ports: { readonly mailboxes: Mailboxes; readonly buckets: Buckets },
+): DeadLetters {
   const drop = (test: (entry: (typeof broker.letters)[number]) => boolean) => {
     const kept = broker.letters.filter((entry) => !test(entry));
     return broker.letters.splice(0, broker.letters.length, ...kept).length - kept.length;
   };
-  return {
-    async list({ tenant, after, limit }) {
-      const end = after === undefined ? Number.POSITIVE_INFINITY : Number(after.slice(3));
-      const found = broker.letters
-        .filter(({ seq, letter }) => seq < end && (!tenant || letter.actor.tenant === tenant))
-        .toReversed()
-        .map(({ seq, letter }) => ({ ...letter, id: `dl-${seq}` }));
-      const letters = found.slice(0, limit);
-      return { letters, next: found.length > limit ? (letters.at(-1)?.id ?? null) : null };
+  return deadLettersOf(
+    {
+      async list({ after, limit, ...filter }) {
+        const end = after === undefined ? Number.POSITIVE_INFINITY : Number(after.slice(3));
+        const found = broker.letters
+          .filter(({ seq, letter }) => seq < end && takesLetter(filter, letter))
+          .toReversed()
+          .map(({ seq, letter }) => ({ ...letter, id: `dl-${seq}` }));
+        const letters = found.slice(0, limit);
+        return { letters, next: found.length > limit ? (letters.at(-1)?.id ?? null) : null };
+      },
+      async get(id) {
+        const found = broker.letters.find((entry) => `dl-${entry.seq}` === id);
+        return found && { letter: { ...found.letter, id }, written: found.letter.id };
+      },
+      remove: (id) => Promise.resolve(drop(({ seq }) => `dl-${seq}` === id) > 0),
+      purge: (filter) => Promise.resolve(drop(({ letter }) => takesLetter(filter, letter))),
     },
-    async get(id) {
-      const found = stored(id);
-      return found && { ...found.letter, id };
-    },
-    async replay(id) {
-      const found = stored(id);
-      if (!found) throw new BerthError("request.not_found", `there is no dead letter "${id}"`);
-      const envelope = replayEnvelope(found.letter, `replay:${id}`, broker.clock.now());
-      await mailboxes.send(found.letter.actor, found.letter.lane, envelope);
-      drop((entry) => entry === found);
-    },
-    async purge({ id, tenant }) {
-      if (id !== undefined) return drop(({ seq }) => `dl-${seq}` === id);
-      return drop(({ letter }) => tenant === undefined || letter.actor.tenant === tenant);
-    },
-  };
+    { ...ports, clock: broker.clock },
+  );
 }

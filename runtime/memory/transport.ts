@@ -28,13 +28,14 @@ import { memoryDeadLetters } from "./dead-letters.ts";
 export function connectMemory(broker: MemoryBroker): Transport {
   const closers = new Set<() => void>();
   const mailboxes = memoryMailboxes(broker, closers);
+  const buckets = memoryBuckets(broker);
   return {
     partitions: broker.partitions,
     records: memoryRecords(broker),
     mailboxes,
-    deadLetters: memoryDeadLetters(broker, mailboxes),
+    deadLetters: memoryDeadLetters(broker, { mailboxes, buckets }),
     bus: memoryBus(broker, closers),
-    buckets: memoryBuckets(broker),
+    buckets,
     onReconnect: () => () => {},
     close() {
       for (const close of closers) close();

@@ -1,11 +1,11 @@
 /** Dead letters in their stream: read newest first, sent again, removed. */
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
-import { BerthError } from "../../protocols/errors.ts";
 import { type DeadLetter, deadLetterSchema } from "../../protocols/records.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { Clock } from "../clock.ts";
-import { type DeadLetters, replayEnvelope } from "../dead-letters.ts";
-import type { Mailboxes } from "../transport.ts";
+import { type DeadLetters, takesLetter } from "../dead-letters.ts";
+import { deadLettersOf, type LetterStore, type StoredLetter } from "../letter-replay.ts";
+import type { Buckets, Mailboxes } from "../transport.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 
 /** Sequences looked through at a time, going back; more when a stretch held nothing of the tenant. */
@@ -16,46 +16,40 @@ const decoder = new TextDecoder();
 interface Collaborators {
   readonly jsm: JetStreamManager;
   readonly mailboxes: Mailboxes;
+  readonly buckets: Buckets;
   readonly clock: Clock;
 }
 
 export function natsDeadLetters(parts: Collaborators): DeadLetters {
-  const { jsm, mailboxes, clock } = parts;
-  const get = async (id: string) => {
-    const seq = seqOf(id);
-    if (seq === undefined) return undefined;
-    try {
-      const found = await jsm.streams.getMessage(STREAMS.deadLetters, { seq });
-      return found ? toLetter(seq, found.data) : undefined;
-    } catch (thrown) {
-      if (isNotFound(thrown)) return undefined;
-      throw fromNats(thrown);
-    }
-  };
-  const remove = async (id: string) => {
-    const seq = seqOf(id);
-    try {
-      return seq !== undefined && (await jsm.streams.deleteMessage(STREAMS.deadLetters, seq));
-    } catch (thrown) {
-      if (isNotFound(thrown)) return false;
-      throw fromNats(thrown);
-    }
-  };
+  return deadLettersOf(letterStore(parts.jsm), parts);
+}
+
+function letterStore(jsm: JetStreamManager): LetterStore {
   return {
     list: (query) => list(jsm, query),
-    get,
-    async replay(id) {
-      const letter = await get(id);
-      if (!letter) throw new BerthError("request.not_found", `there is no dead letter "${id}"`);
-      // One id however often it is tried: a replay that was cut short before the removal stays one message.
-      const envelope = replayEnvelope(letter, `replay:${id}`, clock.now());
-      await mailboxes.send(letter.actor, letter.lane, envelope);
-      await remove(id);
-    },
-    async purge({ id, tenant }) {
-      if (id !== undefined) return (await remove(id)) ? 1 : 0;
+    async get(id) {
+      const seq = seqOf(id);
+      if (seq === undefined) return undefined;
       try {
-        const filter = subjects.deadLettersOf(tenant);
+        const found = await jsm.streams.getMessage(STREAMS.deadLetters, { seq });
+        return found ? toStored(seq, found.data) : undefined;
+      } catch (thrown) {
+        if (isNotFound(thrown)) return undefined;
+        throw fromNats(thrown);
+      }
+    },
+    async remove(id) {
+      const seq = seqOf(id);
+      try {
+        return seq !== undefined && (await jsm.streams.deleteMessage(STREAMS.deadLetters, seq));
+      } catch (thrown) {
+        if (isNotFound(thrown)) return false;
+        throw fromNats(thrown);
+      }
+    },
+    async purge(of) {
+      try {
+        const filter = subjects.deadLettersOf(of);
         return (await jsm.streams.purge(STREAMS.deadLetters, { filter })).purged;
       } catch (thrown) {
         throw fromNats(thrown);
@@ -79,8 +73,8 @@ async function list(
     // One more than asked for tells whether there is a next page.
     while (end > first && letters.length <= query.limit) {
       const start = Math.max(first, end - stretch);
-      const found = await readStretch(jsm, subjects.deadLettersOf(query.tenant), start, end);
-      letters.push(...found.toReversed());
+      const found = await readStretch(jsm, subjects.deadLettersOf(query), start, end);
+      letters.push(...found.toReversed().filter((letter) => takesLetter(query, letter)));
       if (found.length === 0) stretch = Math.min(LONGEST_STRETCH, stretch * 2);
       end = start;
     }
@@ -103,7 +97,7 @@ async function readStretch(
   for (let seq = start; seq < end; ) {
     const batch = await readBatch(jsm, filter, seq);
     const inside = batch.filter((message) => message.seq < end);
-    found.push(...inside.flatMap((message) => toLetter(message.seq, message.data) ?? []));
+    found.push(...inside.flatMap(({ seq: at, data }) => toStored(at, data)?.letter ?? []));
     const last = batch.at(-1);
     if (!last) break; // Nothing of the filter from here on.
     seq = last.seq + 1;
@@ -124,9 +118,10 @@ async function readBatch(jsm: JetStreamManager, filter: string, seq: number): Pr
 }
 
 /** What cannot be read was not written by a node; it is left alone. */
-function toLetter(seq: number, data: Uint8Array): DeadLetter | undefined {
+function toStored(seq: number, data: Uint8Array): StoredLetter | undefined {
   try {
-    return { ...deadLetterSchema.parse(JSON.parse(decoder.decode(data))), id: `dl-${seq}` };
+    const letter = deadLetterSchema.parse(JSON.parse(decoder.decode(data)));
+    return { letter: { ...letter, id: `dl-${seq}` }, written: letter.id };
   } catch {
     return undefined;
   }

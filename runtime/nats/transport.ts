@@ -79,14 +79,15 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
       clock,
       partitions,
     });
+    const buckets = natsBuckets({ js, jsm, inFlight, publisher, clock, logger, onReconnect });
     return {
       connection: nc,
       partitions,
       records: natsRecords({ js, jsm, partitions, inFlight, publisher }),
       mailboxes,
       bus: natsBus({ connection: nc, requests, sender }),
-      buckets: natsBuckets({ js, jsm, inFlight, publisher, clock, logger, onReconnect }),
-      deadLetters: natsDeadLetters({ jsm, mailboxes, clock }),
+      buckets,
+      deadLetters: natsDeadLetters({ jsm, mailboxes, buckets, clock }),
       onReconnect,
       async close() {
         sender.flush();

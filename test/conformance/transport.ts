@@ -6,6 +6,7 @@ import { partitionOf } from "../../protocols/partition.ts";
 import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import { subjects } from "../../protocols/subjects.ts";
+import type { LetterFilter } from "../../runtime/dead-letters.ts";
 import type {
   KeyEntry,
   Mail,
@@ -616,6 +617,64 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         await expect(one.deadLetters.replay(letters[0]!.id)).rejects.toMatchObject({
           code: "request.not_found",
         });
+      });
+
+      const store = (actor: ActorRef, id: string, code = "actor.failed") =>
+        one.mailboxes.deadLetter({ ...letter(actor, id), reason: { code, message: "why" } });
+
+      test("are listed and purged by tenant, kind, key and reason, and by all of them at once", async () => {
+        const tenant = "dl-filter";
+        const [a, b] = [fresh("probe", tenant), fresh("other", tenant)];
+        await store(a, `${a.key}-1`);
+        await store(a, `${a.key}-2`, "actor.children_failed");
+        await store(b, `${b.key}-1`);
+        const count = async (filter: LetterFilter) =>
+          (await two.deadLetters.list({ tenant, ...filter, limit: 9 })).letters.length;
+        expect(await count({})).toBe(3);
+        expect(await count({ kind: "probe" })).toBe(2);
+        expect(await count({ key: b.key })).toBe(1);
+        expect(await count({ code: "actor.failed" })).toBe(2);
+        expect(await count({ kind: "probe", key: a.key, code: "actor.failed" })).toBe(1);
+        expect(await one.deadLetters.purge({ tenant, code: "actor.children_failed" })).toBe(1);
+        expect(await one.deadLetters.purge({ tenant, kind: "probe" })).toBe(1);
+        expect(await count({})).toBe(1);
+      });
+
+      test("are replayed many at once by a filter, oldest first; others stay (R4)", async () => {
+        const tenant = "dl-many";
+        const ref = fresh("probe", tenant);
+        for (const n of [1, 2, 3]) await store(ref, `${ref.key}-${n}`);
+        await store(ref, `${ref.key}-other`, "request.invalid");
+        const stream = await two.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        const outcome = await one.deadLetters.replayAll({ tenant, code: "actor.failed" });
+        expect(outcome).toEqual({ replayed: 3, failed: [] });
+        await reader.until(ref, 3);
+        const payloads = reader.got
+          .filter((got) => got.ref.key === ref.key)
+          .map((got) => (got.envelope as Envelope).payload);
+        expect(payloads).toEqual([1, 2, 3].map((n) => ({ id: `${ref.key}-${n}` })));
+        for (const got of reader.got) got.ack();
+        await stream.close();
+        expect((await one.deadLetters.list({ tenant, limit: 9 })).letters).toMatchObject([
+          { reason: { code: "request.invalid" } },
+        ]);
+      });
+
+      test("of reminders are replayed as the message that the reminder was to be", async () => {
+        const ref = fresh("probe", "dl-due");
+        const due = { id: "r1", name: "soon", type: "alarm", payload: { text: "late" } };
+        await one.mailboxes.deadLetter({ ...letter(ref, `${ref.key}-due`), envelope: due });
+        const [found] = (await one.deadLetters.list({ tenant: "dl-due", limit: 1 })).letters;
+        const stream = await two.mailboxes.open(partition(ref));
+        const reader = new Reader(stream);
+        await one.deadLetters.replay(found!.id);
+        await reader.until(ref, 1);
+        const mail = reader.got.find((got) => got.ref.key === ref.key)!;
+        expect(mail.lane).toBe("user");
+        expect(mail.envelope).toMatchObject({ type: "alarm", payload: { text: "late" } });
+        for (const got of reader.got) got.ack();
+        await stream.close();
       });
 
       test("are purged one by one or by tenant", async () => {

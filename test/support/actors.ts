@@ -67,9 +67,15 @@ export interface ProbeOptions {
   readonly journaled?: boolean;
   readonly restart?: "keep" | "reset";
   readonly onRestart?: "restarted";
+  /** Whether poison is taken by now. */
+  readonly bearsPoison?: () => boolean;
 }
 
 export function probe(options: ProbeOptions = {}): ActorDefinition {
+  const refusePoison = (text: string) => {
+    if (text.startsWith("poison") && !options.bearsPoison?.())
+      throw new Error(`cannot bear ${text}`);
+  };
   return actor(Probe, {
     state: ProbeState,
     ...options,
@@ -88,7 +94,7 @@ export function probe(options: ProbeOptions = {}): ActorDefinition {
       }),
       hear(ctx, { text }) {
         ctx.state.heard.push(text);
-        if (text.startsWith("poison")) throw new Error(`cannot bear ${text}`);
+        refusePoison(text);
         if (options.journaled) ctx.emit("agent.message", null, { text });
       },
       urgent(ctx, { text }) {
@@ -113,6 +119,7 @@ export function probe(options: ProbeOptions = {}): ActorDefinition {
       },
       alarm(ctx, { text }) {
         ctx.state.alarms.push(text);
+        refusePoison(text);
       },
       run(ctx, { n }) {
         ctx.execute(double, { n }, { reply: "ran" });

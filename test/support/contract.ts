@@ -97,7 +97,7 @@ function describeSubjects(): string[] {
     inspect: subjects.inspect(p, ref),
     inspectionsOfPartition: subjects.inspectionsOfPartition(p),
     deadLetter: subjects.deadLetter(ref),
-    deadLettersOf: subjects.deadLettersOf("<tenant>"),
+    deadLettersOf: subjects.deadLettersOf({ tenant: "<tenant>" }),
     up: subjects.up("<worker>", p, ref),
     upOfPartition: subjects.upOfPartition(p),
     hello: subjects.hello("<worker>"),

@@ -5,7 +5,6 @@ import { actorDefinitions } from "../../actors/registry.ts";
 import { hashKey } from "../../gateway/auth/access.ts";
 import type { GatewayConfig, Tuning } from "../../gateway/config.ts";
 import { type Gateway, startGateway } from "../../gateway/server.ts";
-import type { DeadLetters } from "../../gateway/services.ts";
 import { Session } from "../../protocols/actors/session.ts";
 import type { DraftEvent, Outcome } from "../../protocols/events.ts";
 import type { JobOrder } from "../../protocols/executor.ts";
@@ -13,6 +12,7 @@ import type { ApiKeyRecord, DeadLetter, Scope, TenantRecord } from "../../protoc
 import { type Tier, tierTable } from "../../protocols/tiers.ts";
 import type { Client } from "../../runtime/client.ts";
 import { systemClock } from "../../runtime/clock.ts";
+import type { DeadLetters } from "../../runtime/dead-letters.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
@@ -268,7 +268,9 @@ function memoryDeadLetters(broker: MemoryBroker): DeadLetters {
   const letters: DeadLetter[] = broker.deadLetters;
   return {
     list: ({ limit }) => Promise.resolve({ letters: letters.slice(0, limit), next: null }),
+    get: (id) => Promise.resolve(letters.find((letter) => letter.id === id)),
     replay: () => Promise.resolve(),
+    replayAll: () => Promise.resolve({ replayed: 0, failed: [] }),
     purge: () => Promise.resolve(letters.splice(0).length),
   };
 }

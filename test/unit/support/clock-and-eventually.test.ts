@@ -1,6 +1,26 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { systemClock } from "../../../runtime/clock.ts";
 import { eventually } from "../../support/eventually.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
+
+describe("system clock", () => {
+  it("waits for longer than a timer of the platform can", () => {
+    vi.useFakeTimers();
+    try {
+      const fn = vi.fn();
+      const month = 30 * 86_400_000;
+      systemClock.after(month, fn);
+      const cancel = systemClock.after(month, () => fn("cancelled"));
+      vi.advanceTimersByTime(month - 1);
+      expect(fn).not.toHaveBeenCalled();
+      cancel();
+      vi.advanceTimersByTime(1);
+      expect(fn.mock.calls).toEqual([[]]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
 
 describe("manual clock", () => {
   it("runs timers by their time, not in the order they were set", async () => {
