@@ -22,6 +22,7 @@ import { createIdempotency } from "./idempotency.ts";
 import { Jobs } from "./jobs.ts";
 import { SessionFeeds } from "./reader/session-feed.ts";
 import { accountRoutes } from "./routes/account.ts";
+import { actorRoutes } from "./routes/actors.ts";
 import type { App } from "./routes/app.ts";
 import { registerDashboard } from "./routes/dashboard.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -161,6 +162,7 @@ async function createApp(services: Services): Promise<App> {
     tenantRoutes(scoped, services);
     operationRoutes(scoped, services);
     nodeRoutes(scoped, services);
+    actorRoutes(scoped, services);
     streamRoute(scoped, { services, jobs, sessions });
   });
   await app.ready();

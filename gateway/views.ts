@@ -16,6 +16,7 @@ import type {
   ApiKey,
   ApiNode,
   ApiTenant,
+  ApiWholeDeadLetter,
   ApiWorker,
 } from "../protocols/api-operators.ts";
 import type { WorkerRecord } from "../protocols/executor.ts";
@@ -145,6 +146,11 @@ export function workerView(worker: WorkerRecord): ApiWorker {
 
 export function nodeView(node: NodeRecord, partitions: number): ApiNode {
   return { ...node, started_at: formatTime(node.started_at), partitions };
+}
+
+export function wholeDeadLetter(letter: DeadLetter): ApiWholeDeadLetter {
+  const { envelope, epoch } = letter as DeadLetter & { envelope?: { payload?: unknown } };
+  return { ...deadLetterView(letter), epoch, payload: envelope?.payload ?? null };
 }
 
 export function deadLetterView(letter: DeadLetter): ApiDeadLetter {

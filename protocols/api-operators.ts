@@ -3,6 +3,7 @@ import { z } from "zod";
 import { pageOf, pageQuerySchema, tenantQuery, timeSchema } from "./api.ts";
 import { workerPhaseSchema } from "./executor.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
+import { activationSchema } from "./inspection.ts";
 import { scopeSchema } from "./records.ts";
 import { tierSchema } from "./tiers.ts";
 
@@ -99,6 +100,97 @@ export const drainedNodeSchema = z
   .object({ id: z.string(), drained: z.literal(true) })
   .meta({ id: "DrainedNode" });
 
+export const actorListQuerySchema = pageQuerySchema.extend({
+  node: idSchema.optional(),
+  kind: idSchema.optional(),
+  /** Also the platform's own tenant. */
+  tenant: idSchema.optional(),
+  /** What they wait on: `type` of an activation's state. */
+  state: z.string().max(40).optional(),
+});
+export type ActorListQuery = z.infer<typeof actorListQuerySchema>;
+/** Actors in memory, by name. */
+export const activationPageSchema = pageOf(activationSchema)
+  .extend({
+    /** Nodes that hold a lease and did not answer: their actors are missing here. */
+    unanswered: z.array(z.string()),
+  })
+  .meta({ id: "ActivationPage" });
+export type ActivationPage = z.infer<typeof activationPageSchema>;
+
+export const actorParamsSchema = z.strictObject({
+  tenant: idSchema,
+  kind: idSchema,
+  key: idSchema,
+});
+/** `state=true` shows the actor's own state, which may be private. */
+export const actorQuerySchema = z.strictObject({ state: z.enum(["true", "false"]).optional() });
+
+const actorRecordSchema = z
+  .object({
+    /** The broker's number of the record. */
+    revision: z.number(),
+    /** Kept as a page of an event log. */
+    journaled: z.boolean(),
+    epoch: z.number(),
+    /** The run of the node that wrote it, and the number of its commit. */
+    writer: z.string(),
+    commit: z.number(),
+    /** By lane, the number of the last message handled. */
+    cursor: z.record(z.string(), z.number()),
+    /** What the last commit sends; sent already unless the actor is `publishing`. */
+    outbox: z.array(z.object({ op: z.string(), to: z.string() })),
+    effects: z.array(z.object({ id: z.string(), tool: z.string() })),
+    reminders: z.array(z.string()),
+    /** Last messages of senders that are remembered. */
+    heard: z.number().int(),
+    /** Of the newest event; null for actors without a journal. */
+    last_seq: z.number().nullable(),
+    /** Why it takes no messages; null when it does. */
+    standing: z
+      .object({
+        state: z.enum(["parked", "stopped"]),
+        code: z.string(),
+        message: z.string(),
+        since: timeSchema,
+        until: timeSchema.nullable(),
+      })
+      .nullable(),
+    state: z.unknown().optional(),
+  })
+  .meta({ id: "ActorRecord" });
+export type ApiActorRecord = z.infer<typeof actorRecordSchema>;
+
+export const actorSchema = z
+  .object({
+    tenant: z.string(),
+    kind: z.string(),
+    key: z.string(),
+    partition: z.number().int(),
+    /** The node that owns its partition; null when none answers for it. */
+    owner: z.string().nullable(),
+    active: activationSchema.nullable(),
+    record: actorRecordSchema.nullable(),
+  })
+  .meta({ id: "Actor" });
+export type ApiActor = z.infer<typeof actorSchema>;
+
+export const ACTOR_ORDERS = ["restart", "unpark", "park", "stop"] as const;
+export const actorOrderParamsSchema = actorParamsSchema.extend({ order: z.enum(ACTOR_ORDERS) });
+export const actorOrderSchema = z
+  .strictObject({
+    /** Of `park` and `stop`: told to whoever asks the actor. */
+    reason: z.string().min(1).max(500).optional(),
+    /** Of `park` and `stop`: it ends by itself after so long. */
+    for_ms: z.number().int().positive().optional(),
+  })
+  .nullish()
+  .meta({ id: "ActorOrder" });
+/** The order is stored; the actor obeys it before any other message. */
+export const orderedActorSchema = actorParamsSchema
+  .extend({ ordered: z.enum(ACTOR_ORDERS) })
+  .meta({ id: "OrderedActor" });
+
 export const queueSchema = z
   .object({
     tier: tierSchema,
@@ -130,6 +222,15 @@ export const deadLetterViewSchema = z
   })
   .meta({ id: "DeadLetter" });
 export type ApiDeadLetter = z.infer<typeof deadLetterViewSchema>;
+/** With the message itself, which may hold what only the tenant should see. */
+export const wholeDeadLetterSchema = deadLetterViewSchema
+  .extend({
+    /** Of the partition's owner that gave the message up; 0 when it never reached its actor. */
+    epoch: z.number(),
+    payload: z.unknown(),
+  })
+  .meta({ id: "WholeDeadLetter" });
+export type ApiWholeDeadLetter = z.infer<typeof wholeDeadLetterSchema>;
 export const deadLetterPageSchema = pageOf(deadLetterViewSchema).meta({ id: "DeadLetterPage" });
 export const deadLetterParamsSchema = z.strictObject({ id: idSchema });
 export const purgedSchema = z.object({ purged: z.number().int() }).meta({ id: "Purged" });

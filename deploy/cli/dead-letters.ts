@@ -1,6 +1,11 @@
 import { Command } from "commander";
 import { z } from "zod";
-import { deadLetterViewSchema, purgedSchema } from "../../protocols/api-operators.ts";
+import {
+  type ApiDeadLetter,
+  deadLetterViewSchema,
+  purgedSchema,
+  wholeDeadLetterSchema,
+} from "../../protocols/api-operators.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import {
   action,
@@ -10,12 +15,13 @@ import {
   gatewayCommand,
 } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
+import { renderFacts } from "./facts.ts";
 import { humaneAgo } from "./humane.ts";
-import { printList } from "./list.ts";
+import { listAction, MOST } from "./list.ts";
+import type { Column } from "./table.ts";
 import { oneLine } from "./terminal.ts";
 
 const PATH = "/v1/dead-letters";
-const MOST = 1_000;
 
 interface ListOptions extends ConnectionOptions {
   readonly all?: boolean;
@@ -23,8 +29,17 @@ interface ListOptions extends ConnectionOptions {
 
 export function deadLettersCommand(context: CliContext): Command {
   const list = gatewayCommand("list", "what could not be handled, and why").action(
-    action(context, (options: ConnectionOptions) => listLetters(context, options)),
+    listAction(context, "operator", {
+      rows: (gateway) => gateway.list(PATH, deadLetterViewSchema, {}, MOST),
+      empty: "No dead letters.",
+      columns: letterColumns,
+    }),
   );
+  const show = gatewayCommand("show", "one letter, whole")
+    .argument("<id>", "which letter")
+    .action(
+      action(context, (id: string, options: ConnectionOptions) => showLetter(context, id, options)),
+    );
   const replay = gatewayCommand("replay", "send letters to their actors again")
     .argument("[ids...]", "which letters")
     .option("--all", "every letter there is")
@@ -40,33 +55,50 @@ export function deadLettersCommand(context: CliContext): Command {
       action(context, (ids: string[], options: ListOptions) => purgeLetters(context, ids, options)),
     );
   return new Command("dead-letters")
-    .description("list, replay or purge dead letters (operators)")
+    .description("list, show, replay or purge dead letters (operators)")
     .addCommand(list, { isDefault: true })
+    .addCommand(show)
     .addCommand(replay)
     .addCommand(purge);
 }
 
-async function listLetters(context: CliContext, options: ConnectionOptions): Promise<number> {
+function letterColumns(now: number): readonly Column<ApiDeadLetter>[] {
+  return [
+    { title: "LETTER", cell: (letter) => letter.id },
+    { title: "ACTOR", cell: ({ actor }) => `${actor.tenant}/${actor.kind}/${actor.key}` },
+    { title: "MESSAGE", cell: (letter) => oneLine(letter.message) },
+    { title: "TRIES", align: "right", cell: (letter) => String(letter.attempts) },
+    { title: "WHEN", align: "right", cell: (letter) => humaneAgo(Date.parse(letter.at), now) },
+    {
+      title: "REASON",
+      shrinks: true,
+      cell: ({ reason }) => oneLine(`${reason.code}: ${reason.message}`),
+    },
+  ];
+}
+
+async function showLetter(
+  context: CliContext,
+  id: string,
+  options: ConnectionOptions,
+): Promise<number> {
   const gateway = await connect(context, options, "operator");
-  const rows = await gateway.list(PATH, deadLetterViewSchema, {}, MOST);
-  const now = context.clock.now();
-  return printList(context, {
-    rows,
-    json: options.json,
-    empty: "No dead letters.",
-    columns: [
-      { title: "LETTER", cell: (letter) => letter.id },
-      { title: "ACTOR", cell: ({ actor }) => `${actor.tenant}/${actor.kind}/${actor.key}` },
-      { title: "MESSAGE", cell: (letter) => oneLine(letter.message) },
-      { title: "TRIES", align: "right", cell: (letter) => String(letter.attempts) },
-      { title: "WHEN", align: "right", cell: (letter) => humaneAgo(Date.parse(letter.at), now) },
-      {
-        title: "REASON",
-        shrinks: true,
-        cell: ({ reason }) => oneLine(`${reason.code}: ${reason.message}`),
-      },
-    ],
-  });
+  const letter = await gateway.get(`${PATH}/${encodeURIComponent(id)}`, wholeDeadLetterSchema);
+  const { actor, reason } = letter;
+  const text =
+    options.json === true
+      ? `${JSON.stringify(letter)}\n`
+      : renderFacts([
+          ["letter", letter.id],
+          ["actor", `${actor.tenant}/${actor.kind}/${actor.key}`],
+          ["message", `${letter.message} (lane ${letter.lane})`],
+          ["reason", `${reason.code}: ${reason.message}`],
+          ["tries", `${letter.attempts}, under epoch ${letter.epoch}`],
+          ["at", letter.at],
+          ["payload", JSON.stringify(letter.payload, undefined, 2) ?? ""],
+        ]);
+  await context.terminal.out(text);
+  return EXIT.ok;
 }
 
 async function replayLetters(

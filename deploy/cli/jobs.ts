@@ -1,16 +1,9 @@
 import { type Command, Option } from "commander";
 import { type JobSummary, jobSummarySchema } from "../../protocols/api.ts";
 import { JOB_STATES } from "../../protocols/job.ts";
-import {
-  action,
-  type CliContext,
-  type ConnectionOptions,
-  connect,
-  tenantCommand,
-  wholeNumber,
-} from "./context.ts";
+import { type CliContext, type ConnectionOptions, tenantCommand, wholeNumber } from "./context.ts";
 import { humaneAgo, humaneDuration } from "./humane.ts";
-import { printList } from "./list.ts";
+import { listAction } from "./list.ts";
 import type { Column } from "./table.ts";
 import { oneLine } from "./terminal.ts";
 import { paintState } from "./tones.ts";
@@ -27,27 +20,16 @@ export function jobsCommand(context: CliContext): Command {
     .option("--session <id>", "only jobs of this session")
     .option("--limit <count>", "at most so many", wholeNumber(1), 20)
     .action(
-      action(context, async (options: JobsOptions) => {
-        const gateway = await connect(context, options, "pro");
-        const { tenant, state, session: session_id, limit } = options;
-        const rows = await gateway.list(
-          "/v1/jobs",
-          jobSummarySchema,
-          { tenant, state, session_id },
-          limit,
-        );
-        return printList(context, {
-          rows,
-          columns: columns(context),
-          json: options.json,
-          empty: "No jobs.",
-        });
+      listAction(context, "pro", {
+        rows: (gateway, { limit, session: session_id, state, tenant }: JobsOptions) =>
+          gateway.list("/v1/jobs", jobSummarySchema, { tenant, state, session_id }, limit),
+        columns: (now) => columns(context, now),
+        empty: "No jobs.",
       }),
     );
 }
 
-function columns({ terminal, clock }: CliContext): readonly Column<JobSummary>[] {
-  const now = clock.now();
+function columns({ terminal }: CliContext, now: number): readonly Column<JobSummary>[] {
   return [
     { title: "JOB", cell: (job) => job.id },
     { title: "STATE", cell: (job) => paintState(terminal, job.state) },

@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { asBerthError, type BerthError } from "../../protocols/errors.ts";
+import { actorCommand } from "./actor.ts";
+import { actorsCommand } from "./actors.ts";
 import { agentsCommand } from "./agents.ts";
 import { cancelCommand } from "./cancel.ts";
 import type { CliContext } from "./context.ts";
@@ -64,6 +66,8 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     queuesCommand(context),
     tenantsCommand(context),
     nodesCommand(context),
+    actorsCommand(context),
+    actorCommand(context),
     deadLettersCommand(context),
     drainCommand(context),
     doctorCommand(context),

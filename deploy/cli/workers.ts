@@ -1,59 +1,41 @@
 import type { Command } from "commander";
 import { type ApiWorker, workerSchema } from "../../protocols/api-operators.ts";
-import {
-  action,
-  type CliContext,
-  type ConnectionOptions,
-  connect,
-  tenantCommand,
-} from "./context.ts";
+import { type CliContext, type ConnectionOptions, tenantCommand } from "./context.ts";
 import { humaneAgo, humaneDuration } from "./humane.ts";
-import { printList } from "./list.ts";
+import { listAction, MOST } from "./list.ts";
 import { paintState } from "./tones.ts";
-
-const MOST = 1_000;
 
 export function workersCommand(context: CliContext): Command {
   return tenantCommand(
     "workers",
     "list workers with their state and idle countdown (operators)",
   ).action(
-    action(context, async (options: ConnectionOptions) => {
-      const gateway = await connect(context, options, "operator");
-      const rows = await gateway.list(
-        "/v1/workers",
-        workerSchema,
-        { tenant: options.tenant },
-        MOST,
-      );
-      const now = context.clock.now();
-      return printList(context, {
-        rows,
-        json: options.json,
-        empty: "No workers.",
-        columns: [
-          { title: "WORKER", cell: (worker) => worker.id },
-          { title: "STATE", cell: (worker) => paintState(context.terminal, worker.phase) },
-          { title: "TIER", cell: (worker) => worker.tier },
-          {
-            title: "FOR",
-            cell: (worker) => [worker.tenant, worker.user, worker.agent].filter(Boolean).join("/"),
-          },
-          {
-            title: "SLOTS",
-            align: "right",
-            cell: (worker) => `${worker.jobs.length}/${worker.slots}`,
-          },
-          { title: "IDLE", align: "right", cell: (worker) => idleText(worker, now) },
-          {
-            title: "AGE",
-            align: "right",
-            cell: (worker) => humaneAgo(Date.parse(worker.created_at), now),
-          },
-          { title: "DRIVER", cell: (worker) => worker.driver ?? "" },
-          { title: "HOST", cell: (worker) => worker.host ?? "" },
-        ],
-      });
+    listAction(context, "operator", {
+      rows: (gateway, { tenant }: ConnectionOptions) =>
+        gateway.list("/v1/workers", workerSchema, { tenant }, MOST),
+      empty: "No workers.",
+      columns: (now) => [
+        { title: "WORKER", cell: (worker) => worker.id },
+        { title: "STATE", cell: (worker) => paintState(context.terminal, worker.phase) },
+        { title: "TIER", cell: (worker) => worker.tier },
+        {
+          title: "FOR",
+          cell: (worker) => [worker.tenant, worker.user, worker.agent].filter(Boolean).join("/"),
+        },
+        {
+          title: "SLOTS",
+          align: "right",
+          cell: (worker) => `${worker.jobs.length}/${worker.slots}`,
+        },
+        { title: "IDLE", align: "right", cell: (worker) => idleText(worker, now) },
+        {
+          title: "AGE",
+          align: "right",
+          cell: (worker) => humaneAgo(Date.parse(worker.created_at), now),
+        },
+        { title: "DRIVER", cell: (worker) => worker.driver ?? "" },
+        { title: "HOST", cell: (worker) => worker.host ?? "" },
+      ],
     }),
   );
 }

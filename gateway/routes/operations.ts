@@ -6,6 +6,7 @@ import {
   deadLetterParamsSchema,
   purgedSchema,
   queuePageSchema,
+  wholeDeadLetterSchema,
   workerListQuerySchema,
   workerPageSchema,
 } from "../../protocols/api-operators.ts";
@@ -16,7 +17,7 @@ import { decideTenant, requireOperator } from "../auth/principal.ts";
 import { paginate, readAll } from "../listing.ts";
 import { readQueues } from "../queues.ts";
 import type { Services } from "../services.ts";
-import { deadLetterView, workerView } from "../views.ts";
+import { deadLetterView, wholeDeadLetter, workerView } from "../views.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
@@ -85,6 +86,23 @@ function deadLetterRoutes(app: App, { deadLetters }: Services): void {
         ...(after === undefined ? {} : { after }),
       });
       return { data: letters.map(deadLetterView), next };
+    },
+  );
+
+  app.get(
+    "/v1/dead-letters/:id",
+    {
+      schema: {
+        ...tagged("operators", "getDeadLetter", "Read a dead letter with its message"),
+        params: deadLetterParamsSchema,
+        response: { 200: wholeDeadLetterSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const letter = await deadLetters.get(request.params.id);
+      if (letter) return wholeDeadLetter(letter);
+      throw new BerthError("request.not_found", "there is no such dead letter");
     },
   );
 
