@@ -48,6 +48,16 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   ),
 
   berth_turns_total: counter("Messages handled", "kind"),
+  berth_turn_seconds: histogram(
+    "From a handler's start to its answer, commit and outbox included; turns of one commit count once",
+    FAST,
+    "kind",
+  ),
+  berth_ask_seconds: histogram(
+    "From an ask to its answer as its caller sees it, all tries and failures included",
+    FAST,
+    "kind",
+  ),
   berth_turn_failures_total: counter("Handlers that threw, by what was done", "kind", "action"),
   berth_commit_seconds: histogram("From a commit's publish to its acknowledgement", FAST),
   berth_commit_conflicts_total: counter("Commits refused because another wrote first", "kind"),
@@ -55,10 +65,15 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_redeliveries_total: counter("Messages delivered more than once", "kind"),
   berth_dead_letters_total: counter("Messages that could not be handled", "kind"),
   berth_activations: gauge("Actors in memory"),
+  berth_mailbox_depth: gauge("Messages that wait in the actors in memory"),
+  berth_mailbox_depth_max: gauge("Messages that wait in the actor that has most of them"),
+  berth_outbox_backlog: gauge("Entries committed and not stored by their receivers yet"),
   berth_activations_total: counter("Actors loaded", "kind"),
   berth_passivations_total: counter("Idle actors that left memory", "kind"),
   berth_partitions_held: gauge("Partitions that this node owns"),
   berth_takeovers_total: counter("Partitions claimed"),
+  berth_takeover_seconds: histogram("From the claim of a partition until its actors answer", FAST),
+  berth_lease_renewals_failed_total: counter("Renewals of this node's lease that failed"),
   berth_evictions_total: counter("Leases removed because their node's process was gone"),
   berth_effects_running: gauge("Tools that run"),
 

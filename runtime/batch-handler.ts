@@ -205,6 +205,8 @@ export class BatchHandler {
   }
 
   async #runTurns(loaded: Loaded, open: Set<Item>, first: Item): Promise<void> {
+    const { clock, metrics, ref } = this.#parts;
+    const startedAt = clock.monotonic();
     this.#countRepeats(loaded, open);
     const stage = this.#keeper.stage(loaded);
     this.#activity.handling(open);
@@ -221,6 +223,8 @@ export class BatchHandler {
         throw thrown;
       }
       await this.#finish(loaded, stage, open, done);
+      const seconds = (clock.monotonic() - startedAt) / 1_000;
+      metrics.observe("berth_turn_seconds", seconds, { kind: ref.kind });
       return;
     }
     endTurns(done, sealed.thrown);

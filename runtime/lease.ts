@@ -15,6 +15,7 @@ import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { type NodeRecord, nodeRecordSchema } from "../protocols/records.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
+import type { Metrics } from "./metrics.ts";
 import { graceMs } from "./suspicion.ts";
 import type { Transport } from "./transport.ts";
 
@@ -22,6 +23,7 @@ interface Collaborators {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly ttlMs: number;
   /** The lease lapsed (a new one is tried at once when it resolves) or was replaced for good. */
   readonly lost: (reason: "expired" | "replaced") => Promise<void>;
@@ -133,7 +135,7 @@ export class NodeLease {
   }
 
   async #renewals(): Promise<void> {
-    const { logger, ttlMs } = this.#parts;
+    const { logger, metrics, ttlMs } = this.#parts;
     const period = Math.min(RENEW_MS, ttlMs / 3);
     let pause = period;
     while (!this.#stop.signal.aborted) {
@@ -145,6 +147,7 @@ export class NodeLease {
       } catch (thrown) {
         const error = asBerthError(thrown);
         if (error.code === "lease.lost") return;
+        metrics.count("berth_lease_renewals_failed_total");
         logger.warn({ err: error }, "the node's lease could not be renewed; trying again");
         pause = Math.min(RETRY_MS, period);
       }

@@ -279,7 +279,8 @@ export class Membership {
   }
 
   async #claim(partition: number): Promise<void> {
-    const { host, incarnation, logger, metrics, nodeId } = this.#parts;
+    const { clock, host, incarnation, logger, metrics, nodeId } = this.#parts;
+    const startedAt = clock.monotonic();
     const term = this.#term;
     const known = this.#claims.get(partition);
     if (known) await this.#requireFree(known.record);
@@ -292,6 +293,7 @@ export class Membership {
     }
     this.#hosted.set(partition, hosted);
     metrics.count("berth_takeovers_total");
+    metrics.observe("berth_takeover_seconds", (clock.monotonic() - startedAt) / 1_000);
     logger.debug({ partition, epoch }, "took a partition");
   }
 

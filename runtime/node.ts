@@ -23,6 +23,7 @@ import { NodeLease } from "./lease.ts";
 import type { Logger } from "./logger.ts";
 import { type HostedPartition, Membership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
+import { exportGauges } from "./node-gauges.ts";
 import { Outbox } from "./outbox.ts";
 import { PartitionHost } from "./partition-host.ts";
 import type { OnStep } from "./steps.ts";
@@ -330,13 +331,8 @@ class BerthNode implements RunningNode {
           .sweep()
           .catch((thrown: unknown) => logger.warn({ err: thrown }, "a sweep failed"));
       }
-      const sizes = [...this.#hosts.values()].map((host) => host.size);
-      metrics.gauge(
-        "berth_activations",
-        sizes.reduce((sum, n) => sum + n, 0),
-      );
-      metrics.gauge("berth_partitions_held", sizes.length);
-      metrics.gauge("berth_effects_running", this.#effects.running);
+      const hosts = this.#hosts.values();
+      exportGauges(metrics, { hosts, effects: this.#effects, outbox: this.#outbox });
     }
   }
 }

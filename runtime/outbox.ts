@@ -30,9 +30,15 @@ const encodeJson = (value: unknown) => encoder.encode(JSON.stringify(value));
 
 export class Outbox {
   readonly #parts: Collaborators;
+  #backlog = 0;
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+  }
+
+  /** Entries committed and not stored by their receivers yet, of all actors. */
+  get backlog(): number {
+    return this.#backlog;
   }
 
   /**
@@ -46,14 +52,27 @@ export class Outbox {
     stored: (entry: OutboxEntry) => void,
   ): Promise<void> {
     const chains = new Map<string, Promise<void>>();
+    this.#backlog += entries.length;
+    let open = entries.length;
+    const confirm = (entry: OutboxEntry) => {
+      stored(entry);
+      if (open === 0) return;
+      this.#backlog -= 1;
+      open -= 1;
+    };
     for (const entry of entries) {
       const target = targetOf(self, entry);
       const before = chains.get(target);
       // The first of a target starts within this tick, so that one connection keeps the causal order.
-      const send = () => this.#persist(self, entry, options).then(() => stored(entry));
+      const send = () => this.#persist(self, entry, options).then(() => confirm(entry));
       chains.set(target, before ? before.then(send) : send());
     }
-    await Promise.all(chains.values());
+    try {
+      await Promise.all(chains.values());
+    } finally {
+      this.#backlog -= open; // What was given up is counted by its next owner.
+      open = 0;
+    }
   }
 
   async #persist(

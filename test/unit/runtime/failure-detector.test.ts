@@ -43,7 +43,7 @@ function rig() {
     });
     const lease = new NodeLease(
       {
-        ...{ transport, clock, logger: silentLogger, ttlMs: TTL_MS },
+        ...{ transport, clock, logger: silentLogger, metrics: noMetrics, ttlMs: TTL_MS },
         lost: () => Promise.resolve(),
         held() {},
       },

@@ -230,6 +230,7 @@ describe("a node's lease", () => {
           transport,
           clock,
           logger: silentLogger,
+          metrics: noMetrics,
           ttlMs,
           async lost(reason) {
             calls.push(`${incarnation} lost ${reason}`);
