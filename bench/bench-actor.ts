@@ -20,6 +20,25 @@ export const benchActor = actor(BenchActor, {
   },
 });
 
+/** The same, with a time of rest of the benchmark's own. */
+export const RestingActor = protocol("bench-resting", {
+  echo: ask({ text: z.string() }, { text: z.string() }, { readOnly: true }),
+  count: ask({}, { total: z.number() }),
+});
+
+export const restingActor = (passivateAfterMs: number) =>
+  actor(RestingActor, {
+    state: z.object({ total: z.number().default(0) }),
+    passivateAfterMs,
+    handlers: {
+      echo: (_ctx, { text }) => ({ text }),
+      count(ctx) {
+        ctx.state.total += 1;
+        return { total: ctx.state.total };
+      },
+    },
+  });
+
 export const BENCH_TENANT = "bench";
 /** What every ask carries, and every request of the raw peer. */
 export const PAYLOAD = "x".repeat(128);

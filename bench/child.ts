@@ -27,6 +27,10 @@ export interface Child {
   readonly ready: unknown;
   /** One at a time; rejects after `timeoutMs` (default 60 s). */
   ask(command: string, input?: unknown, timeoutMs?: number): Promise<unknown>;
+  /** SIGKILL, at once. */
+  kill(): void;
+  /** In order; it is stopped with the scenario anyway. */
+  stop(): Promise<void>;
 }
 
 const START_MS = 90_000;
@@ -50,6 +54,8 @@ export async function startChild(bench: Bench, name: string, config: object): Pr
       child.send({ command, input } satisfies ChildRequest);
       return within(timeoutMs, `${command} of ${name}`, answer);
     },
+    kill: () => void child.kill("SIGKILL"),
+    stop: () => stop(child),
   };
 }
 

@@ -7,10 +7,20 @@ import { formatTable, machineLine, type Result, writeResults } from "./report.ts
 import type { Bench, Scenario } from "./scenario.ts";
 import { ask } from "./scenarios/ask.ts";
 import { durableTurn, syncedTurn } from "./scenarios/durable-turn.ts";
+import { idleActors } from "./scenarios/idle-actors.ts";
 import { jobs } from "./scenarios/jobs.ts";
 import { output } from "./scenarios/output.ts";
+import { takeOver } from "./scenarios/take-over.ts";
 
-const SCENARIOS: readonly Scenario[] = [ask, durableTurn, syncedTurn, jobs, output];
+const SCENARIOS: readonly Scenario[] = [
+  ask,
+  durableTurn,
+  syncedTurn,
+  takeOver,
+  idleActors,
+  jobs,
+  output,
+];
 const EXIT = { failed: 1, usage: 2, interrupted: 130 } as const;
 
 const say = (line: string) => console.error(line);
@@ -24,15 +34,15 @@ async function runScenario(
   const results: Result[] = [];
   try {
     say(`${scenario.name}: ${scenario.question}`);
-    for (const comparison of await scenario.open(bench)) {
-      const rounds = await contest(bench, comparison);
-      results.push({
-        scenario: scenario.name,
-        question: scenario.question,
-        comparison: comparison.name,
-        rows: rowsOf(comparison, rounds),
-        rounds,
-      });
+    for (const part of await scenario.open(bench)) {
+      const { name } = part;
+      const about = { scenario: scenario.name, question: scenario.question, name };
+      if ("run" in part) {
+        results.push({ ...about, figures: await part.run(), rows: [], rounds: [] });
+        continue;
+      }
+      const rounds = await contest(bench, part);
+      results.push({ ...about, figures: [], rows: rowsOf(part, rounds), rounds });
     }
   } finally {
     for (const step of steps.toReversed()) {

@@ -3,18 +3,30 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { arch, cpus, loadavg, platform, release, totalmem } from "node:os";
 import { dirname } from "node:path";
 import type { Round, Row } from "./contest.ts";
+import { type Figure, formatFigure, type Unit } from "./figure.ts";
 import type { Goal, Metric, Sample } from "./scenario.ts";
 import { median } from "./statistics.ts";
 
 export interface Result {
   readonly scenario: string;
   readonly question: string;
-  readonly comparison: string;
+  /** Of the comparison or the trial: one of them has rows and rounds, the other figures. */
+  readonly name: string;
   readonly rows: readonly Row[];
   readonly rounds: readonly Round[];
+  readonly figures: readonly Figure[];
 }
 
-const HEAD = ["", "ours", "peer", "ratio", "min-max", "goal", "met", "peer is"] as const;
+const HEAD = [
+  "",
+  "ours",
+  "peer",
+  "ratio",
+  "min-max",
+  "goal",
+  "met",
+  "peer, or what it is",
+] as const;
 const FIRST_NUMBER = 1;
 const LAST_NUMBER = 4;
 const GIB = 1024 ** 3;
@@ -35,9 +47,10 @@ export function machineLine(programs: Iterable<string>): string {
 }
 
 export function formatTable(results: readonly Result[]): string {
-  const lines = results.flatMap(({ rows, comparison }) =>
-    rows.map((row) => [`${comparison}: ${row.label}`, ...cellsOf(row)]),
-  );
+  const lines = results.flatMap(({ figures, name, rows }) => [
+    ...rows.map((row) => [`${name}: ${row.label}`, ...cellsOf(row)]),
+    ...figures.map((figure) => [`${name}: ${figure.label}`, ...figureCells(figure)]),
+  ]);
   const table = [[...HEAD], ...lines];
   const widths = HEAD.map((_, at) => Math.max(...table.map((cells) => cells[at]?.length ?? 0)));
   return table.map((cells) => formatLine(cells, widths)).join("\n");
@@ -64,6 +77,31 @@ function cellsOf(row: Row): string[] {
     met === undefined ? "-" : met ? "yes" : "NO",
     row.peerName,
   ];
+}
+
+function figureCells({ goal, note, unit, values }: Figure): string[] {
+  const range = [Math.min(...values), Math.max(...values)].map((value) =>
+    formatFigure(value, unit),
+  );
+  return [
+    formatFigure(median(values), unit),
+    "-",
+    "-",
+    values.length > 1 ? range.join(" - ") : "-",
+    goal === undefined ? "-" : formatBound(goal, unit),
+    goal === undefined ? "-" : values.every((value) => holds(goal, value)) ? "yes" : "NO",
+    note,
+  ];
+}
+
+/** A goal without a peer is met when it is met each time. */
+function holds(goal: NonNullable<Figure["goal"]>, value: number): boolean {
+  return "atMost" in goal ? value <= goal.atMost : value >= goal.atLeast;
+}
+
+function formatBound(goal: NonNullable<Figure["goal"]>, unit: Unit): string {
+  if ("atMost" in goal) return `<= ${formatFigure(goal.atMost, unit)}`;
+  return `>= ${formatFigure(goal.atLeast, unit)}`;
 }
 
 function formatValue(value: number, metric: Metric): string {

@@ -1,4 +1,8 @@
-/** What a benchmark consists of: a scenario opens servers and offers comparisons, a comparison measures two sides. */
+/**
+ * What a benchmark consists of: a scenario opens servers and offers comparisons and trials. A comparison measures two
+ * sides, a trial runs once and finds figures.
+ */
+import type { Figure } from "./figure.ts";
 import type { BenchOptions } from "./options.ts";
 
 /** What one measurement of one side gave. */
@@ -39,6 +43,11 @@ export interface Comparison {
   readonly rows: readonly RowSpec[];
 }
 
+export interface Trial {
+  readonly name: string;
+  run(): Promise<readonly Figure[]>;
+}
+
 export interface Bench {
   readonly options: BenchOptions;
   readonly signal: AbortSignal;
@@ -52,5 +61,5 @@ export interface Bench {
 export interface Scenario {
   readonly name: string;
   readonly question: string;
-  open(bench: Bench): Promise<readonly Comparison[]>;
+  open(bench: Bench): Promise<readonly (Comparison | Trial)[]>;
 }

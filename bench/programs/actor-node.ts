@@ -1,28 +1,51 @@
-/** A node that hosts the benchmark's actor, in a process of its own. */
+/** A node that hosts the benchmark's actors, in a process of its own, with the settings that nodes have by default. */
 import { prometheusMetrics } from "../../deploy/metrics.ts";
 import { version } from "../../deploy/version.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { startNode } from "../../runtime/node.ts";
-import { benchActor } from "../bench-actor.ts";
+import { benchActor, restingActor } from "../bench-actor.ts";
+import type { NodeMemory, NodeState } from "../cluster.ts";
 import { connectBerth } from "../connection.ts";
+import { ledgerActor } from "../ledger-actor.ts";
+import { heapBytes } from "../memory.ts";
 import { runProgram } from "./program.ts";
 
-await runProgram(async ({ natsUrl }: { readonly natsUrl: string }) => {
-  const transport = await connectBerth(natsUrl, "bench-node");
+interface Config {
+  readonly natsUrl: string;
+  readonly nodeId?: string;
+  /** After so long without work the `bench-resting` actors leave memory. */
+  readonly restMs?: number;
+}
+
+const REST_MS = 60_000;
+
+await runProgram(async ({ natsUrl, nodeId = "bench", restMs = REST_MS }: Config) => {
+  const transport = await connectBerth(natsUrl, nodeId);
+  const metrics = prometheusMetrics();
   const node = await startNode({
     transport,
-    definitions: [benchActor],
+    definitions: [benchActor, ledgerActor, restingActor(restMs)],
     tools: {},
     clock: systemClock,
     logger: silentLogger,
-    metrics: prometheusMetrics(),
+    metrics,
     random: Math.random,
-    nodeId: "bench",
+    nodeId,
     version,
     drivers: [],
   });
+  const state = (): NodeState => ({
+    ready: node.isReady(),
+    partitions: node.partitions(),
+    activations: node.census().activations,
+  });
+  const memory = (): NodeMemory => ({ heap: heapBytes(), resident: process.memoryUsage.rss() });
   return {
+    commands: {
+      state: () => Promise.resolve(state()),
+      memory: () => Promise.resolve(memory()),
+    },
     async stop() {
       await node.stop();
       await transport.close();
