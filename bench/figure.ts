@@ -1,6 +1,7 @@
 /** A number that stands for itself: there is nothing beside it in the same run, so its goal is absolute. */
 
-export type Unit = "ms" | "us" | "s" | "bytes" | "rate" | "count";
+/** A share is from 0 to 1. */
+export type Unit = "ms" | "us" | "bytes" | "rate" | "count" | "share";
 
 export interface Figure {
   readonly label: string;
@@ -16,17 +17,22 @@ const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
 const KIB = 1024;
 const FEW = 10;
+const US_PER_MS = 1_000;
+const PERCENT = 100;
 
 export function formatFigure(value: number, unit: Unit): string {
   switch (unit) {
-    case "ms":
     case "us":
-    case "s":
+      if (value >= US_PER_MS * FEW) return formatFigure(value / US_PER_MS, "ms");
+      return `${value < FEW ? value.toFixed(2) : value.toFixed(0)} us`;
+    case "ms":
       return `${value < FEW ? value.toFixed(2) : value.toFixed(1)} ${unit}`;
     case "bytes":
       return formatBytes(value);
     case "rate":
       return `${Math.round(value).toLocaleString("en-US")}/s`;
+    case "share":
+      return `${(value * PERCENT).toFixed(1)} %`;
     case "count":
       return Number.isInteger(value) ? value.toLocaleString("en-US") : value.toFixed(2);
   }

@@ -44,10 +44,28 @@ export async function writeIdleRecords(
   if (stored !== to - from) throw new Error(`${stored} records were stored, not ${to - from}`);
 }
 
-/** Consumers of all streams, the short-lived ones of readers included. */
+/** Their watchers come and go with nodes and clients, whatever actors there are. */
+const WATCHED: readonly string[] = [`KV_${BUCKETS.nodes}`, `KV_${BUCKETS.partitions}`];
+
+const LOOKS = 10;
+const LOOK_MS = 500;
+
+/** Those that stay: readers of a few milliseconds, as nodes have now and then, are there in some looks only. */
+export async function lastingConsumers(nc: NatsConnection): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let look = 0; look < LOOKS; look += 1) {
+    least = Math.min(least, await countConsumers(nc));
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return least;
+}
+
+/** Consumers of all streams of actors, those of a node that looks through its records included. */
 export async function countConsumers(nc: NatsConnection): Promise<number> {
   const jsm = await jetstreamManager(nc);
   let consumers = 0;
-  for await (const { state } of jsm.streams.list()) consumers += state.consumer_count;
+  for await (const { config, state } of jsm.streams.list()) {
+    if (!WATCHED.includes(config.name)) consumers += state.consumer_count;
+  }
   return consumers;
 }

@@ -11,11 +11,13 @@ import { idleActors } from "./scenarios/idle-actors.ts";
 import { jobs } from "./scenarios/jobs.ts";
 import { output } from "./scenarios/output.ts";
 import { takeOver } from "./scenarios/take-over.ts";
+import { turnProfile } from "./scenarios/turn-profile.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   ask,
   durableTurn,
   syncedTurn,
+  turnProfile,
   takeOver,
   idleActors,
   jobs,

@@ -7,7 +7,7 @@ import { BENCH_TENANT, IN_FLIGHT, RestingActor } from "../bench-actor.ts";
 import { type BenchNode, settled, startBenchNode, until } from "../cluster.ts";
 import { connectBerth, connectRaw } from "../connection.ts";
 import { type Figure, formatFigure } from "../figure.ts";
-import { countConsumers, idleKey, writeIdleRecords } from "../idle-records.ts";
+import { countConsumers, idleKey, lastingConsumers, writeIdleRecords } from "../idle-records.ts";
 import { residentBytes } from "../memory.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { type Broker, startNats } from "../servers.ts";
@@ -104,7 +104,7 @@ async function look(rig: Rig, records: number): Promise<Sight> {
   await systemClock.sleep(bench.options.isQuick ? 0 : BROKER_REST_MS, bench.signal);
   await empty(rig, node);
   const { heap, resident } = await node.memory();
-  const consumers = await countConsumers(nc);
+  const consumers = await lastingConsumers(nc);
   const sight = { brokerResident: await residentBytes(broker.pid), consumers };
   await node.stop();
   return { startMs, firstAsksMs, heap, resident, ...sight };

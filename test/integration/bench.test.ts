@@ -33,7 +33,15 @@ interface Report {
     readonly scenario: string;
     readonly rows: readonly { readonly label: string; readonly ours: readonly number[] }[];
     readonly rounds: readonly { readonly ours: { readonly latencies_us: readonly number[] } }[];
+    readonly figures: readonly { readonly label: string; readonly values: readonly number[] }[];
   }[];
+}
+
+function valuesOf({ results }: Report, scenario: string, label: string) {
+  const figures = results
+    .filter((result) => result.scenario === scenario)
+    .flatMap((r) => r.figures);
+  return figures.find((figure) => figure.label === label)?.values;
 }
 
 describe("the benchmarks", () => {
@@ -47,12 +55,28 @@ describe("the benchmarks", () => {
       const report = JSON.parse(await readFile(out, "utf8")) as Report;
       expect(report.machine).toContain("nats-server");
       const scenarios = new Set(report.results.map(({ scenario }) => scenario));
-      expect([...scenarios]).toEqual(["ask", "durable-turn", "synced-turn", "jobs", "output"]);
-      for (const { rounds, rows } of report.results) {
+      expect([...scenarios]).toEqual([
+        "ask",
+        "durable-turn",
+        "synced-turn",
+        "turn-profile",
+        "take-over",
+        "idle-actors",
+        "jobs",
+        "output",
+      ]);
+      for (const { figures, rounds, rows } of report.results) {
+        for (const { label, values } of figures) {
+          expect(values.length, label).toBeGreaterThan(0);
+          for (const value of values) expect(value, label).not.toBeNaN();
+        }
+        if (figures.length > 0) continue;
         expect(rounds).toHaveLength(1);
         expect(rounds[0]?.ours.latencies_us.length).toBeGreaterThan(0);
         for (const { ours, label } of rows) expect(ours[0], label).toBeGreaterThan(0);
       }
+      expect(valuesOf(report, "take-over", "R1, R2, R3 broken")).toEqual([0]);
+      expect(valuesOf(report, "idle-actors", "consumers added")).toEqual([0]);
     },
     WHOLE_RUN_MS,
   );
