@@ -255,6 +255,82 @@ describe("a child that gives up (R5)", () => {
   });
 });
 
+describe("what passes between parent and child", () => {
+  /** Mail as an actor's, but without the number by which a second copy of it is known. */
+  const send = async (
+    cluster: Cluster,
+    to: ActorRef,
+    mail: { readonly type: string; readonly payload: object; readonly from: ActorRef },
+  ) => {
+    await cluster.transport.mailboxes.send(to, "system", {
+      id: `${mail.type}:${Math.random()}`,
+      sentAt: 0,
+      ...mail,
+    });
+    await quiet(cluster);
+  };
+  const generations = (cluster: Cluster) =>
+    recordOf(cluster, ref("squad", "s")).family!.children.map(({ generation }) => generation);
+
+  test("a failure of before the last order is old: it restarts nobody and counts no more (Y1)", async () => {
+    await using cluster = await withSquad();
+    const [adopted = 0] = generations(cluster);
+    await tellTo(cluster, "c1").fail({ text: "boom" });
+    await eventually(async () => (await restarts(cluster, ["c1"]))[0] === 1, { name: "restarted" });
+    await quiet(cluster);
+    const failure = { code: "actor.failed", message: "boom", generation: adopted };
+    const old = { type: "$failed", payload: failure, from: ref("member", "c1") };
+    await send(cluster, ref("squad", "s"), old);
+    expect(await restarts(cluster, ["c1"])).toEqual([1]);
+    expect(recordOf(cluster, ref("squad", "s")).family?.failedAt).toHaveLength(1);
+  });
+
+  test("an order is obeyed once, whatever comes of it again, and acknowledged each time (Y1, R3)", async () => {
+    await using cluster = await withSquad();
+    const [generation = 0] = generations(cluster);
+    const payload = { generation: generation + 100, acknowledge: true };
+    const order = { type: "$restart", payload, from: ref("squad", "s") };
+    const { nth } = recordOf(cluster, ref("member", "c1"));
+    await send(cluster, ref("member", "c1"), order);
+    await send(cluster, ref("member", "c1"), order);
+    expect(await restarts(cluster, ["c1"])).toEqual([1]);
+    expect(recordOf(cluster, ref("member", "c1")).nth).toBe(nth + 2);
+  });
+
+  test("an order of an actor that is not the parent is dropped", async () => {
+    await using cluster = await withSquad();
+    const stop = { code: "x", message: "y", generation: 99 };
+    await send(cluster, ref("member", "c1"), {
+      type: "$stop",
+      payload: stop,
+      from: ref("squad", "stranger"),
+    });
+    expect((await tellTo(cluster, "c1").read({})).restarts).toBe(0);
+    expect(await letters(cluster)).toEqual([]);
+  });
+
+  test("a parent that was stopped has stopped its children first, and restarts none of them", async () => {
+    await using cluster = await withSquad();
+    const parts = { transport: cluster.transport, clock: systemClock };
+    await sendSystem(parts, ref("squad", "s"), {
+      type: "$stop",
+      code: "human.needed",
+      message: "no",
+    });
+    await eventually(() => cluster.log.length === 5, { name: "all are stopped" });
+    const order = ["c4", "c3", "c2", "c1", "s"];
+    expect(cluster.log).toEqual(order.map((key) => `${key} stopped`));
+    const failure = { code: "actor.failed", message: "boom", generation: 1_000 };
+    await send(cluster, ref("squad", "s"), {
+      type: "$failed",
+      payload: failure,
+      from: ref("member", "c2"),
+    });
+    expect(recordOf(cluster, ref("member", "c2")).standing?.state).toBe("stopped");
+    expect(recordOf(cluster, ref("squad", "s")).family?.failedAt).toEqual([]);
+  });
+});
+
 describe("a child that does not obey in time (R5)", () => {
   test("does not keep the others waiting", async () => {
     await using cluster = await withSquad({ strategy: "one-for-all", stopMs: 1_100 });
