@@ -23,6 +23,18 @@ describe("examples", () => {
     expect(await runExample("01-counter")).toBe("{ total: 5 }\n");
   });
 
+  it("03-supervision parks what has spent its quota, and restarts two actors together (R5)", async () => {
+    expect(await runExample("03-supervision")).toBe(
+      [
+        "actor.parked",
+        "{ lines: [ 'called bob', 'called carl' ] }",
+        "{ times: 1 }",
+        "{ times: 1 }",
+        "",
+      ].join("\n"),
+    );
+  });
+
   it("02-client prints a job's output and every other event by number, and ends with the job", async () => {
     await using rig = await startGatewayRig();
     const printed = runExample("02-client", { BERTH_URL: rig.url, BERTH_KEY: rig.keys.pro });
