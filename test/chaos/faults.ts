@@ -1,0 +1,110 @@
+/** Makes the faults of a schedule happen, each at its time, and undoes each. */
+import { systemClock } from "../../runtime/clock.ts";
+import { SERVERS } from "../support/nats-cluster.ts";
+import type { Fault } from "./schedule.ts";
+import { SERVER_FAULTS } from "./schedule.ts";
+import type { Stage } from "./stage.ts";
+
+export interface InjectedFault {
+  readonly fault: Fault;
+  /** Whom it hit: `n2`, `s1`. */
+  readonly victim: string;
+  /** Milliseconds from the start of the load. */
+  readonly startedMs: number;
+  /** When it was undone: the victim runs and is connected again, but may not have caught up. */
+  readonly endedMs: number;
+}
+
+interface Injection {
+  readonly stage: Stage;
+  readonly schedule: readonly Fault[];
+  /** Milliseconds from the start of the load. */
+  readonly elapsed: () => number;
+  readonly signal: AbortSignal;
+  /** Called as a fault begins; waited for. */
+  readonly onFault: (fault: Fault, victim: string) => Promise<void>;
+}
+
+/** A server fault waits so long for the cluster to be whole (S1); it is left out otherwise. */
+const WHOLE_MS = 30_000;
+
+const isServerFault = ({ kind }: Fault) => (SERVER_FAULTS as readonly string[]).includes(kind);
+
+/** Resolves when all faults are over and undone. */
+export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
+  const done: InjectedFault[] = [];
+  // One after the other in each lane (S1, S2); the lanes overlap.
+  const lane = async (faults: readonly Fault[]) => {
+    for (const fault of faults) {
+      await systemClock.sleep(Math.max(0, fault.atMs - parts.elapsed()), parts.signal);
+      if (parts.signal.aborted) return;
+      const injected = await inject(parts, fault);
+      if (injected) done.push(injected);
+    }
+  };
+  await Promise.all([
+    lane(parts.schedule.filter(isServerFault)),
+    lane(parts.schedule.filter((fault) => !isServerFault(fault))),
+  ]);
+  return done.toSorted((a, b) => a.startedMs - b.startedMs);
+}
+
+async function inject(parts: Injection, fault: Fault): Promise<InjectedFault | undefined> {
+  const { elapsed, onFault, stage } = parts;
+  const victim = isServerFault(fault) ? SERVERS[fault.target] : nodeOf(stage, fault).id;
+  if (isServerFault(fault)) {
+    const isWhole = await stage.servers.healthy(WHOLE_MS).then(
+      () => true,
+      () => false,
+    );
+    if (!isWhole) return undefined;
+  }
+  await onFault(fault, victim);
+  const startedMs = elapsed();
+  await perform(parts, fault);
+  return { fault, victim, startedMs, endedMs: elapsed() };
+}
+
+function nodeOf(stage: Stage, { target }: Fault) {
+  const node = stage.nodes[target];
+  if (!node) throw new Error(`there is no node ${target}`);
+  return node;
+}
+
+/** Always undoes what it did, whatever ends it. */
+async function perform({ signal, stage }: Injection, fault: Fault): Promise<void> {
+  const { servers } = stage;
+  const { forMs, how, target } = fault;
+  const hold = () => systemClock.sleep(forMs, signal);
+  const server = SERVERS[target];
+  const node = nodeOf(stage, fault);
+  switch (fault.kind) {
+    case "kill-node":
+      await node.process.end("SIGKILL");
+      await hold();
+      return stage.startAgain(node);
+    case "pause-node":
+      node.process.signal("SIGSTOP");
+      await hold();
+      return node.process.signal("SIGCONT");
+    case "restart-node":
+      await stage.leave(node);
+      return stage.startAgain(node);
+    case "cut-node":
+      node.link.cut(how);
+      await hold();
+      return node.link.heal();
+    case "kill-server":
+      await servers.kill(server);
+      await hold();
+      return servers.start(server);
+    case "pause-server":
+      servers.pause(server);
+      await hold();
+      return servers.resume(server);
+    case "isolate-server":
+      servers.isolate(server, how);
+      await hold();
+      return servers.heal();
+  }
+}
