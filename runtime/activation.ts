@@ -172,12 +172,12 @@ export class Activation {
   }
 
   #turnAway(): void {
-    this.#refuse(() => true, new BerthError("actor.moved"));
+    this.#refuse(() => true, () => new BerthError("actor.moved"));
     this.#inbox.dropMail();
   }
 
-  #refuse(test: (ask: AskItem) => boolean, error: BerthError): void {
-    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error);
+  #refuse(test: (ask: AskItem) => boolean, error: () => BerthError): void {
+    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error());
   }
 
   /** Undefined while the actor is active, and before its record is loaded: the handler looks again after that. */
@@ -233,11 +233,12 @@ export class Activation {
   }
 
   #take(now: number): Item[] {
-    this.#refuse((ask) => ask.request.deadline <= now, new BerthError("ask.timeout"));
+    const late = (ask: AskItem) => ask.request.deadline <= now;
+    this.#refuse(late, () => new BerthError("ask.timeout"));
     const standing = this.#standing(now);
     if (standing) {
-      const refusal = refusalOf(standing, now);
-      this.#refuse((ask) => this.#handler.isRefused(ask, standing), refusal);
+      const refused = (ask: AskItem) => this.#handler.isRefused(ask, standing);
+      this.#refuse(refused, () => refusalOf(standing, now));
     }
     const limit = this.#handler.isCareful ? 1 : MAX_BATCH;
     const ready = (ask: AskItem) => this.#handler.isReady(ask);
