@@ -172,7 +172,10 @@ export class Activation {
   }
 
   #turnAway(): void {
-    this.#refuse(() => true, () => new BerthError("actor.moved"));
+    this.#refuse(
+      () => true,
+      () => new BerthError("actor.moved"),
+    );
     this.#inbox.dropMail();
   }
 

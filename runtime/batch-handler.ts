@@ -114,7 +114,7 @@ export class BatchHandler {
   /** Handles the open items, taking each out as it ends (B2). False when all had to be put back to wait. */
   async handle(open: Set<Item>): Promise<boolean> {
     const given = open.size;
-    const loaded = await this.#load(open);
+    const loaded = this.#keeper.loaded ?? (await this.#load(open));
     if (!loaded) return true;
     this.#turnAway(loaded, open);
     this.#putBack(open, (item) => item.type === "ask" && !this.isReady(item));
@@ -168,9 +168,11 @@ export class BatchHandler {
   }
 
   #putBack(open: Set<Item>, test: (item: Item) => boolean): void {
-    const back = [...open].filter(test);
+    const back: Item[] = [];
+    for (const item of open) if (test(item)) back.push(item);
+    if (back.length === 0) return;
     for (const item of back) open.delete(item);
-    if (back.length > 0) this.#inbox.putBack(back);
+    this.#inbox.putBack(back);
   }
 
   #drop(open: Set<Item>, item: Item): void {

@@ -138,18 +138,21 @@ export class RecordKeeper {
       stage.keepState(stateJson);
       return false;
     }
-    await this.#parts.onStep?.("handled", this.#parts.ref);
+    // Waiting for nothing costs a turn of the microtask queue, too.
+    const { onStep, ref } = this.#parts;
+    if (onStep) await onStep("handled", ref);
     await this.#write(loaded, stage, stateJson);
-    await this.#parts.onStep?.("committed", this.#parts.ref);
+    if (onStep) await onStep("committed", ref);
     return true;
   }
 
   /** Sends what the last commit recorded, then ends and starts the effects of its stage. */
   async release(loaded: Loaded, stage: Stage): Promise<void> {
-    await this.#publish(loaded, { again: false });
+    const { onStep, ref } = this.#parts;
+    if (!loaded.published) await this.#publish(loaded, { again: false });
     for (const id of stage.cancelledEffects) this.#parts.effects.cancel(id);
     this.#start(stage.newEffects);
-    await this.#parts.onStep?.("published", this.#parts.ref);
+    if (onStep) await onStep("published", ref);
   }
 
   /** Writes the record without what is over, so that no recovery scan finds it. */

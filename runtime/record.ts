@@ -7,7 +7,7 @@ import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
 import { familySchema } from "./family.ts";
-import { noSenders, sendersSchema } from "./senders.ts";
+import { noSenders, remembers, sendersSchema } from "./senders.ts";
 import { standingSchema } from "./standing.ts";
 import type { OpenWork } from "./transport.ts";
 
@@ -55,15 +55,15 @@ export const recordSchema = z.object({
   writer: z.string(),
   commit: z.number(),
   /** Per lane, the highest mailbox sequence whose effect is in here (R3). */
-  cursor: z.record(z.string(), z.number()),
+  cursor: z.record(z.string(), z.number()).default(() => ({})),
   state: z.unknown(),
   /** Counts what this actor sends; ids of its messages and effects come from it. */
   nth: z.number(),
   senders: sendersSchema.default(noSenders),
-  outbox: z.array(outboxEntrySchema),
-  effects: z.record(z.string(), kept(effectSchema)),
+  outbox: z.array(outboxEntrySchema).default(() => []),
+  effects: z.record(z.string(), kept(effectSchema)).default(() => ({})),
   /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */
-  reminders: z.record(z.string(), z.string()),
+  reminders: z.record(z.string(), z.string()).default(() => ({})),
   /** Absent: active. */
   standing: standingSchema.optional(),
   /** Absent: neither parent nor children. */
@@ -75,7 +75,6 @@ export const recordSchema = z.object({
 });
 export type ActorRecord = z.infer<typeof recordSchema>;
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 const readingSchema = kept(recordSchema);
@@ -98,12 +97,25 @@ export function strangersIn(record: object): object {
 
 /**
  * `stateJson` is given ready made: it is needed anyway to see whether the state changed. Events come first, so
- * that gateways find them without reading the rest.
+ * that gateways find them without reading the rest. What is empty is left out: most commits hold little but a state.
  */
 export function encodeRecord(record: Omit<ActorRecord, "state">, stateJson: string): Uint8Array {
-  const { events, ...head } = record;
+  const { cursor, effects, events, index, outbox, reminders, senders, ...always } = record;
+  const head: Partial<ActorRecord> = always;
+  if (hasAny(cursor)) head.cursor = cursor;
+  if (remembers(senders)) head.senders = senders;
+  if (outbox.length > 0) head.outbox = outbox;
+  if (hasAny(effects)) head.effects = effects;
+  if (hasAny(reminders)) head.reminders = reminders;
+  if (index && index.length > 0) head.index = index;
   const first = events ? `"events":${JSON.stringify(events)},` : "";
-  return encoder.encode(`{${first}${JSON.stringify(head).slice(1, -1)},"state":${stateJson}}`);
+  // Small ones share a slab: an array buffer of its own for each commit costs the collector more than the encoding.
+  return Buffer.from(`{${first}${JSON.stringify(head).slice(1, -1)},"state":${stateJson}}`);
+}
+
+function hasAny(values: Readonly<Record<string, unknown>>): boolean {
+  for (const _ in values) return true;
+  return false;
 }
 
 /** What a reader of the log needs of a page. */
@@ -130,7 +142,7 @@ export function openWork(
   record: Pick<ActorRecord, "epoch" | "outbox" | "effects">,
 ): OpenWork | false {
   const outbox = record.outbox.length > 0;
-  const effects = Object.keys(record.effects).length > 0;
+  const effects = hasAny(record.effects);
   return (outbox || effects) && { epoch: record.epoch, outbox, effects };
 }
 

@@ -38,6 +38,10 @@ export function noSenders(): Senders {
   return { young: emptyGeneration(), old: emptyGeneration(), since: 0, forgotten: 0 };
 }
 
+export function remembers({ young, old, forgotten }: Senders): boolean {
+  return young.count > 0 || old.count > 0 || forgotten > 0;
+}
+
 /** A message handled: who sent it on which lane, its number, and when. */
 export interface Hearing {
   readonly from: ActorRef;
