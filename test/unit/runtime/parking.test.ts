@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { actorClient } from "../../../runtime/actor-client.ts";
 import { systemClock } from "../../../runtime/clock.ts";
+import { decodeRecord } from "../../../runtime/record.ts";
 import { DEFAULT_SUPERVISION, type Supervision } from "../../../runtime/supervision.ts";
 import { type SystemOrder, sendSystem } from "../../../runtime/system-mail.ts";
 import { Probe, type ProbeOptions, probe, probeTools } from "../../support/actors.ts";
@@ -32,7 +33,7 @@ const hears = (cluster: Cluster, expected: readonly string[]) =>
   });
 const record = async (cluster: Cluster) => {
   const found = await cluster.transport.records.load(REF, false);
-  return JSON.parse(new TextDecoder().decode(found!.data)) as Record<string, unknown>;
+  return decodeRecord(found!.data);
 };
 const letters = async (cluster: Cluster) =>
   (await cluster.transport.deadLetters.list({ limit: 50 })).letters;
