@@ -16,8 +16,9 @@ import { BatchHandler, type BatchHandlerParts } from "./batch-handler.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import { FailureLog } from "./failure.ts";
 import type { AskItem, Item } from "./inbox.ts";
-import { Inbox } from "./inbox.ts";
+import { ASK_CAPACITY, Inbox } from "./inbox.ts";
 import { describeActivation } from "./inspection.ts";
+import type { Pace } from "./pace.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { Refill } from "./refill.ts";
 import { openedLanes, refusalOf, type Standing, standingAt } from "./standing.ts";
@@ -28,12 +29,19 @@ export interface ActivationParts extends BatchHandlerParts {
   /** What all inboxes of the node may hold. */
   readonly bodies: BodyBudget;
   readonly tally: Tally;
+  readonly pace: Pace;
+}
+
+/** How an actor comes in that its mail woke. */
+export interface Entrance {
+  /** What came for it while it waited. */
+  readonly inbox: Inbox;
+  /** Called each time that it has nothing more to do, until somebody asks it something. */
+  readonly idle: (activation: Activation) => void;
 }
 
 /** Turns that share one commit at most: bounds the size of a record's outbox and the wait of a reply. */
 const MAX_BATCH = 64;
-/** Asks one activation holds (R7). */
-const ASK_CAPACITY = 1_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1_000;
 /** Any change wakes the loop sooner; this bounds its wait all the same. */
@@ -58,10 +66,16 @@ export class Activation {
   #waiters: (() => void)[] = [];
   readonly #recoveries: (() => void)[] = [];
   #lastUsed: number;
+  #idle: Entrance["idle"] | undefined;
+  #hasStarted: () => void = () => {};
+  readonly #started = new Promise<void>((resolve) => {
+    this.#hasStarted = resolve;
+  });
 
-  constructor(parts: ActivationParts) {
+  constructor(parts: ActivationParts, entrance?: Entrance) {
     this.#parts = parts;
-    this.#inbox = new Inbox(ASK_CAPACITY, parts.bodies);
+    this.#inbox = entrance?.inbox ?? new Inbox(ASK_CAPACITY, parts.bodies);
+    this.#idle = entrance?.idle;
     this.#refill = new Refill(parts, this.#inbox, () => this.#kick());
     this.#activity = new Activity(parts);
     this.#keeper = new RecordKeeper(parts, this.#activity);
@@ -116,11 +130,18 @@ export class Activation {
   }
 
   pushAsk(item: AskItem): void {
+    this.#idle = undefined;
     if (this.#closed) answerError(item, new BerthError("actor.moved"));
     else if ((item.request.alone || !this.#isBusy) && this.#handler.answerNow(item))
       this.#lastUsed = this.#parts.clock.monotonic();
     else if (this.#inbox.pushAsk(item)) this.#kick();
     else answerError(item, new BerthError("actor.overloaded"));
+  }
+
+  /** Handles what its inbox was given with. Resolves when it has handled something, or has loaded and found no work. */
+  start(): Promise<void> {
+    this.#kick();
+    return this.#started;
   }
 
   /** Loads the record, sends its open outbox again and starts its open effects again. Resolves when that is over. */
@@ -156,6 +177,7 @@ export class Activation {
     this.#closed = true;
     for (const resolve of this.#recoveries.splice(0)) resolve();
     this.#turnAway();
+    this.#hasStarted();
     this.#wake?.();
   }
 
@@ -190,7 +212,12 @@ export class Activation {
 
   #kick(): void {
     this.#wake?.();
-    if (!this.#running && !this.#closed) void this.#exclusively(() => this.#loop());
+    if (!this.#running && !this.#closed) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    await this.#exclusively(() => this.#loop());
+    if (!this.#isBusy && !this.#closed) this.#idle?.(this);
   }
 
   /** A1. Never rejects. */
@@ -212,26 +239,33 @@ export class Activation {
   }
 
   async #loop(): Promise<void> {
-    const { clock } = this.#parts;
+    const { clock, pace } = this.#parts;
     while (!this.#closed) {
+      if (pace.isSpent) await pace.rest();
       const now = clock.now();
       this.#refill.start(openedLanes(this.#standing(now)));
       const open = new Set(this.#take(now));
-      if (open.size === 0 && !this.#recovering) {
-        if (this.#inbox.size === 0) return;
-        await this.#waitForMore(now);
+      if (open.size > 0 || this.#recovering) {
+        await this.#handle(open);
         continue;
       }
-      try {
-        const handled = await this.#handler.handle(open);
-        this.#recovered();
-        this.#pauseMs = FIRST_PAUSE_MS;
-        if (!handled) await this.#waitForMore(clock.now());
-        // Memory of a record that does not exist is fenced by nothing (K1): read it again next time.
-        if (this.#keeper.loaded?.revision === 0) this.#keeper.forget();
-      } catch (thrown) {
-        await this.#disturbed(open, asBerthError(thrown));
-      }
+      if (this.#keeper.loaded) this.#hasStarted();
+      if (this.#inbox.size === 0) return;
+      await this.#waitForMore(now);
+    }
+  }
+
+  async #handle(open: Set<Item>): Promise<void> {
+    try {
+      const handled = await this.#handler.handle(open);
+      this.#recovered();
+      this.#hasStarted();
+      this.#pauseMs = FIRST_PAUSE_MS;
+      if (!handled) await this.#waitForMore(this.#parts.clock.now());
+      // Memory of a record that does not exist is fenced by nothing (K1): read it again next time.
+      if (this.#keeper.loaded?.revision === 0) this.#keeper.forget();
+    } catch (thrown) {
+      await this.#disturbed(open, asBerthError(thrown));
     }
   }
 

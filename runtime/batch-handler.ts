@@ -36,6 +36,9 @@ export interface BatchHandlerParts extends RecordKeeperParts {
   readonly servedElsewhere: ServedElsewhere;
 }
 
+/** Turns of one batch compute no longer than this before sockets, timers and other actors get their share. */
+const BATCH_MS = 5;
+
 export class BatchHandler {
   readonly #parts: BatchHandlerParts;
   readonly #keeper: RecordKeeper;
@@ -101,7 +104,8 @@ export class BatchHandler {
     if (!ask.def.readOnly || !loaded || loaded.revision === 0) return false;
     if (!leaseValid() || !this.isReady(ask)) return false;
     if (!admits(standingAt(loaded.record.standing, clock.now()), ask)) return false;
-    const { done: all } = runBatch(this.#turn(loaded, this.#keeper.stage(loaded)), [ask]);
+    const turn = this.#turn(loaded, this.#keeper.stage(loaded));
+    const { done: all } = runBatch(turn, [ask], () => true);
     const [done] = all;
     if (!done?.answer) return false;
     ask.respond(done.answer);
@@ -212,7 +216,9 @@ export class BatchHandler {
     this.#countRepeats(loaded, open);
     const stage = this.#keeper.stage(loaded);
     this.#activity.handling(open);
-    const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open);
+    const until = startedAt + BATCH_MS;
+    const hasTime = () => clock.monotonic() < until;
+    const { done, failed, writes } = runBatch(this.#turn(loaded, stage), open, hasTime);
     const sealed = failed ?? sealState(loaded, stage);
     if ("stateJson" in sealed) {
       if (done.length < open.size) this.#keepRest(open, done);
@@ -240,7 +246,7 @@ export class BatchHandler {
     await this.#failure.failed(loaded, open, first, sealed);
   }
 
-  /** Those behind a turn that changed the actor's standing. */
+  /** Those behind a turn that changed the actor's standing, or for which no time was left. */
   #keepRest(open: Set<Item>, done: readonly Done[]): void {
     const ended = new Set(done.map(({ item }) => item));
     this.#putBack(open, (item) => !ended.has(item));

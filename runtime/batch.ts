@@ -25,8 +25,15 @@ export interface BatchOutcome {
   readonly failed: { readonly thrown: unknown; readonly traceparent?: string } | undefined;
 }
 
-/** Runs turns on one stage until one throws, or changes whether those behind it are taken at all. */
-export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
+/**
+ * Runs turns on one stage until one throws, or changes whether those behind it are taken at all, or there is no more
+ * time: the first always runs.
+ */
+export function runBatch(
+  turn: TurnParts,
+  items: Iterable<Item>,
+  hasTime: () => boolean,
+): BatchOutcome {
   const done: Done[] = [];
   let writes = false;
   const { standing } = turn.stage;
@@ -37,7 +44,7 @@ export function runBatch(turn: TurnParts, items: Iterable<Item>): BatchOutcome {
       const answer = item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined;
       done.push({ item, answer, span });
       writes ||= item.type === "mail" || !item.def.readOnly;
-      if (turn.stage.standing !== standing) break;
+      if (turn.stage.standing !== standing || !hasTime()) break;
     } catch (thrown) {
       if (!span) return { done, writes, failed: { thrown } };
       span.fail(asBerthError(thrown, "actor.failed"));

@@ -39,6 +39,8 @@ export function messageOf(item: Item): string {
 
 const ORDER = ["system", "control", "due", "user", "background"] as const;
 export type LaneName = (typeof ORDER)[number];
+/** Asks one activation holds (R7). */
+export const ASK_CAPACITY = 1_000;
 const EVERY_LANE: ReadonlySet<LaneName> = new Set(ORDER);
 
 /** A lane whose bodies are to be read, and the sequences to read. */
@@ -116,8 +118,8 @@ export class Inbox {
     return undefined;
   }
 
-  fill(lane: LaneName, read: MailRead): void {
-    this.#lanes.get(lane)?.fill(read);
+  takeIn(lane: LaneName, read: MailRead): void {
+    this.#lanes.get(lane)?.takeIn(read);
     this.#account();
   }
 

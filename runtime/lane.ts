@@ -86,7 +86,7 @@ export class Lane {
   }
 
   /** Takes in what was read, up to the first sequence that could not be told (L3). */
-  fill({ found, gone }: MailRead): void {
+  takeIn({ found, gone }: MailRead): void {
     const bodies = new Map(found.map((mail) => [mail.seq, mail]));
     const away = new Set(gone);
     for (;;) {

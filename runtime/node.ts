@@ -12,17 +12,16 @@ import type { Tally } from "./activity.ts";
 import type { ActorDefinition } from "./actor.ts";
 import { actorClient } from "./actor-client.ts";
 import { type ActorList, describeHeld, type Held, listActors } from "./actor-list.ts";
-import { BodyBudget } from "./body-budget.ts";
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { EffectRunner } from "./effects.ts";
 import { FailureDetector } from "./failure-detector.ts";
-import { Gate } from "./gate.ts";
 import { NodeLease } from "./lease.ts";
 import type { Logger } from "./logger.ts";
 import { type HostedPartition, Membership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
+import { type NodeBounds, nodeBounds } from "./node-bounds.ts";
 import { exportGauges } from "./node-gauges.ts";
 import { Outbox } from "./outbox.ts";
 import { PartitionHost } from "./partition-host.ts";
@@ -96,10 +95,6 @@ export interface NodeCensus {
 const DEFAULT_LEASE_TTL_MS = 4_000;
 const DEFAULT_SWEEP_MS = 1_000;
 const DEFAULT_HANDOVER_MS = 10_000;
-/** Records loaded at once: a start with much mail waiting must not flood the broker. */
-const LOADS_AT_ONCE = 64;
-/** Bodies of waiting mail in memory, as they are in the broker; parsed they take a few times as much. */
-const BODY_BYTES = 64 * 1024 ** 2;
 
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const node = new BerthNode(options);
@@ -119,9 +114,7 @@ class BerthNode implements RunningNode {
   readonly #sweeping = new AbortController();
   readonly #definitions: ReadonlyMap<string, ActorDefinition>;
   readonly #tally: Tally = { turns: 0 };
-  readonly #gate = new Gate(LOADS_AT_ONCE);
-  readonly #bodies = new BodyBudget(BODY_BYTES);
-  readonly #scans = new Gate(1);
+  readonly #bounds: NodeBounds;
   readonly #outbox: Outbox;
   readonly #effects: EffectRunner;
   #stopReconnects: () => void = () => {};
@@ -132,6 +125,7 @@ class BerthNode implements RunningNode {
     this.#options = options;
     this.client = actorClient(options);
     this.#definitions = new Map(options.definitions.map((d) => [d.protocol.kind, d]));
+    this.#bounds = nodeBounds(options.clock, () => this.#activations);
     this.#outbox = new Outbox(options);
     this.#effects = new EffectRunner(options);
     this.#membership = new Membership({
@@ -291,9 +285,7 @@ class BerthNode implements RunningNode {
       definitions: this.#definitions,
       outbox: this.#outbox,
       effects: this.#effects,
-      gate: this.#gate,
-      bodies: this.#bodies,
-      scans: this.#scans,
+      ...this.#bounds,
       writer: this.#incarnation,
       leaseValid: () => this.#lease.mayAnswer(),
       fenced: (seen) => this.#membership.fenced(partition, seen),
@@ -308,6 +300,12 @@ class BerthNode implements RunningNode {
         host.drain(withinMs).finally(() => this.#forget(partition, host)),
       close: () => host.close().finally(() => this.#forget(partition, host)),
     };
+  }
+
+  get #activations(): number {
+    let size = 0;
+    for (const host of this.#hosts.values()) size += host.size;
+    return size;
   }
 
   #forget(partition: number, host: PartitionHost): void {
@@ -331,8 +329,13 @@ class BerthNode implements RunningNode {
           .sweep()
           .catch((thrown: unknown) => logger.warn({ err: thrown }, "a sweep failed"));
       }
-      const hosts = this.#hosts.values();
-      exportGauges(metrics, { hosts, effects: this.#effects, outbox: this.#outbox });
+      this.#bounds.lobby.admit();
+      exportGauges(metrics, {
+        hosts: this.#hosts.values(),
+        effects: this.#effects,
+        outbox: this.#outbox,
+        bounds: this.#bounds,
+      });
     }
   }
 }

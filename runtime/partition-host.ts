@@ -9,6 +9,8 @@
  *    owner had committed goes out (R2). `recovery.ts` finds them.
  * P4 A drain ends what is being handled and nothing else: what waits is the next owner's.
  * P5 Mail for a kind that another build's node serves waits here, bounded, and unacknowledged (V1).
+ * P6 An actor is either an activation or a guest of the lobby, never both: what comes for a guest waits with it and
+ *    goes with it into its activation, in order.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
@@ -22,6 +24,8 @@ import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
 import { ForeignMail } from "./foreign-mail.ts";
 import type { Gate } from "./gate.ts";
+import { ASK_CAPACITY, Inbox } from "./inbox.ts";
+import type { Guest, Lobby } from "./lobby.ts";
 import { Recovery } from "./recovery.ts";
 import { sharedAbort } from "./shared-abort.ts";
 import type { Incoming, Mail, MailStream, Serving } from "./transport.ts";
@@ -33,6 +37,14 @@ export interface PartitionHostParts
   readonly nodeId: string;
   /** Lets the partitions of a node look at all their records one after the other. */
   readonly scans: Gate;
+  readonly lobby: Lobby;
+}
+
+/** An actor that mail or an open record wakes, before it is an activation. */
+interface Waiting extends Guest {
+  readonly inbox: Inbox;
+  /** Told when the actor has been recovered; with false when it was given up before. */
+  readonly recoveries: ((isDone: boolean) => void)[];
 }
 
 const encoder = new TextEncoder();
@@ -41,12 +53,11 @@ const REOPEN_PAUSE_MS = 200;
 /** Longest wait for the broker to hear that we stop listening. */
 const LEAVE_MS = 2_000;
 const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
-/** Asks wake no more activations than this; mail is bounded by the broker (R7). */
-const MAX_ACTIVATIONS = 50_000;
 
 export class PartitionHost {
   readonly #parts: PartitionHostParts;
   readonly #activations = new Map<string, Activation>();
+  readonly #guests = new Map<string, Waiting>();
   readonly #abort = sharedAbort();
   readonly #serving: Serving[] = [];
   readonly #recovery: Recovery;
@@ -81,6 +92,21 @@ export class PartitionHost {
     return this.#activations.size;
   }
 
+  /** Mail that waits here: messages in memory, and those of which only the sequence is. */
+  get mail(): { readonly bodies: number; readonly sequences: number } {
+    let all = 0;
+    let sequences = 0;
+    for (const { waiting, stubs } of this.#activations.values()) {
+      all += waiting;
+      sequences += stubs;
+    }
+    for (const { inbox } of this.#guests.values()) {
+      all += inbox.size;
+      sequences += inbox.stubs;
+    }
+    return { bodies: all - sequences, sequences };
+  }
+
   /** Resolves when asks are served and mail flows; recovery goes on in the background. Leaves nothing behind if it fails. */
   async open(): Promise<void> {
     const { partition, transport } = this.#parts;
@@ -103,6 +129,7 @@ export class PartitionHost {
   async drain(withinMs: number): Promise<void> {
     this.#closing = true;
     await this.#leave();
+    this.#dismiss();
     const activations = [...this.#activations.values()];
     for (const activation of activations) activation.close();
     const ended = Promise.all(activations.map((activation) => activation.ended()));
@@ -115,6 +142,7 @@ export class PartitionHost {
   async close(): Promise<void> {
     this.#closing = true;
     this.#abort.abort();
+    this.#dismiss();
     for (const activation of this.#activations.values()) activation.close();
     this.#activations.clear();
     await this.#leave();
@@ -132,8 +160,7 @@ export class PartitionHost {
     for (const [name, activation] of this.#activations) {
       const behaviour = this.#parts.definitions.get(activation.ref.kind)?.behaviour;
       if (!activation.isIdle(behaviour?.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS)) continue;
-      if (await activation.passivate(() => this.#activations.delete(name)))
-        this.#parts.metrics.count("berth_passivations_total", { kind: activation.ref.kind });
+      await this.#passivate(name, activation);
     }
   }
 
@@ -182,41 +209,108 @@ export class PartitionHost {
 
   /** P2. */
   async #readMail(): Promise<void> {
-    const { leaseValid, partition, transport } = this.#parts;
+    const { leaseValid, pace, partition, transport } = this.#parts;
     if (!this.#stream && leaseValid()) this.#stream = await transport.mailboxes.open(partition);
     if (!this.#stream || this.#closing) return;
-    for await (const mail of this.#stream) this.#onMail(mail);
+    for await (const mail of this.#stream) {
+      this.#onMail(mail);
+      if (pace.isSpent) await pace.rest();
+    }
   }
 
-  /** P3. False when this node does not know the actor's kind. */
+  /** P3. It waits its turn in the lobby. False when this node does not know the actor's kind, or gives it up. */
   async #recover(ref: ActorRef): Promise<boolean> {
-    const activation = this.#closing ? undefined : this.#activation(ref);
-    await activation?.recover();
-    return activation !== undefined;
+    const live = this.#activations.get(refName(ref));
+    if (live) {
+      await live.recover();
+      return true;
+    }
+    const guest = this.#closing ? undefined : this.#guest(ref);
+    if (!guest) return false;
+    return new Promise((resolve) => {
+      guest.recoveries.push(resolve);
+      this.#parts.lobby.enter(guest, false);
+    });
   }
 
+  /** The guest of that name, made if there is none; undefined when no actor of its kind is served here. */
+  #guest(ref: ActorRef): Waiting | undefined {
+    const name = refName(ref);
+    const known = this.#guests.get(name);
+    if (known || !this.#parts.definitions.has(ref.kind)) return known;
+    const guest: Waiting = {
+      inbox: new Inbox(ASK_CAPACITY, this.#parts.bodies),
+      recoveries: [],
+      start: () => this.#activate(ref, guest)?.start() ?? Promise.resolve(),
+    };
+    this.#guests.set(name, guest);
+    return guest;
+  }
+
+  /** P6. Undefined when no actor of its kind is served here. */
+  #activate(ref: ActorRef, guest: Waiting | undefined): Activation | undefined {
+    const name = refName(ref);
+    const definition = this.#parts.definitions.get(ref.kind);
+    if (!definition) return undefined;
+    this.#guests.delete(name);
+    const { signal } = this.#abort;
+    const parts = { ...this.#parts, ref, definition, recovery: this.#recovery, signal };
+    const idle = (activation: Activation) => this.#onIdle(name, activation);
+    const entrance = guest && { inbox: guest.inbox, idle };
+    const activation = new Activation(parts, entrance);
+    this.#activations.set(name, activation);
+    if (guest && guest.recoveries.length > 0) {
+      void activation.recover().then(() => {
+        for (const tell of guest.recoveries) tell(true);
+      });
+    }
+    return activation;
+  }
+
+  /** For an ask, which does not wait in the lobby. */
   #activation(ref: ActorRef): Activation | undefined {
     const name = refName(ref);
     const live = this.#activations.get(name);
     if (live) return live;
-    const definition = this.#parts.definitions.get(ref.kind);
-    if (!definition) return undefined;
-    const activation = new Activation({
-      ...this.#parts,
-      ref,
-      definition,
-      recovery: this.#recovery,
-      signal: this.#abort.signal,
-    });
-    this.#activations.set(name, activation);
-    return activation;
+    const { lobby } = this.#parts;
+    if (!lobby.hasRoom) throw new BerthError("actor.overloaded", "the node holds too many actors");
+    const guest = this.#guests.get(name);
+    if (guest) lobby.leave(guest);
+    return this.#activate(ref, guest);
+  }
+
+  /** While others wait, who was woken by mail and has no more of it goes at once. */
+  #onIdle(name: string, activation: Activation): void {
+    if (this.#parts.lobby.waiting > 0) void this.#passivate(name, activation);
+  }
+
+  async #passivate(name: string, activation: Activation): Promise<void> {
+    if (!(await activation.passivate(() => this.#activations.delete(name)))) return;
+    this.#parts.metrics.count("berth_passivations_total", { kind: activation.ref.kind });
+  }
+
+  /** What waits is the next owner's. */
+  #dismiss(): void {
+    for (const guest of this.#guests.values()) {
+      this.#parts.lobby.leave(guest);
+      guest.inbox.dropMail();
+      for (const tell of guest.recoveries) tell(false);
+    }
+    this.#guests.clear();
   }
 
   #onMail(mail: Mail): void {
     if (this.#closing) return;
-    const activation = this.#activation(mail.ref);
-    if (activation) activation.pushMail(mail);
-    else if (!this.#foreign.keep(mail)) this.#refuseMail(mail);
+    const live = this.#activations.get(refName(mail.ref));
+    if (live) {
+      live.pushMail(mail);
+      return;
+    }
+    const guest = this.#guest(mail.ref);
+    if (guest) {
+      guest.inbox.pushMail(mail);
+      this.#parts.lobby.enter(guest, mail.lane === "system" || mail.lane === "control");
+    } else if (!this.#foreign.keep(mail)) this.#refuseMail(mail);
   }
 
   /** No actor of this kind here: the mail stands in the dead letters, not in the way (R2). */
@@ -241,9 +335,6 @@ export class PartitionHost {
       const { partition, transport } = this.#parts;
       if (fromWorker && partitionOf(ref, transport.partitions) !== partition) {
         throw new BerthError("request.malformed", "the subject names another partition");
-      }
-      if (this.size >= MAX_ACTIVATIONS && !this.#activations.has(refName(ref))) {
-        throw new BerthError("actor.overloaded", "the node holds too many actors");
       }
       this.#activation(ref)?.pushAsk(item);
     } catch (thrown) {

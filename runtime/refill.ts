@@ -53,7 +53,7 @@ export class Refill {
     const { clock, logger, ref, signal, transport } = this.#parts;
     try {
       const read = await transport.mailboxes.read(ref, lane, seqs);
-      this.#inbox.fill(lane, read);
+      this.#inbox.takeIn(lane, read);
       if (read.found.length > 0 || read.gone.length > 0) this.#unreadSince = undefined;
       else await this.#missing(lane, seqs[0] ?? 0);
     } catch (thrown) {

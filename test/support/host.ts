@@ -1,12 +1,14 @@
 /** A partition host by itself, for tests that put two owners side by side or end one at a named step. */
 import type { ActorDefinition } from "../../runtime/actor.ts";
 import { BodyBudget } from "../../runtime/body-budget.ts";
-import { systemClock } from "../../runtime/clock.ts";
+import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { EffectRunner } from "../../runtime/effects.ts";
 import { Gate } from "../../runtime/gate.ts";
+import { Lobby } from "../../runtime/lobby.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { noMetrics } from "../../runtime/metrics.ts";
 import { Outbox } from "../../runtime/outbox.ts";
+import { Pace } from "../../runtime/pace.ts";
 import { PartitionHost } from "../../runtime/partition-host.ts";
 import type { OnStep } from "../../runtime/steps.ts";
 import type { Tools } from "../../runtime/tools.ts";
@@ -23,12 +25,13 @@ export interface HostOptions {
   readonly fenced?: (epoch: number) => void;
   readonly onStep?: OnStep;
   readonly bodyBytes?: number;
+  readonly clock?: Clock;
 }
 
 /** One partition's host without a node around it: the test says which epoch it believes to have. */
 export function partitionHost(options: HostOptions): PartitionHost {
-  const { transport, definitions, epoch, tools = {} } = options;
-  const shared = { transport, clock: systemClock, logger: silentLogger, tools };
+  const { transport, definitions, epoch, tools = {}, clock = systemClock } = options;
+  const shared = { transport, clock, logger: silentLogger, tools };
   return new PartitionHost({
     ...shared,
     partition: options.partition ?? 0,
@@ -39,7 +42,9 @@ export function partitionHost(options: HostOptions): PartitionHost {
     definitions: new Map(definitions.map((definition) => [definition.protocol.kind, definition])),
     outbox: new Outbox(shared),
     effects: new EffectRunner(shared),
-    gate: new Gate(8),
+    gate: new Gate(64),
+    lobby: new Lobby({ clock: systemClock, width: 32, hasRoom: () => true }),
+    pace: new Pace(systemClock),
     bodies: new BodyBudget(options.bodyBytes ?? 64 * 1024 ** 2),
     scans: new Gate(1),
     random: Math.random,

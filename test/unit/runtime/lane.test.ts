@@ -37,7 +37,7 @@ class Owner {
   read(upTo: number): void {
     const wanted = this.lane.wanted().slice(0, upTo);
     const found = wanted.filter((seq) => !this.#gone.has(seq)).map((seq) => mail(seq));
-    this.lane.fill({ found, gone: wanted.filter((seq) => this.#gone.has(seq)) });
+    this.lane.takeIn({ found, gone: wanted.filter((seq) => this.#gone.has(seq)) });
   }
 
   finish(): void {
@@ -101,16 +101,16 @@ describe("a lane", () => {
     const none = new Lane();
     for (let seq = 1; seq <= 100; seq += 1) none.push(mail(seq), false);
     expect(none.bytes).toBe(0);
-    none.fill({ found: none.wanted().map((seq) => mail(seq, 5_000_000)), gone: [] });
+    none.takeIn({ found: none.wanted().map((seq) => mail(seq, 5_000_000)), gone: [] });
     expect(none.size - none.stubs).toBe(1);
   });
 
   test("never hands out what comes behind a message that cannot be told (L3)", () => {
     const lane = new Lane();
     for (const seq of [1, 2, 3, 4]) lane.push(mail(seq), false);
-    lane.fill({ found: [mail(1), mail(3), mail(4)], gone: [] });
+    lane.takeIn({ found: [mail(1), mail(3), mail(4)], gone: [] });
     expect(seqs(lane.take(10, 0))).toEqual([1]);
-    lane.fill({ found: [mail(3), mail(4)], gone: [2] });
+    lane.takeIn({ found: [mail(3), mail(4)], gone: [2] });
     expect(seqs(lane.take(10, 0))).toEqual([3, 4]);
     expect(lane.size).toBe(0);
   });
