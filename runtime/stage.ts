@@ -4,6 +4,7 @@
  * are copied when they are recorded: a later turn of the same commit may change what they were made of.
  */
 import { ulid } from "ulid";
+import { BerthError } from "../protocols/errors.ts";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
@@ -20,6 +21,9 @@ export interface MetricEntry {
   readonly value: number;
   readonly labels: Readonly<Record<string, string>>;
 }
+
+/** More than a record holds: stops a turn that sends without end before it has filled the memory (R7). */
+const MAX_OUTBOX = 5_000;
 
 export class Stage {
   readonly self: ActorRef;
@@ -156,8 +160,10 @@ export class Stage {
 
   add(entry: OutboxEntry): void {
     const last = entry.op === "put" ? this.#lastPut(entry) : undefined;
-    if (last === undefined) this.outbox.push(entry);
-    else this.outbox[last] = entry;
+    if (last !== undefined) this.outbox[last] = entry;
+    else if (this.outbox.length < MAX_OUTBOX) this.outbox.push(entry);
+    else
+      throw new BerthError("actor.state_too_large", `a turn sends at most ${MAX_OUTBOX} messages`);
     this.touched = true;
   }
 

@@ -116,3 +116,20 @@ describe("an outgoing entry that the broker will never take", () => {
     await host.close();
   });
 });
+
+describe("a turn that sends without end", () => {
+  test("is stopped by a typed error at a bound, and leaves no trace", async () => {
+    const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+    const transport = connectMemory(broker);
+    const host = partitionHost({ transport, definitions, epoch: 1 });
+    await host.open();
+    const client = actorClient({ transport, clock: systemClock });
+    const texts = Array.from({ length: 100_000 }, (_, n) => `${n}`);
+    await client.actor(Probe, "acme", "flood").relay({ to: "target", texts });
+    await eventually(() => broker.deadLetters.length === 1, { name: "the letter" });
+    expect(broker.deadLetters[0]).toMatchObject({ reason: { code: "actor.state_too_large" } });
+    expect(await client.actor(Probe, "acme", "target").read({})).toMatchObject({ exists: false });
+    expect((await client.actor(Probe, "acme", "flood").read({})).heard).toEqual([]);
+    await host.close();
+  });
+});
