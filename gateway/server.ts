@@ -25,6 +25,7 @@ import { accountRoutes } from "./routes/account.ts";
 import { actorRoutes } from "./routes/actors.ts";
 import type { App } from "./routes/app.ts";
 import { registerDashboard } from "./routes/dashboard.ts";
+import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { addApiHooks, addHooks, requestId, sendProblem } from "./routes/hooks.ts";
@@ -161,6 +162,7 @@ async function createApp(services: Services): Promise<App> {
     accountRoutes(scoped, services);
     tenantRoutes(scoped, services);
     operationRoutes(scoped, services);
+    deadLetterRoutes(scoped, services);
     nodeRoutes(scoped, services);
     actorRoutes(scoped, services);
     streamRoute(scoped, { services, jobs, sessions });

@@ -233,4 +233,20 @@ export const wholeDeadLetterSchema = deadLetterViewSchema
 export type ApiWholeDeadLetter = z.infer<typeof wholeDeadLetterSchema>;
 export const deadLetterPageSchema = pageOf(deadLetterViewSchema).meta({ id: "DeadLetterPage" });
 export const deadLetterParamsSchema = z.strictObject({ id: idSchema });
+/** Which letters are meant: all that fit every field given. */
+export const deadLetterFilterSchema = z.strictObject({
+  tenant: idSchema.optional(),
+  kind: idSchema.optional(),
+  key: idSchema.optional(),
+  /** Of the reason. */
+  code: z.string().min(1).max(64).optional(),
+});
+export const deadLetterListQuerySchema = pageQuerySchema.extend(deadLetterFilterSchema.shape);
+export const replayedSchema = z
+  .object({
+    replayed: z.number().int(),
+    /** Those that stay, each with why. */
+    failed: z.array(z.object({ id: z.string(), code: z.string(), message: z.string() })),
+  })
+  .meta({ id: "Replayed" });
 export const purgedSchema = z.object({ purged: z.number().int() }).meta({ id: "Purged" });

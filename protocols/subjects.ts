@@ -62,7 +62,7 @@ export const subjects = {
   inspect: (partition: number, ref: ActorRef) => `berth.inspect.${partition}.${path(ref)}`,
   inspectionsOfPartition: (partition: number) => `berth.inspect.${partition}.>`,
   deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
-  deadLettersOf: (filter: Partial<ActorRef>) =>
+  deadLettersOf: (filter: { readonly [K in keyof ActorRef]?: string | undefined }) =>
     `berth.dead.${filter.tenant ?? "*"}.${filter.kind ?? "*"}.${filter.key ?? "*"}`,
   /** What a worker publishes: its own id comes first, its credential allows nothing else. */
   up: (worker: string, partition: number, ref: ActorRef) =>

@@ -8,11 +8,11 @@ import type { Mail } from "./transport.ts";
 
 /** Which letters are meant: all that fit every field given. */
 export interface LetterFilter {
-  readonly tenant?: string;
-  readonly kind?: string;
-  readonly key?: string;
+  readonly tenant?: string | undefined;
+  readonly kind?: string | undefined;
+  readonly key?: string | undefined;
   /** Of the reason. */
-  readonly code?: string;
+  readonly code?: string | undefined;
 }
 
 export interface Replayed {
@@ -29,7 +29,7 @@ export interface Replayed {
 export interface DeadLetters {
   /** Newest first; `after` is the id of the last one had. */
   list(
-    query: LetterFilter & { readonly after?: string; readonly limit: number },
+    query: LetterFilter & { readonly after?: string | undefined; readonly limit: number },
   ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | null }>;
   get(id: string): Promise<DeadLetter | undefined>;
   /**
@@ -40,7 +40,7 @@ export interface DeadLetters {
   /** The same for up to 10,000 letters that stand there now, oldest first: the newest of them when there are more. */
   replayAll(filter: LetterFilter): Promise<Replayed>;
   /** Drops one letter, or those that a filter takes; resolves with how many. */
-  purge(query: LetterFilter & { readonly id?: string }): Promise<number>;
+  purge(query: LetterFilter & { readonly id?: string | undefined }): Promise<number>;
 }
 
 export function takesLetter(filter: LetterFilter, { actor, reason }: DeadLetter): boolean {

@@ -8,11 +8,10 @@ import { type Gateway, startGateway } from "../../gateway/server.ts";
 import { Session } from "../../protocols/actors/session.ts";
 import type { DraftEvent, Outcome } from "../../protocols/events.ts";
 import type { JobOrder } from "../../protocols/executor.ts";
-import type { ApiKeyRecord, DeadLetter, Scope, TenantRecord } from "../../protocols/records.ts";
+import type { ApiKeyRecord, Scope, TenantRecord } from "../../protocols/records.ts";
 import { type Tier, tierTable } from "../../protocols/tiers.ts";
 import type { Client } from "../../runtime/client.ts";
 import { systemClock } from "../../runtime/clock.ts";
-import type { DeadLetters } from "../../runtime/dead-letters.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
@@ -172,7 +171,7 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
       metrics: noMetrics,
       metricsText: () => Promise.resolve("berth_up 1\n"),
       tiers,
-      deadLetters: memoryDeadLetters(broker),
+      deadLetters: transport.deadLetters,
       config: {
         host: "127.0.0.1",
         port: 0,
@@ -262,15 +261,4 @@ async function seed(transport: Transport): Promise<GatewayRig["keys"]> {
     await addKey(transport, `key-${name}`, { user, scope, ...(tenant ? { tenant } : {}) });
   }
   return Object.fromEntries(rows.map(([name]) => [name, `key-${name}`])) as GatewayRig["keys"];
-}
-
-function memoryDeadLetters(broker: MemoryBroker): DeadLetters {
-  const letters: DeadLetter[] = broker.deadLetters;
-  return {
-    list: ({ limit }) => Promise.resolve({ letters: letters.slice(0, limit), next: null }),
-    get: (id) => Promise.resolve(letters.find((letter) => letter.id === id)),
-    replay: () => Promise.resolve(),
-    replayAll: () => Promise.resolve({ replayed: 0, failed: [] }),
-    purge: () => Promise.resolve(letters.splice(0).length),
-  };
 }

@@ -7,6 +7,7 @@ import { silentLogger } from "../../../runtime/logger.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
 import type { Step } from "../../../runtime/steps.ts";
+import { DEFAULT_SUPERVISION } from "../../../runtime/supervision.ts";
 import { Probe, probe, probeTools } from "../../support/actors.ts";
 import { deferred } from "../../support/deferred.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -15,11 +16,11 @@ import { partitionHost } from "../../support/host.ts";
 const definitions = [probe()];
 
 /** A host that stands still for ever at the nth time it reaches `step`, as a process that was killed there. */
-function mortal(broker: MemoryBroker, step: Step, key: string) {
+function mortal(broker: MemoryBroker, step: Step, key: string, defined = definitions) {
   const reached = deferred();
   const host = partitionHost({
     transport: connectMemory(broker),
-    definitions,
+    definitions: defined,
     epoch: 1,
     tools: probeTools(),
     onStep(at, ref) {
@@ -78,6 +79,106 @@ describe.each(["handled", "committed", "published"] as const)("a node killed whe
     await heir.close();
   });
 });
+
+describe.each(["handled", "committed", "published"] as const)(
+  "a node killed when a turn is %s",
+  (step) => {
+    const supervision = {
+      ...DEFAULT_SUPERVISION,
+      on: { default: "dead-letter", "quota.*": "park" },
+    } as const;
+
+    test("that handles a replayed letter handles it once (D1, D2, R2, R3)", async () => {
+      const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+      const transport = connectMemory(broker);
+      const ref = { kind: "probe", tenant: "acme", key: "a" };
+      const envelope = { id: "m", type: "hear", payload: { text: "once" }, nth: 4, sentAt: 1 };
+      const reason = { code: "actor.failed", message: "why" };
+      const from = { kind: "probe", tenant: "acme", key: "b" };
+      await transport.mailboxes.deadLetter({
+        id: "mail-4",
+        actor: ref,
+        lane: "user",
+        envelope: { ...envelope, from },
+        reason,
+        epoch: 1,
+        attempts: 1,
+        at: 1,
+      });
+      const { host, dead } = mortal(broker, step, "a");
+      await host.open();
+      const [letter] = (await transport.deadLetters.list({ limit: 1 })).letters;
+      await transport.deadLetters.replay(letter!.id);
+      await dead;
+      await host.close();
+      const heir = partitionHost({ transport: connectMemory(broker), definitions, epoch: 2 });
+      await heir.open();
+      const client = actorClient({ transport, clock: systemClock });
+      await client.actor(Probe, "acme", "a").hear({ text: "last" });
+      await eventually(() => broker.mail.every((mail) => mail.length === 0), {
+        name: "all is acked",
+      });
+      expect((await client.actor(Probe, "acme", "a").read({})).heard).toEqual(["once", "last"]);
+      await heir.close();
+    });
+
+    test("that gives a message up leaves one letter (F1, R2, R3)", async () => {
+      const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+      const parts = [probe({ supervision })];
+      const { host, dead } = mortal(broker, step, "a", parts);
+      await host.open();
+      const client = actorClient({ transport: connectMemory(broker), clock: systemClock });
+      await client.actor(Probe, "acme", "a").hear({ text: "poison" });
+      await dead;
+      await host.close();
+      const heir = partitionHost({
+        transport: connectMemory(broker),
+        definitions: parts,
+        epoch: 2,
+      });
+      await heir.open();
+      await client.actor(Probe, "acme", "a").hear({ text: "last" });
+      const read = () => client.actor(Probe, "acme", "a").read({});
+      expect((await read()).heard).toEqual(["last"]);
+      await eventually(() => broker.mail.every((mail) => mail.length === 0), {
+        name: "all is acked",
+      });
+      expect(broker.deadLetters.map(({ reason }) => reason.message)).toEqual([
+        "cannot bear poison",
+      ]);
+      await heir.close();
+    });
+
+    test("that parks its actor leaves it parked with its message waiting (R2, R5)", async () => {
+      const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+      const parts = [probe({ supervision })];
+      const { host, dead } = mortal(broker, step, "a", parts);
+      await host.open();
+      const client = actorClient({ transport: connectMemory(broker), clock: systemClock });
+      await client.actor(Probe, "acme", "a").refuse({ code: "quota.hourly" });
+      await dead;
+      await host.close();
+      const heir = partitionHost({
+        transport: connectMemory(broker),
+        definitions: parts,
+        epoch: 2,
+      });
+      await heir.open();
+      await eventually(
+        () =>
+          expect(client.actor(Probe, "acme", "a").add({ n: 1 })).rejects.toMatchObject({
+            code: "actor.parked",
+          }),
+        { name: "parked" },
+      );
+      expect(broker.mail.flat().map((mail) => (mail.envelope as { type: string }).type)).toEqual([
+        "refuse",
+      ]);
+      expect(broker.deadLetters).toEqual([]);
+      await heir.close();
+    });
+  },
+);
 
 describe("an ask whose node was killed", () => {
   test("is never handled twice by being sent again (R3)", async () => {

@@ -1,0 +1,116 @@
+/** Dead letters, for operators: listed, shown, replayed and purged, by themselves or by what they have in common. */
+import { z } from "zod";
+import {
+  deadLetterFilterSchema,
+  deadLetterListQuerySchema,
+  deadLetterPageSchema,
+  deadLetterParamsSchema,
+  purgedSchema,
+  replayedSchema,
+  wholeDeadLetterSchema,
+} from "../../protocols/api-operators.ts";
+import { BerthError } from "../../protocols/errors.ts";
+import { requireOperator } from "../auth/principal.ts";
+import type { Services } from "../services.ts";
+import { deadLetterView, wholeDeadLetter } from "../views.ts";
+import { type App, principalOf } from "./app.ts";
+import { problems, tagged } from "./openapi.ts";
+
+export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
+  app.get(
+    "/v1/dead-letters",
+    {
+      schema: {
+        ...tagged("operators", "listDeadLetters", "List dead letters"),
+        querystring: deadLetterListQuerySchema,
+        response: { 200: deadLetterPageSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const { letters, next } = await deadLetters.list(request.query);
+      return { data: letters.map(deadLetterView), next };
+    },
+  );
+
+  app.get(
+    "/v1/dead-letters/:id",
+    {
+      schema: {
+        ...tagged("operators", "getDeadLetter", "Read a dead letter with its message"),
+        params: deadLetterParamsSchema,
+        response: { 200: wholeDeadLetterSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const letter = await deadLetters.get(request.params.id);
+      if (letter) return wholeDeadLetter(letter);
+      throw new BerthError("request.not_found", "there is no such dead letter");
+    },
+  );
+
+  app.post(
+    "/v1/dead-letters/:id/replay",
+    {
+      schema: {
+        ...tagged("operators", "replayDeadLetter", "Replay a dead letter"),
+        params: deadLetterParamsSchema,
+        response: { 204: z.undefined().describe("Sent again"), ...problems },
+      },
+    },
+    async (request, reply) => {
+      requireOperator(principalOf(request));
+      await deadLetters.replay(request.params.id);
+      return reply.code(204).send();
+    },
+  );
+
+  app.post(
+    "/v1/dead-letters/replay",
+    {
+      schema: {
+        ...tagged("operators", "replayDeadLetters", "Replay the dead letters of a filter"),
+        body: deadLetterFilterSchema,
+        response: { 200: replayedSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      const { replayed, failed } = await deadLetters.replayAll(request.body);
+      return { replayed, failed: [...failed] };
+    },
+  );
+
+  app.delete(
+    "/v1/dead-letters/:id",
+    {
+      schema: {
+        ...tagged("operators", "purgeDeadLetter", "Purge a dead letter"),
+        params: deadLetterParamsSchema,
+        response: { 204: z.undefined().describe("Gone"), ...problems },
+      },
+    },
+    async (request, reply) => {
+      requireOperator(principalOf(request));
+      const purged = await deadLetters.purge({ id: request.params.id });
+      if (purged === 0) throw new BerthError("request.not_found", "there is no such dead letter");
+      return reply.code(204).send();
+    },
+  );
+
+  app.delete(
+    "/v1/dead-letters",
+    {
+      schema: {
+        ...tagged("operators", "purgeDeadLetters", "Purge dead letters"),
+        querystring: deadLetterFilterSchema,
+        response: { 200: purgedSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireOperator(principalOf(request));
+      return { purged: await deadLetters.purge(request.query) };
+    },
+  );
+}
