@@ -45,6 +45,7 @@ export { actorClient } from "./runtime/actor-client.ts";
 export { type ChildPolicy, DEFAULT_CHILDREN } from "./runtime/children.ts";
 export type { ActorHandle, CallOptions, Client } from "./runtime/client.ts";
 export { type Clock, systemClock } from "./runtime/clock.ts";
+export type { DeadLetters, LetterFilter, Replayed } from "./runtime/dead-letters.ts";
 export { type Logger, silentLogger } from "./runtime/logger.ts";
 export { MemoryBroker, type MemoryBrokerOptions } from "./runtime/memory/broker.ts";
 export { connectMemory } from "./runtime/memory/transport.ts";
