@@ -47,13 +47,12 @@ export async function writeIdleRecords(
 /** Their watchers come and go with nodes and clients, whatever actors there are. */
 const WATCHED: readonly string[] = [`KV_${BUCKETS.nodes}`, `KV_${BUCKETS.partitions}`];
 
-const LOOKS = 10;
 const LOOK_MS = 500;
 
 /** Those that stay: readers of a few milliseconds, as nodes have now and then, are there in some looks only. */
-export async function lastingConsumers(nc: NatsConnection): Promise<number> {
+export async function lastingConsumers(nc: NatsConnection, looks: number): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
-  for (let look = 0; look < LOOKS; look += 1) {
+  for (let look = 0; look < looks; look += 1) {
     least = Math.min(least, await countConsumers(nc));
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }

@@ -14,8 +14,8 @@ import { type Broker, startNats } from "../servers.ts";
 import { percentile } from "../statistics.ts";
 
 /** Actors of the small and the large deployment, those made active at once, and asks that are timed. */
-const FULL = { few: 1_000, many: 1_000_000, active: 100_000, asks: 500, restMs: 30_000 };
-const QUICK = { few: 50, many: 2_000, active: 400, asks: 20, restMs: 500 };
+const FULL = { few: 1_000, many: 1_000_000, active: 100_000, asks: 500, restMs: 30_000, looks: 10 };
+const QUICK = { few: 50, many: 2_000, active: 400, asks: 20, restMs: 500, looks: 3 };
 type Sizes = typeof FULL;
 
 const TIMEOUT_MS = 10_000;
@@ -104,7 +104,7 @@ async function look(rig: Rig, records: number): Promise<Sight> {
   await systemClock.sleep(bench.options.isQuick ? 0 : BROKER_REST_MS, bench.signal);
   await empty(rig, node);
   const { heap, resident } = await node.memory();
-  const consumers = await lastingConsumers(nc);
+  const consumers = await lastingConsumers(nc, sizes.looks);
   const sight = { brokerResident: await residentBytes(broker.pid), consumers };
   await node.stop();
   return { startMs, firstAsksMs, heap, resident, ...sight };
