@@ -17,8 +17,8 @@ import { percentile } from "../statistics.ts";
 const NODES = 3;
 const ACTORS = 512;
 const QUICK_ACTORS = 48;
-/** Each actor's caller counts, enters and rests so long: about 2,000 calls a second in all. */
-const REST_MS = 500;
+/** Each actor's caller counts, enters and rests so long: about 500 calls a second in all, far from any limit. */
+const REST_MS = 2_000;
 /** An ask that the dead node took with it is noticed after this long, and asked anew. */
 const PROBE_MS = 500;
 const CALL_MS = 2_000;
