@@ -56,15 +56,20 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
     const sender = new Sender(nc);
-    const quorum = new QuorumWatch({ clock, leave: () => leaveServer(nc, logger) });
+    const quorum = new QuorumWatch({ clock, leave: () => leaveServer(nc, sender, logger) });
     const requests = new Requests({ connection: nc, sender, clock, quorum });
     const publisher = new Publisher(requests, quorum);
     const lost = () => {
+      sender.disconnected();
       inFlight.fail();
       requests.disconnected();
       quorum.disconnected();
     };
-    followStatus(nc, { logger, listeners, lost, choice });
+    const back = () => {
+      sender.reconnected();
+      choice.connected(nc);
+    };
+    followStatus(nc, { logger, listeners, lost, back });
     const onReconnect = (fn: () => void) => {
       listeners.add(fn);
       return () => listeners.delete(fn);
@@ -154,8 +159,8 @@ async function retryUntilReady<T>(clock: Clock, attempt: () => Promise<T>): Prom
 }
 
 /** To another server of its cluster; a server by itself is stayed with. */
-function leaveServer(nc: NatsConnection, logger: Logger): void {
-  if (nc.getServers().length < 2 || nc.isClosed()) return;
+function leaveServer(nc: NatsConnection, sender: Sender, logger: Logger): void {
+  if (nc.getServers().length < 2 || nc.isClosed() || !sender.isConnected) return;
   logger.warn({ server: nc.getServer() }, "the server reaches no quorum; going to another");
   nc.reconnect().catch(() => undefined);
 }
@@ -166,14 +171,14 @@ function followStatus(
     readonly logger: Logger;
     readonly listeners: ReadonlySet<() => void>;
     readonly lost: () => void;
-    readonly choice: ServerChoice;
+    readonly back: () => void;
   },
 ): void {
-  const { choice, logger, listeners, lost } = parts;
+  const { back, logger, listeners, lost } = parts;
   const follow = async () => {
     for await (const status of nc.status()) {
       if (status.type === "reconnect") {
-        choice.connected(nc);
+        back();
         logger.info({}, "connected to the broker again");
         for (const listener of listeners) listener();
       } else if (status.type === "disconnect") {

@@ -13,7 +13,8 @@ import { systemClock } from "../../runtime/clock.ts";
 import type { ChildMessage, Command } from "./programs/program.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const START_MS = 60_000;
+/** A node waits for the broker, which may be in an election while other faults go on. */
+const START_MS = 120_000;
 const KEPT_CHARS = 4_000;
 const BYTES_PER_KIB = 1_024;
 

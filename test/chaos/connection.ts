@@ -1,6 +1,6 @@
 /** How every process of a run connects: three copies of each stream, few partitions, small mailboxes. */
 import { systemClock } from "../../runtime/clock.ts";
-import { silentLogger } from "../../runtime/logger.ts";
+import { type Logger, silentLogger } from "../../runtime/logger.ts";
 import { connectNats, type NatsTransport } from "../../runtime/nats/transport.ts";
 
 export const TENANT = "chaos";
@@ -8,7 +8,11 @@ export const PARTITIONS = 12;
 /** Small, so that floods and outages reach it (R7). */
 export const MAILBOX_CAPACITY = 300;
 
-export function connectChaos(url: string, name: string): Promise<NatsTransport> {
+export function connectChaos(
+  url: string,
+  name: string,
+  logger: Logger = silentLogger,
+): Promise<NatsTransport> {
   return connectNats({
     url,
     name,
@@ -18,7 +22,7 @@ export function connectChaos(url: string, name: string): Promise<NatsTransport> 
       mailboxCapacity: MAILBOX_CAPACITY,
       journalRetentionMs: 3_600_000,
     },
-    logger: silentLogger,
+    logger,
     clock: systemClock,
   });
 }

@@ -12,6 +12,27 @@ afterAll(() => cluster[Symbol.asyncDispose]());
 
 const at = (key: string) => cluster.client.actor(Probe, "acme", key);
 
+describe("a nats-server that is away", () => {
+  test("answers an ask that was made meanwhile as soon as it is back (R8)", async () => {
+    await using single = await startCluster({ definitions: [probe()], on: "nats" });
+    const handle = single.client.actor(Probe, "acme", "a");
+    await handle.add({ n: 1 });
+    await single.nats.kill();
+    await eventually(
+      async () => {
+        const error: unknown = await handle
+          .add({ n: 0 }, { timeoutMs: 1 })
+          .catch((e: unknown) => e);
+        return (error as { code?: string }).code === "actor.moved";
+      },
+      { name: "the client knows" },
+    );
+    const asked = handle.add({ n: 1 }, { timeoutMs: 30_000 });
+    await single.nats.restart();
+    expect((await asked).total).toBe(2);
+  });
+});
+
 describe("three nats-servers", () => {
   test("keep every stream three times", async () => {
     expect(await at("a").add({ n: 1 })).toEqual({ total: 1 });

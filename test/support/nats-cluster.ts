@@ -8,7 +8,7 @@
  *    client addresses.
  * N3 A server outlives neither its cluster nor our process (tether T2). Its store lives as long as the cluster.
  */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
@@ -61,11 +61,17 @@ interface Server {
 
 const CACHE_DIR = new URL("../../.berth/cache", import.meta.url).pathname;
 const HEALTHY_MS = 60_000;
+const START_MS = 30_000;
 const ANSWER_MS = 2_000;
 const STOP_MS = 3_000;
 
-const freePort = (name: string) =>
-  choosePort({ name, host: "127.0.0.1", port: 0, isExplicit: false });
+/** Below those that systems give to outgoing connections, which would take a port while its server is down. */
+const PORTS = { from: 10_000, count: 20_000 } as const;
+
+const freePort = (name: string) => {
+  const port = PORTS.from + Math.floor(Math.random() * PORTS.count);
+  return choosePort({ name, host: "127.0.0.1", port, isExplicit: false });
+};
 
 export async function startNatsCluster(): Promise<TestNatsCluster> {
   const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
@@ -189,13 +195,13 @@ cluster {
       join(folder, "nats.lock"),
     );
     server.child = child;
-    await eventually(
-      () => {
-        if (!child.hasExited()) return monitor(server, "/varz");
-        throw new Error(`it ended: ${child.said()}`);
-      },
-      { name: `nats-server ${name} answers`, within: 20_000 },
-    );
+    await eventually(() => child.hasExited() || monitor(server, "/varz"), {
+      name: `nats-server ${name} answers`,
+      within: START_MS,
+    });
+    if (!child.hasExited()) return;
+    const log = await readFile(join(folder, "nats-server.log"), "utf8").catch(() => "");
+    throw new Error(`nats-server ${name} ended: ${child.said()} ${log.slice(-1_000)}`);
   }
 
   pause(name: ServerName): void {

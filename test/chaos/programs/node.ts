@@ -1,12 +1,13 @@
 /** A node of a chaos run, to be killed, paused and cut off. SIGTERM drains it. */
 import { systemClock } from "../../../runtime/clock.ts";
-import { silentLogger } from "../../../runtime/logger.ts";
+
 import { noMetrics } from "../../../runtime/metrics.ts";
 import { startNode } from "../../../runtime/node.ts";
 import { eventually } from "../../support/eventually.ts";
 import { chaosActors } from "../actors.ts";
 import { connectChaos } from "../connection.ts";
 import { type Plant, planted } from "../plants.ts";
+import { spokenLogger } from "../spoken-logger.ts";
 import { config, say } from "./program.ts";
 
 const { id, url, plant } = config() as {
@@ -15,13 +16,13 @@ const { id, url, plant } = config() as {
   readonly plant?: Plant;
 };
 
-const transport = await connectChaos(url, id);
+const transport = await connectChaos(url, id, spokenLogger);
 const node = await startNode({
   transport: planted(transport, plant),
   definitions: chaosActors,
   tools: {},
   clock: systemClock,
-  logger: silentLogger,
+  logger: spokenLogger,
   metrics: noMetrics,
   random: Math.random,
   nodeId: id,
