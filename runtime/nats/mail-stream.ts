@@ -32,7 +32,7 @@ export interface MailStreamParts {
 const ACK_WAIT_NS = 600_000_000_000;
 /**
  * What one partition may have delivered and not acknowledged: ten full mailboxes of actors that stand still. The
- * broker keeps 0.3 KB for each, a node a number (docs/adr/0006).
+ * broker keeps 0.3 KB for each, a node a number (docs/adr/0009).
  */
 const MAX_UNACKED = 100_000;
 
