@@ -105,6 +105,18 @@ describe("a lane", () => {
     expect(none.size - none.stubs).toBe(1);
   });
 
+  test("holds a message once that is delivered again while it is being handled (L2, L3)", () => {
+    const lane = new Lane();
+    for (const seq of [1, 2]) lane.push(mail(seq), true);
+    const taken = lane.take(2, 0);
+    lane.push(mail(2), false);
+    lane.push(mail(3), false);
+    for (const item of taken) lane.putBack(item);
+    expect(lane.size).toBe(3);
+    expect(seqs(lane.take(9, 0))).toEqual([1, 2]);
+    expect(lane.wanted()).toEqual([3]);
+  });
+
   test("never hands out what comes behind a message that cannot be told (L3)", () => {
     const lane = new Lane();
     for (const seq of [1, 2, 3, 4]) lane.push(mail(seq), false);
