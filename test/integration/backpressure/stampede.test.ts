@@ -58,7 +58,7 @@ test(`a node starts ${ACTORS} actors with mail a few at a time, and answers asks
   let mostHeap = 0;
   let asked = 0;
   while (node.census().turns < ACTORS + asked) {
-    await asks.measure(() => other.add({}, { timeoutMs: 5_000 }));
+    await asks.measure(() => other.add({}, { timeoutMs: 20_000 }));
     asked += 1;
     mostActivations = Math.max(mostActivations, node.census().activations);
     mostHeap = Math.max(mostHeap, process.memoryUsage().heapUsed - heapBefore);
