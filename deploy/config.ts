@@ -110,6 +110,22 @@ const environmentSchema = z.object({
   BERTH_JWT_AUDIENCE: z.string().optional(),
   BERTH_JWT_SKEW: duration("5s"),
   BERTH_CORS_ORIGINS: list(""),
+  /** Where traces go, by OTLP over HTTP; none: there are no traces. Names and meanings are OpenTelemetry's own. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url().optional(),
+  OTEL_TRACES_SAMPLER: z
+    .enum([
+      "always_on",
+      "always_off",
+      "traceidratio",
+      "parentbased_always_on",
+      "parentbased_always_off",
+      "parentbased_traceidratio",
+    ])
+    .default("parentbased_always_on"),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
+  OTEL_SERVICE_NAME: z.string().min(1).optional(),
+  OTEL_SDK_DISABLED: z.enum(["true", "false"]).default("false"),
 });
 type Environment = z.output<typeof environmentSchema>;
 

@@ -1,6 +1,7 @@
 /** pino as the Logger port: JSON lines, secrets redacted, levels by configuration. */
 import { pino } from "pino";
 import type { Logger } from "../runtime/logger.ts";
+import { traceFields } from "../runtime/tracing.ts";
 
 /** Fields that may hold a secret, at any of the first levels. */
 const SECRET_FIELDS = [
@@ -21,12 +22,16 @@ export function createLogger(options: {
   readonly level: string;
   readonly destination: NodeJS.WritableStream;
   readonly fields: object;
+  /** The trace in which a line is written, if any. */
+  readonly traceparent?: () => string | undefined;
 }): Logger {
+  const { traceparent } = options;
   return pino(
     {
       level: options.level,
       base: options.fields,
       redact: { paths: REDACTED, censor: "[redacted]" },
+      ...(traceparent ? { mixin: () => traceFields(traceparent()) } : {}),
       serializers: { err: describeError, error: describeError },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

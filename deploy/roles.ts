@@ -21,6 +21,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { startNodeService } from "../runtime/nats/node-service.ts";
 import { connectNats, type NatsTransport } from "../runtime/nats/transport.ts";
 import { type RunningNode, startNode } from "../runtime/node.ts";
+import type { Tracer } from "../runtime/tracing.ts";
 import type { Config } from "./config.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
@@ -33,6 +34,7 @@ export interface Base {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: PrometheusMetrics;
+  readonly tracer: Tracer;
   readonly transport: NatsTransport;
 }
 
@@ -76,7 +78,7 @@ export async function startNodeRole(
   workerUrl: string,
   { onReplaced }: { readonly onReplaced?: () => void } = {},
 ): Promise<NodeRole> {
-  const { clock, config, logger, metrics, transport } = base;
+  const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
   const driver = await ProcessDriver.open({
     dataDir: resolve(config.BERTH_DATA),
@@ -107,6 +109,7 @@ export async function startNodeRole(
     clock,
     logger,
     metrics,
+    tracer,
     random: Math.random,
     nodeId,
     version,
@@ -219,7 +222,7 @@ export async function startGatewayRole(
   client: Client,
   ports: { readonly port: number; readonly metricsPort: number },
 ): Promise<Gateway> {
-  const { clock, config, logger, metrics, transport } = base;
+  const { clock, config, logger, metrics, tracer, transport } = base;
   // Static files: they are served from where they were written, not from what is built.
   const dashboard = resolve(BUILT, "..", "gateway", "dashboard");
   return await startGateway({
@@ -228,6 +231,7 @@ export async function startGatewayRole(
     clock,
     logger,
     metrics,
+    tracer,
     metricsText: () => metrics.text(),
     tiers: config.tiers,
     deadLetters: transport.deadLetters,

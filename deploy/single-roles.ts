@@ -19,6 +19,7 @@ import { newKey, putKey } from "./keys.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
 import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
+import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 
 export interface RoleOptions {
@@ -42,7 +43,7 @@ export async function startNodeProcess(
     readonly endWorkers: boolean;
   },
 ): Promise<RunningRole> {
-  const { base, natsUrl } = await openBase(config, "berth-node", options);
+  const { base, close, natsUrl } = await openBase(config, "berth-node", options);
   const { BERTH_DATA, BERTH_HOST: host, BERTH_NODE_PORT: port } = config;
   try {
     await mkdir(BERTH_DATA, { recursive: true, mode: 0o700 });
@@ -70,7 +71,7 @@ export async function startNodeProcess(
     const stop = async () => {
       await role.stop({ workers: options.endWorkers }); // G1
       await health.close();
-      await base.transport.close();
+      await close();
     };
     return { url: health.url, failed, stop };
   } catch (thrown) {
@@ -84,18 +85,22 @@ export async function startGatewayProcess(
   config: Config,
   options: RoleOptions,
 ): Promise<RunningRole> {
-  const { base } = await openBase(config, "berth-gateway", options);
-  const { clock, transport } = base;
+  const { base, close } = await openBase(config, "berth-gateway", options);
+  const { clock, metrics, tracer, transport } = base;
   try {
-    const gateway = await startGatewayRole(base, actorClient({ transport, clock }), {
-      port: config.BERTH_PORT,
-      metricsPort: config.BERTH_METRICS_PORT,
-    });
+    const gateway = await startGatewayRole(
+      base,
+      actorClient({ transport, clock, metrics, tracer }),
+      {
+        port: config.BERTH_PORT,
+        metricsPort: config.BERTH_METRICS_PORT,
+      },
+    );
     options.print(`metrics ${gateway.metricsUrl}`);
     options.print(`berth gateway ready ${gateway.url}`);
     const stop = async () => {
       await gateway.close(); // G2
-      await transport.close();
+      await close();
     };
     return { url: gateway.url, failed: new Promise(() => undefined), stop };
   } catch (thrown) {
@@ -123,7 +128,12 @@ async function openBase(
   config: Config,
   name: string,
   { logTo, print }: RoleOptions,
-): Promise<{ readonly base: Base; readonly natsUrl: string }> {
+): Promise<{
+  readonly base: Base;
+  readonly natsUrl: string;
+  /** Closes the transport, then sends the last traces. */
+  readonly close: () => Promise<void>;
+}> {
   const natsUrl = config.BERTH_NATS_URL;
   if (natsUrl === undefined) {
     throw new BerthError("config.invalid", "which nats-server? Set BERTH_NATS_URL or give --nats", {
@@ -136,7 +146,18 @@ async function openBase(
     level: config.BERTH_LOG_LEVEL,
     destination: logTo ?? process.stderr,
     fields: { service: name, version },
+    traceparent: () => tracing.tracer.active(),
+  });
+  const tracing = startTracing({
+    ...{ config, clock, version, service: name },
+    failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
   });
   const transport = await connect(natsUrl, name, { config, clock, logger });
-  return { natsUrl, base: { config, clock, logger, metrics: prometheusMetrics(), transport } };
+  const { tracer } = tracing;
+  const base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
+  const close = async () => {
+    await transport.close();
+    await tracing.stop();
+  };
+  return { natsUrl, base, close };
 }

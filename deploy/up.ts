@@ -20,6 +20,7 @@ import { findNatsServer } from "./nats/find-server.ts";
 import { NatsServer } from "./nats/server.ts";
 import { choosePort } from "./ports.ts";
 import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
+import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 
 export interface UpOptions {
@@ -43,8 +44,13 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     level: config.BERTH_LOG_LEVEL,
     destination: options.logTo ?? process.stderr,
     fields: { service: "berth", version },
+    traceparent: () => tracing.tracer.active(),
   });
-  const undo: (() => Promise<void>)[] = [];
+  const tracing = startTracing({
+    ...{ config, clock, version, service: "berth" },
+    failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
+  });
+  const undo: (() => Promise<void>)[] = [() => tracing.stop()];
   const stop = async () => {
     for (const step of undo.splice(0).toReversed()) await step();
   };
@@ -54,7 +60,8 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     const nats = await startBroker(config, logger, print, undo);
     const transport = await connect(nats.url, "berth", { config, clock, logger });
     undo.push(() => transport.close());
-    const base: Base = { config, clock, logger, metrics: prometheusMetrics(), transport };
+    const { tracer } = tracing;
+    const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
 
     print("starting a node");
     const role = await startNodeRole(base, nats.workerUrl);

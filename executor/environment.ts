@@ -39,6 +39,7 @@ export function agentEnvironment(options: {
     TMPDIR: place.tmp,
     BERTH_JOB_ID: order.job_id,
     BERTH_SESSION_ID: order.session_id,
+    ...(order.traceparent === undefined ? {} : { TRACEPARENT: order.traceparent }),
     [RUN_MARKER]: `${worker}.${order.job_id}.${order.attempt}.`,
   };
 }

@@ -161,12 +161,14 @@ export class Uplink {
   }
 
   async #send(frame: Frame): Promise<AskReply | undefined> {
-    const { clock, wire, contact } = this.#options;
+    const { clock, wire, contact, order } = this.#options;
+    const { traceparent } = order;
     const request: AskRequest = {
       id: `${frame.job_id}.${frame.attempt}.${frame.frame}`,
       type: "frame",
       payload: frame,
       deadline: clock.now() + REQUEST_TIMEOUT_MS,
+      ...(traceparent === undefined ? {} : { traceparent }),
     };
     try {
       const answer = await wire.request(this.#subject, pack(request), REQUEST_TIMEOUT_MS);

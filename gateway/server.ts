@@ -12,6 +12,7 @@ import {
 import { ulid } from "ulid";
 import { BerthError } from "../protocols/errors.ts";
 import { apiKeyRecordSchema, tenantRecordSchema } from "../protocols/records.ts";
+import { noTracer, type Tracer } from "../runtime/tracing.ts";
 import { Attachments } from "./attachments.ts";
 import { createAccess } from "./auth/access.ts";
 import { jwtVerifier } from "./auth/jwt.ts";
@@ -57,6 +58,8 @@ export type GatewayDeps = Pick<
   Services,
   "client" | "transport" | "clock" | "logger" | "metrics" | "tiers" | "deadLetters"
 > & {
+  /** Default: no traces. */
+  readonly tracer?: Tracer;
   readonly config: GatewayConfig;
   /** The text of `/metrics`. */
   readonly metricsText: () => Promise<string>;
@@ -104,6 +107,7 @@ async function createServices(deps: GatewayDeps) {
   });
   const services: Services = {
     ...deps,
+    tracer: deps.tracer ?? noTracer,
     tuning,
     access: createAccess({
       keys,

@@ -6,6 +6,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { DeadLetters } from "../runtime/dead-letters.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { Tracer } from "../runtime/tracing.ts";
 import type { Transport } from "../runtime/transport.ts";
 import type { Attachments } from "./attachments.ts";
 import type { Access } from "./auth/access.ts";
@@ -20,6 +21,7 @@ export interface Services {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly tracer: Tracer;
   readonly tiers: TierTable;
   readonly config: GatewayConfig;
   readonly tuning: Tuning;

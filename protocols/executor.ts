@@ -22,6 +22,8 @@ export const jobOrderSchema = z.object({
   agent_session: z.string().optional(),
   /** Variables for the agent process alone: API keys among them. Never logged. */
   env: z.record(z.string(), z.string()),
+  /** The trace of the attempt: for its frames, and for the agent as TRACEPARENT. */
+  traceparent: z.string().optional(),
 });
 export type JobOrder = z.infer<typeof jobOrderSchema>;
 

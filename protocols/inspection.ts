@@ -19,6 +19,8 @@ export const ACTIVATION_STATES = [
   "publishing",
   /** Tries again at `until`, after an error of `code`. */
   "backoff",
+  /** A long mailbox: its next `left` messages are being read from the broker. */
+  "reading-mail",
   /** An ask waits for a message of its sender that is still on its way: number `seq` of `lane` (R4). */
   "waiting-for-mail",
   /** Takes control mail and reads alone, until then or until it is unparked: of `code`, for `reason`. */

@@ -102,5 +102,7 @@ export const jobTicketSchema = z.object({
   tier: tierSchema,
   queued_at: z.number(),
   attempt: z.number().int().positive(),
+  /** Of the turn that accepted it: however long it waits and whoever lets it go, its run belongs to that trace. */
+  traceparent: z.string().optional(),
 });
 export type JobTicket = z.infer<typeof jobTicketSchema>;

@@ -67,10 +67,18 @@ export interface Context<S, M extends Messages> extends Omit<ReadContext<S>, "st
   state: S;
   /** The actor that sent this message; undefined for clients. */
   readonly from: ActorRef | undefined;
+  /** Of this turn's trace, to be kept for work that it will cause later; undefined when there is none. */
+  readonly traceparent: string | undefined;
   /** A peer in this tenant (or in the platform, if its protocol says so). */
   actor<P extends Messages>(protocol: Protocol<P>, key: string): Peer<P>;
-  /** A peer in another tenant: for actors of the platform only, others get `auth.forbidden`. */
-  in(tenant: string): { actor<P extends Messages>(protocol: Protocol<P>, key: string): Peer<P> };
+  /**
+   * A peer in another tenant: for actors of the platform only, others get `auth.forbidden`. With `traceparent` what it
+   * is told belongs to that trace and not to this turn's: work that waited is resumed by whoever lets it go.
+   */
+  in(
+    tenant: string,
+    traceparent?: string,
+  ): { actor<P extends Messages>(protocol: Protocol<P>, key: string): Peer<P> };
   /** A message to this actor itself, handled in a later turn. */
   readonly me: Peer<M>;
   /**

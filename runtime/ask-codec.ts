@@ -34,7 +34,7 @@ function isPlainAsk(value: unknown): value is AskRequest {
     typeof ask["deadline"] === "number" &&
     ask["from"] === undefined &&
     ask["after"] === undefined &&
-    ask["traceparent"] === undefined
+    (ask["traceparent"] === undefined || typeof ask["traceparent"] === "string")
   );
 }
 

@@ -56,6 +56,8 @@ export interface InboxView {
   readonly oldestAt: number | undefined;
   /** The mail that is tried again first, if one was tried before. */
   readonly retry: { readonly at: number; readonly attempts: number } | undefined;
+  /** Messages of lanes whose next body must be read from the broker first. */
+  readonly unread: number;
 }
 
 export class Inbox {
@@ -234,6 +236,7 @@ export class Inbox {
       },
       oldestAt: times.length === 0 ? undefined : Math.min(...times),
       retry: next && { at: next.notBefore, attempts: next.attempts },
+      unread: [...this.#lanes.values()].reduce((sum, lane) => sum + (lane.head ? 0 : lane.size), 0),
     };
   }
 

@@ -18,6 +18,7 @@ export type ActivationState =
       readonly attempts: number;
       readonly code: string;
     }
+  | { readonly type: "reading-mail"; readonly left: number }
   | { readonly type: "waiting-for-mail"; readonly lane: string; readonly seq: number }
   | {
       readonly type: "parked" | "stopped";
@@ -90,7 +91,8 @@ function heldBack(facts: ActivationFacts): ActivationState | undefined {
   const { awaited, inbox, now } = facts;
   const { retry } = inbox;
   if (retry && retry.at > now) return backoff(facts, retry.at, retry.attempts);
-  return awaited && { type: "waiting-for-mail", ...awaited };
+  if (awaited) return { type: "waiting-for-mail", ...awaited };
+  return inbox.unread > 0 ? { type: "reading-mail", left: inbox.unread } : undefined;
 }
 
 function backoff({ activity }: ActivationFacts, until: number, attempts: number): ActivationState {

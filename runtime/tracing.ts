@@ -10,6 +10,7 @@ type Attributes = Readonly<Record<string, string | number | boolean>>;
 export interface Span {
   /** What to send along, so that what follows joins this trace. */
   readonly traceparent: string;
+  set(attributes: Attributes): void;
   /** Something that happened at this moment of the span. */
   event(name: string, attributes?: Attributes): void;
   fail(error: BerthError): void;
@@ -45,13 +46,30 @@ export const noTracer: Tracer = {
   within: (_span, fn) => fn(),
 };
 
-const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-[\da-f]{2}$/;
+/** W3C Trace Context, level 1: a later version may go on after the flags. */
+const TRACEPARENT = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(?:-.*)?$/;
+const ZEROS = /^0+$/;
+
+export interface TraceParent {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly flags: number;
+}
+
+/** Undefined for what is not a `traceparent`: the trace then begins anew, as the standard says. */
+export function parseTraceparent(text: string | undefined): TraceParent | undefined {
+  const [, version, traceId = "", spanId = "", flags = ""] = TRACEPARENT.exec(text ?? "") ?? [];
+  if (version === undefined || version === "ff") return undefined;
+  if (version === "00" && text?.length !== 55) return undefined;
+  if (ZEROS.test(traceId) || ZEROS.test(spanId)) return undefined;
+  return { traceId, spanId, flags: Number.parseInt(flags, 16) };
+}
 
 /** The fields by which a log line is found from its trace; none when there is no trace. */
 export function traceFields(traceparent: string | undefined): {
   readonly trace_id?: string;
   readonly span_id?: string;
 } {
-  const [, trace_id, span_id] = TRACEPARENT.exec(traceparent ?? "") ?? [];
-  return trace_id === undefined || span_id === undefined ? {} : { trace_id, span_id };
+  const parsed = parseTraceparent(traceparent);
+  return parsed ? { trace_id: parsed.traceId, span_id: parsed.spanId } : {};
 }

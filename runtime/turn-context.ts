@@ -35,10 +35,10 @@ export function readContext(turn: TurnInput, state: unknown): ReadContext<unknow
 /** A context that writes to `stage`. Valid during its turn only. */
 export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Messages> {
   const { self, now, cause } = turn;
-  const peer = (protocol: Protocol, tenant: string, key: string): Peer<Messages> =>
-    peerOf(protocol, { kind: protocol.kind, tenant, key: parseId(key, "key") }, stage, cause, now);
-  const at = (protocol: Protocol, tenant: string, key: string) =>
-    peer(protocol, protocol.platform ? PLATFORM_TENANT : tenant, key);
+  const peer = (protocol: Protocol, tenant: string, key: string, by: Cause): Peer<Messages> =>
+    peerOf(protocol, { kind: protocol.kind, tenant, key: parseId(key, "key") }, stage, by, now);
+  const at = (protocol: Protocol, tenant: string, key: string, by = cause) =>
+    peer(protocol, protocol.platform ? PLATFORM_TENANT : tenant, key, by);
 
   const family = { stage, now, cause, policy: turn.children };
   const context: Context<unknown, Messages> = {
@@ -47,6 +47,7 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
     log: turn.log,
     exists: turn.exists,
     from: turn.from,
+    traceparent: cause.traceparent,
     get state() {
       return stage.state;
     },
@@ -57,14 +58,15 @@ export function turnContext(turn: TurnInput, stage: Stage): Context<unknown, Mes
       return stage.lastSeq;
     },
     actor: (protocol: Protocol, key: string) => at(protocol, self.tenant, key),
-    in(tenant) {
+    in(tenant, traceparent = cause.traceparent) {
       if (self.tenant !== PLATFORM_TENANT && tenant !== self.tenant) {
         throw new BerthError("auth.forbidden", `${self.kind} may not address another tenant`);
       }
-      return { actor: (protocol: Protocol, key: string) => at(protocol, tenant, key) };
+      const resumed = { id: cause.id, traceparent };
+      return { actor: (protocol: Protocol, key: string) => at(protocol, tenant, key, resumed) };
     },
     get me() {
-      return peer(turn.protocol, self.tenant, self.key);
+      return peer(turn.protocol, self.tenant, self.key, cause);
     },
     execute: (tool, input, then = {}) => stage.execute(pendingEffect(tool, input, then, cause)),
     remind(message, payload, when, name) {

@@ -42,7 +42,8 @@ function dispatch({ ctx, limits, options }: PlaceScene): void {
     if (held.phase === "idle") held.phase = moveWorker(held.phase, "busy");
     held.idle_since = null;
     held.unreported = true;
-    ctx.in(tenant).actor(Session, session_id).assign({ ticket, worker, place: ctx.self });
+    const peers = ctx.in(tenant, ticket.traceparent);
+    peers.actor(Session, session_id).assign({ ticket, worker, place: ctx.self });
   }
 }
 

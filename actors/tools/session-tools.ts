@@ -18,7 +18,7 @@ export function sessionTools(options: ToolOptions): Tools {
 }
 
 function run(options: ToolOptions): ToolImplementation {
-  return async (given, { signal }) => {
+  return async (given, { signal, traceparent }) => {
     const input = runAttempt.input.parse(given);
     const job = await jobRecord(options, input, signal);
     const { worker, job_id, attempt, tenant, user, session_id, agent_session } = input;
@@ -34,6 +34,7 @@ function run(options: ToolOptions): ToolImplementation {
       ...(job.model === undefined ? {} : { model: job.model }),
       ...(agent_session === undefined ? {} : { agent_session }),
       env: { ...options.agentEnvironment?.(job.agent) },
+      ...(traceparent === undefined ? {} : { traceparent }),
     };
     await orderWorker(options, worker, { type: "run", order }, signal);
     return {};

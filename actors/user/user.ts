@@ -138,7 +138,9 @@ function admit(ctx: Turn, submitted: Submitted, options: ActorOptions): number {
 function accept(ctx: Turn, { job, new_session }: Submitted, limits: TierLimits): void {
   const { tenant, key: user } = ctx.self;
   const { id, session_id: session, agent, tier } = job;
-  const entry = { job: id, session, agent, tier, at: ctx.now };
+  const { traceparent } = ctx;
+  const trace = traceparent === undefined ? {} : { traceparent };
+  const entry = { job: id, session, agent, tier, at: ctx.now, ...trace };
   ctx.state.waiting.push(entry);
   ctx.put("jobs", jobKey(tenant, user, id), jobRecord(ctx, job, limits), { create: true });
   ctx.actor(Session, session).queued({

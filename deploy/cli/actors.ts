@@ -86,6 +86,8 @@ export function stateText(state: ApiActivation["state"]): string {
       return `publishing ${left} to ${to}`;
     case "backoff":
       return `backoff until ${until}, ${attempts} tries, ${code}`;
+    case "reading-mail":
+      return `reading-mail ${left} left`;
     case "waiting-for-mail":
       return `waiting-for-mail ${lane} ${seq}`;
     case "parked":

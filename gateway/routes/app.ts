@@ -9,6 +9,7 @@ import type {
 } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { BerthError } from "../../protocols/errors.ts";
+import type { Span } from "../../runtime/tracing.ts";
 import { type Principal, requireTenant } from "../auth/principal.ts";
 import type { Reservation } from "../idempotency.ts";
 import type { Services } from "../services.ts";
@@ -29,6 +30,8 @@ declare module "fastify" {
     /** Set while an `Idempotency-Key` is reserved for this request. */
     reservation: Reservation | null;
     startedAt: number;
+    /** Its trace; null when there are none. */
+    span: Span | null;
   }
 }
 

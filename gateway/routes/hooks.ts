@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { ulid } from "ulid";
 import { BerthError } from "../../protocols/errors.ts";
 import { ID_PATTERN } from "../../protocols/ids.ts";
+import { type Span, type Tracer, traceFields } from "../../runtime/tracing.ts";
 import { tokenOf } from "../auth/tokens.ts";
 import { fingerprintOf } from "../idempotency.ts";
 import { errorOf, retryAfterOf, toProblem } from "../problem.ts";
@@ -21,13 +22,15 @@ export function requestId(header: string | string[] | undefined): string {
 
 /** Hooks of every route. */
 export function addHooks(app: App, services: Services): void {
-  const { clock, logger, metrics } = services;
+  const { clock, logger, metrics, tracer } = services;
+  app.decorateRequest("span", null);
   app.decorateRequest("principal", null);
   app.decorateRequest("reservation", null);
   app.decorateRequest("startedAt", 0);
 
   app.addHook("onRequest", async (request, reply) => {
     request.startedAt = clock.monotonic();
+    if (tracer.isOn) request.span = startSpan(tracer, request);
     reply.header("x-request-id", request.id);
     reply.header("cache-control", "no-store");
   });
@@ -45,7 +48,10 @@ export function addHooks(app: App, services: Services): void {
     const seconds = (clock.monotonic() - request.startedAt) / 1_000;
     metrics.count("berth_gateway_requests_total", labels);
     metrics.observe("berth_gateway_request_seconds", seconds, { route });
-    const fields = { ...labels, request: request.id, tenant: request.principal?.tenant };
+    request.span?.set({ "http.response.status_code": reply.statusCode });
+    request.span?.end();
+    const trace = traceFields(request.span?.traceparent);
+    const fields = { ...labels, ...trace, request: request.id, tenant: request.principal?.tenant };
     logger.debug({ ...fields, ms: Math.round(seconds * 1_000) }, "request");
   });
 
@@ -58,6 +64,17 @@ export function addHooks(app: App, services: Services): void {
     if (!isMissing) reply.header("allow", methods);
     const code = isMissing ? "request.not_found" : "request.method_not_allowed";
     return sendProblem(services, request, reply, new BerthError(code));
+  });
+}
+
+/** Named by the route, never by the path: that would be another name for each job. */
+function startSpan(tracer: Tracer, { headers, id, method, routeOptions }: FastifyRequest): Span {
+  const route = routeOptions.url ?? "none";
+  const { traceparent } = headers;
+  return tracer.start(`${method} ${route}`, {
+    kind: "server",
+    parent: typeof traceparent === "string" ? traceparent : undefined,
+    attributes: { "http.request.method": method, "http.route": route, "berth.request": id },
   });
 }
 
@@ -78,8 +95,10 @@ export function sendProblem(
 ): FastifyReply {
   const error = errorOf(thrown);
   if (error.status >= 500) {
+    request.span?.fail(error);
+    const trace = traceFields(request.span?.traceparent);
     services.logger.error(
-      { error: thrown, code: error.code, request: request.id },
+      { error: thrown, code: error.code, request: request.id, ...trace },
       "a request failed",
     );
   }
@@ -105,6 +124,11 @@ export function addApiHooks(app: App, services: Services): void {
     request.principal = await services.access.authenticate(tokenOf(request.headers));
   });
   app.addHook("preHandler", (request, reply) => reserve(services, request, reply));
+  // The last before the handler: what that calls is part of the request's trace.
+  app.addHook("preHandler", (request, _reply, done) => {
+    if (request.span) services.tracer.within(request.span, done);
+    else done();
+  });
   app.addHook("onSend", async (request, reply, payload) => {
     const { reservation } = request;
     if (!reservation) return payload;

@@ -19,6 +19,7 @@ import { SessionReader } from "../reader/session-reader.ts";
 import { callerOf } from "../routes/app.ts";
 import type { Services } from "../services.ts";
 import { type Sessions, sessionRef } from "../sessions.ts";
+import { inOrderSpan } from "./order-span.ts";
 import { parseFrame } from "./parse-frame.ts";
 
 const RECONNECT_MS = { least: 100, spread: 2_000 } as const;
@@ -126,7 +127,8 @@ export class Connection {
     try {
       const principal = this.#principal;
       if (!principal) throw new BerthError("auth.missing");
-      await this.#handle(principal, frame);
+      const { tracer } = this.#deps.services;
+      await inOrderSpan(tracer, frame.type, () => this.#handle(principal, frame));
     } catch (thrown) {
       this.#error(thrownError(thrown), frame);
     } finally {

@@ -17,6 +17,7 @@ import {
   startGatewayRole,
   startNodeRole,
 } from "../../deploy/roles.ts";
+import { startTracing } from "../../deploy/tracing.ts";
 import type { Gateway } from "../../gateway/server.ts";
 import { PLACES, POOL_KEY } from "../../protocols/actors/place.ts";
 import type { DevFile } from "../../protocols/api.ts";
@@ -72,10 +73,20 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
   sink.on("data", (chunk: Buffer) => {
     log += chunk.toString();
   });
-  const logger = createLogger({ level: config.BERTH_LOG_LEVEL, destination: sink, fields: {} });
   const clock = systemClock;
+  const logger = createLogger({
+    level: config.BERTH_LOG_LEVEL,
+    destination: sink,
+    fields: {},
+    traceparent: () => tracing.tracer.active(),
+  });
+  const tracing = startTracing({
+    ...{ config, clock, service: "berth-test", version: "0.0.0" },
+    failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
+  });
+  const { tracer } = tracing;
   const transport = await connect(nats.url, "berth-test", { config, clock, logger });
-  const base: Base = { config, clock, logger, metrics: prometheusMetrics(), transport };
+  const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
   const role = await startNodeRole(base, nats.workerUrl);
   const { client } = role.node;
   const keys = await ensureDevelopment({ transport, client, clock, dataDir });
@@ -92,6 +103,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
     await gateway.close();
     await role.stop({ workers: true });
     await transport.close();
+    await tracing.stop();
     await nats[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true, force: true });
   };

@@ -18,6 +18,7 @@ describe("what an actor waits on, in one line", () => {
       { type: "backoff", until, attempts: 2, code: "actor.failed" },
       `backoff until ${until}, 2 tries, actor.failed`,
     ],
+    [{ type: "reading-mail", left: 9 }, "reading-mail 9 left"],
     [{ type: "waiting-for-mail", lane: "user", seq: 7 }, "waiting-for-mail user 7"],
     [{ type: "parked", code: "quota", reason: "spent" }, "parked by quota: spent"],
     [

@@ -34,7 +34,7 @@ async function startRig(
     readonly bend?: (transport: Transport) => Partial<Transport>;
   } = {},
 ): Promise<Rig> {
-  const broker = new MemoryBroker({ clock: systemClock, partitions: 4, mailboxCapacity: 100 });
+  const broker = new MemoryBroker({ clock: systemClock, partitions: 4, mailboxCapacity: 1_000 });
   const transport = connectMemory(broker);
   const client = actorClient({ transport, clock: systemClock });
   const node = await startNode({
@@ -174,6 +174,37 @@ describe("an actor that waits says on what", () => {
     const view = await rig.reaches("stopped");
     expect(view.state).toMatchObject({ code: "actor.failed", reason: "cannot bear poison" });
     expect(Date.parse(view.state.until!)).toBeGreaterThan(Date.now() + 30_000);
+  });
+
+  test("the next messages of a mailbox that is too long for memory", async () => {
+    const commit = held();
+    const reading = held();
+    let isAwake = false;
+    const rig = await startRig({
+      bend: ({ mailboxes, records }) => ({
+        records: {
+          ...records,
+          commit: (...args) =>
+            isAwake ? commit.until.then(() => records.commit(...args)) : records.commit(...args),
+        },
+        mailboxes: {
+          ...mailboxes,
+          read: (...args) => reading.until.then(() => mailboxes.read(...args)),
+        },
+      }),
+    });
+    const handle = rig.client.actor(Probe, "acme", "a");
+    await handle.add({ n: 1 }, call);
+    isAwake = true;
+    for (let n = 0; n < 300; n += 1) await handle.hear({ text: String(n) });
+    await eventually(() => (rig.look()?.waiting ?? 0) > 200, { name: "all wait" });
+    commit.release();
+    const view = await rig.reaches("reading-mail");
+    expect(view.state).toEqual({ type: "reading-mail", left: view.waiting });
+    expect(view.waiting).toBeGreaterThan(100);
+    reading.release();
+    await rig.reaches("idle");
+    expect((await handle.read({})).heard).toHaveLength(300);
   });
 
   test("mail of the asker that has not come: its lane and number (R4)", async () => {
