@@ -196,6 +196,43 @@ describe("lists", () => {
   });
 });
 
+describe("berth actors and berth actor", () => {
+  test("show what an actor waits on while its job runs, and order it about", async () => {
+    const key = berth.keys.operator;
+    await using running = start(["run", "--json", "sleep 30"]);
+    await running.says("job.started");
+    const [first] = lines(running.out());
+    const name = `dev-pro/session/${first?.session_id}`;
+    const listed = await run(["actors", "--kind", "session", "--tenant", "dev-pro"], { key });
+    expect(listed.out).toMatch(/^ACTOR +NODE +WAITING +OLDEST +TURNS +FOR +STATE$/m);
+    expect(listed.out).toContain(name);
+    const shown = await run(["actor", "show", name], { key });
+    const node = berth.role.node.id;
+    expect(shown.out).toMatch(new RegExp(`^owner +${node}, partition \\d+$`, "m"));
+    expect(shown.out).toMatch(/^record +page of the journal, revision \d+$/m);
+    expect(shown.out).toMatch(/^reminders +watch-job_/m);
+    expect(shown.out).not.toContain("own state");
+    expect((await run(["actor", "show", "--state", name], { key })).out).toContain("own state");
+    const json = await run(["actors", "--json", "--state", "idle", "--limit", "1"], { key });
+    expect(JSON.parse(json.out)).toMatchObject([{ node, state: { type: "idle" } }]);
+    const park = ["actor", "park", "--reason", "looking", "--for", "10m", name];
+    expect((await run(park, { key })).out).toBe(`park is ordered of ${name}\n`);
+    await eventually(
+      async () =>
+        expect((await run(["actor", "show", name], { key })).out).toMatch(/by operator: looking/),
+      { name: "it is parked", within: 20_000 },
+    );
+    expect((await run(["actor", "restart", name], { key })).code).toBe(0);
+    expect(await run(["actor", "show", "dev-pro/session/ses_nobody"], { key })).toMatchObject({
+      code: 4,
+    });
+    expect((await run(["actor", "show", "nonsense"], { key })).code).toBe(2);
+    expect((await run(["actors"])).code).toBe(3);
+    running.signal("SIGINT");
+    await running.done();
+  }, 120_000);
+});
+
 describe("berth doctor", () => {
   test("finds a gateway that is well, and says what is missing otherwise", async () => {
     const well = await run(["doctor", "--json"]);
