@@ -14,8 +14,16 @@ import { type Broker, startNats } from "../servers.ts";
 import { percentile } from "../statistics.ts";
 
 /** Actors of the small and the large deployment, those made active at once, and asks that are timed. */
-const FULL = { few: 1_000, many: 1_000_000, active: 100_000, asks: 500, restMs: 30_000, looks: 10 };
-const QUICK = { few: 50, many: 2_000, active: 400, asks: 20, restMs: 500, looks: 3 };
+const FULL = {
+  few: 1_000,
+  many: 1_000_000,
+  active: 100_000,
+  asks: 500,
+  restMs: 30_000,
+  looks: 10,
+  quietLooks: 20,
+};
+const QUICK = { few: 50, many: 2_000, active: 400, asks: 20, restMs: 500, looks: 2, quietLooks: 4 };
 type Sizes = typeof FULL;
 
 const TIMEOUT_MS = 10_000;
@@ -73,10 +81,9 @@ async function calm(rig: Rig, node: BenchNode): Promise<void> {
     const now = await countConsumers(rig.nc);
     quiet = now === last ? quiet + 1 : 0;
     last = now;
-    return quiet >= QUIET_LOOKS;
+    return quiet >= rig.sizes.quietLooks;
   });
 }
-const QUIET_LOOKS = 20;
 
 async function startedNode(rig: Rig, id: string): Promise<{ node: BenchNode; startMs: number }> {
   const startedAt = performance.now();
