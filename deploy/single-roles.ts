@@ -18,6 +18,7 @@ import { startHealthServer } from "./health-server.ts";
 import { newKey, putKey } from "./keys.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
+import { replacement } from "./replacement.ts";
 import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
 import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
@@ -47,13 +48,9 @@ export async function startNodeProcess(
   const { BERTH_DATA, BERTH_HOST: host, BERTH_NODE_PORT: port } = config;
   try {
     await mkdir(BERTH_DATA, { recursive: true, mode: 0o700 });
-    let fail: (error: BerthError) => void = () => undefined;
-    const failed = new Promise<BerthError>((resolve) => {
-      fail = resolve;
-    });
+    const { failed, report } = replacement();
     const role = await startNodeRole(base, config.BERTH_WORKER_NATS_URL ?? natsUrl, {
-      onReplaced: () =>
-        fail(new BerthError("lease.lost", "another process runs under this node's id")),
+      onReplaced: report,
     });
     const { node } = role;
     const health = await startHealthServer({

@@ -8,6 +8,7 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { PLACES, POOL_KEY } from "../protocols/actors/place.ts";
+import type { BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT } from "../protocols/ids.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -19,6 +20,7 @@ import { prometheusMetrics } from "./metrics.ts";
 import { findNatsServer } from "./nats/find-server.ts";
 import { NatsServer } from "./nats/server.ts";
 import { choosePort } from "./ports.ts";
+import { replacement } from "./replacement.ts";
 import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
 import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
@@ -32,6 +34,8 @@ export interface UpOptions {
 
 export interface Running {
   readonly url: string;
+  /** Resolves when the process should end although nobody asked; never otherwise. */
+  readonly failed: Promise<BerthError>;
   stop(): Promise<void>;
 }
 
@@ -51,6 +55,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
   });
   const undo: (() => Promise<void>)[] = [() => tracing.stop()];
+  const replaced = replacement();
   const stop = async () => {
     for (const step of undo.splice(0).toReversed()) await step();
   };
@@ -64,7 +69,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
 
     print("starting a node");
-    const role = await startNodeRole(base, nats.workerUrl);
+    const role = await startNodeRole(base, nats.workerUrl, { onReplaced: replaced.report });
     undo.push(() => role.stop({ workers: true }));
     print(
       `workers are processes of this machine (driver ${config.BERTH_DRIVER}): they are NOT isolated, run trusted agents only`,
@@ -98,7 +103,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     print('next      npx berth run --agent shell "echo hello"');
     print("          npx berth workers      npx berth --help");
     print(`berth ready ${gateway.url}`);
-    return { url: gateway.url, stop };
+    return { url: gateway.url, failed: replaced.failed, stop };
   } catch (thrown) {
     await stop();
     throw thrown;

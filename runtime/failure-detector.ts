@@ -11,6 +11,7 @@
 import { asBerthError } from "../protocols/errors.ts";
 import type { NodeRecord } from "../protocols/records.ts";
 import { subjects } from "../protocols/subjects.ts";
+import { atMost } from "./at-most.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
@@ -51,6 +52,8 @@ const PROBE_MS = 500;
 const CONFIRM_MS = 150;
 /** The broker itself says that nobody listens; more than this is a machine that is overloaded. */
 const TIMEOUT_MS = 800;
+/** Longest wait at the end, for the broker may be away. */
+const LEAVE_MS = 1_000;
 const NOTHING = new Uint8Array();
 
 export class FailureDetector {
@@ -82,8 +85,8 @@ export class FailureDetector {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#offReconnect();
-    await this.#loop;
-    await this.#pulse?.close().catch(() => undefined);
+    const closing = this.#pulse?.close() ?? Promise.resolve();
+    await atMost(this.#parts.clock, LEAVE_MS, Promise.all([this.#loop, closing]));
   }
 
   async #run(): Promise<void> {

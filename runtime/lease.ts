@@ -13,6 +13,7 @@
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { type NodeRecord, nodeRecordSchema } from "../protocols/records.ts";
+import { atMost } from "./at-most.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
@@ -112,7 +113,8 @@ export class NodeLease {
     this.#revision = 0;
     const { buckets } = this.#parts.transport;
     // Refused: another process has it. Unanswered: it runs out.
-    await buckets.remove("nodes", this.#record.id, { expected }).catch(() => undefined);
+    const removing = buckets.remove("nodes", this.#record.id, { expected });
+    await atMost(this.#parts.clock, TIMEOUT_MS, removing);
   }
 
   /** Ends renewals without a word, as a crash would. */

@@ -17,6 +17,7 @@ import {
   type PartitionRecord,
   partitionRecordSchema,
 } from "../protocols/records.ts";
+import { atMost } from "./at-most.ts";
 import type { Clock } from "./clock.ts";
 import type { SeenLease } from "./failure-detector.ts";
 import type { Logger } from "./logger.ts";
@@ -58,6 +59,8 @@ const RECHECK_MS = 1_000;
 /** Compares its view with the buckets this often in any case. */
 const REFRESH_MS = 10_000;
 const RETRY_MS = 100;
+/** Longest wait of a node that leaves for a word of the broker: without it the others see the lease go. */
+const FAREWELL_MS = 1_000;
 
 export class Membership {
   readonly #parts: Collaborators;
@@ -156,12 +159,13 @@ export class Membership {
 
   /** Ends what the node does: what is still held is closed. Claims that were not released stay, as after a crash. */
   async stop(): Promise<void> {
+    const { clock } = this.#parts;
     this.#stop.abort();
     this.#wake?.();
-    await this.#loop;
+    const ending = [this.#loop, ...this.#watches.splice(0).map((watch) => watch.close())];
     await this.abandonAll();
-    await Promise.all(this.#moves.values());
-    await Promise.allSettled(this.#watches.splice(0).map((watch) => watch.close()));
+    // What a claim under way opens later is closed by N5.
+    await atMost(clock, FAREWELL_MS, Promise.all([...ending, ...this.#moves.values()]));
   }
 
   /** Where a partition belongs by the present view; undefined when every node is draining. */
@@ -314,7 +318,7 @@ export class Membership {
     const claim = this.#claims.get(partition);
     if (claim?.record.epoch !== hosted.epoch || claim.record.node !== this.#parts.nodeId) return;
     const free = { epoch: claim.record.epoch, node: null, incarnation: null };
-    await this.#write(partition, free, claim.revision);
+    await this.#write(partition, free, claim.revision, FAREWELL_MS);
     this.#parts.logger.debug({ partition }, "released a partition");
   }
 
@@ -327,10 +331,18 @@ export class Membership {
     this.#changed();
   }
 
-  async #write(partition: number, record: PartitionRecord, expected: number): Promise<void> {
+  async #write(
+    partition: number,
+    record: PartitionRecord,
+    expected: number,
+    timeoutMs?: number,
+  ): Promise<void> {
     const value = encoder.encode(JSON.stringify(record));
     const { buckets } = this.#parts.transport;
-    const revision = await buckets.put("partitions", String(partition), value, { expected });
+    const revision = await buckets.put("partitions", String(partition), value, {
+      expected,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
     this.#claims.set(partition, { record, revision });
   }
 }

@@ -256,8 +256,7 @@ class BerthNode implements RunningNode {
     await this.drain();
     this.#stopReconnects();
     await this.#membership.stop();
-    await this.#lease.release();
-    await this.#detector.stop();
+    await Promise.all([this.#lease.release(), this.#detector.stop()]);
     await this.#endSweeps();
   }
 

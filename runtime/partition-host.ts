@@ -20,6 +20,7 @@ import { partitionOf } from "../protocols/partition.ts";
 import { refOfSubject, subjects } from "../protocols/subjects.ts";
 import { Activation, type ActivationParts } from "./activation.ts";
 import { type Intake, takeAsk } from "./ask-intake.ts";
+import { atMost } from "./at-most.ts";
 import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
 import { ForeignMail } from "./foreign-mail.ts";
@@ -51,7 +52,7 @@ const encoder = new TextEncoder();
 const OWNERS = "owner";
 const REOPEN_PAUSE_MS = 200;
 /** Longest wait for the broker to hear that we stop listening. */
-const LEAVE_MS = 2_000;
+const LEAVE_MS = 1_000;
 const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
 
 export class PartitionHost {
@@ -133,8 +134,8 @@ export class PartitionHost {
     const activations = [...this.#activations.values()];
     for (const activation of activations) activation.close();
     const ended = Promise.all(activations.map((activation) => activation.ended()));
-    await this.#atMost(withinMs, ended);
-    await this.#atMost(LEAVE_MS, this.#recovery.checkpoint());
+    await atMost(this.#parts.clock, withinMs, ended);
+    await atMost(this.#parts.clock, LEAVE_MS, this.#recovery.checkpoint());
     await this.close();
   }
 
@@ -146,7 +147,7 @@ export class PartitionHost {
     for (const activation of this.#activations.values()) activation.close();
     this.#activations.clear();
     await this.#leave();
-    await this.#atMost(LEAVE_MS, this.#pumping);
+    await atMost(this.#parts.clock, LEAVE_MS, this.#pumping);
   }
 
   /** Opens the mail stream anew: after a reconnect deliveries may have been lost (P2). */
@@ -183,13 +184,7 @@ export class PartitionHost {
   async #leave(): Promise<void> {
     const closings = this.#serving.map((serving) => serving.close());
     if (this.#stream) closings.push(this.#stream.close());
-    await this.#atMost(LEAVE_MS, Promise.allSettled(closings));
-  }
-
-  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
-    const limit = new AbortController();
-    await Promise.race([work, this.#parts.clock.sleep(ms, limit.signal)]);
-    limit.abort();
+    await atMost(this.#parts.clock, LEAVE_MS, Promise.allSettled(closings));
   }
 
   async #pump(): Promise<void> {

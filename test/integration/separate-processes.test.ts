@@ -1,97 +1,26 @@
 /** A deployment as in production: nodes and gateways as processes of their own on one nats-server. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { choosePort } from "../../deploy/ports.ts";
 import { BerthClient } from "../../gateway/client.ts";
 import type { ApiNode } from "../../protocols/api-operators.ts";
 import type { SessionEvent } from "../../protocols/events.ts";
 import { startCommand } from "../support/berth-command.ts";
 import { eventually } from "../support/eventually.ts";
-import { startNats, type TestNats } from "../support/nats.ts";
+import { type RoleProcesses, roleProcesses } from "../support/role-process.ts";
 
-const PROGRAM = new URL("../../dist/deploy/main.js", import.meta.url).pathname;
-
-let nats: TestNats;
-let root: string;
-const children: ChildProcess[] = [];
-
-interface Role {
-  readonly url: string;
-  output(): string;
-  /** SIGTERM; resolves with the exit code. */
-  terminate(): Promise<number | null>;
-}
-
-async function startRole(role: "node" | "gateway", name: string): Promise<Role> {
-  const free = (what: string) =>
-    choosePort({ name: what, host: "127.0.0.1", port: 0, isExplicit: false });
-  const child = spawn(process.execPath, [PROGRAM, role, "--nats", nats.url], {
-    env: {
-      PATH: process.env["PATH"] ?? "",
-      BERTH_DATA: join(root, name),
-      BERTH_NODE_ID: name,
-      BERTH_WORKER_NATS_URL: nats.workerUrl,
-      BERTH_PORT: String(await free("gateway")),
-      BERTH_METRICS_PORT: String(await free("metrics")),
-      BERTH_NODE_PORT: String(await free("node")),
-      BERTH_TIERS: JSON.stringify({ free: { minWorkers: 0, maxWorkers: 2 } }),
-      BERTH_PARTITIONS: "8",
-      BERTH_LEASE_TTL: "2s",
-      // Workers outlive their nodes: those that the last one leaves behind must not stay for long.
-      BERTH_ORPHAN_AFTER: "20s",
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.push(child);
-  let text = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-  }
-  const url = await eventually(
-    () => {
-      if (child.exitCode !== null) throw new Error(`${role} ended: ${text}`);
-      return /ready (http:\S+)/.exec(text)?.[1] ?? false;
-    },
-    { within: 30_000, name: `${name} is ready` },
-  );
-  return {
-    url,
-    output: () => text,
-    async terminate() {
-      const gone = once(child, "exit");
-      child.kill("SIGTERM");
-      await gone;
-      return child.exitCode;
-    },
-  };
-}
-
+let processes: RoleProcesses;
 beforeAll(async () => {
-  nats = await startNats({ authorize: true });
-  root = await mkdtemp(join(tmpdir(), "berth-roles-"));
+  processes = await roleProcesses({ BERTH_LEASE_TTL: "2s" });
 });
-afterAll(async () => {
-  for (const child of children) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    const gone = once(child, "exit");
-    child.kill("SIGTERM");
-    await gone;
-  }
-  await nats[Symbol.asyncDispose]();
-  await rm(root, { recursive: true, force: true });
-});
+afterAll(() => processes[Symbol.asyncDispose]());
 
 describe("two nodes and a gateway", () => {
   test("lose nothing of a running job when its node is told to stop, and drain by request", async () => {
-    const nodes = { one: await startRole("node", "one"), two: await startRole("node", "two") };
-    const gateway = await startRole("gateway", "gw");
-    await using made = startCommand(["operator-key", "--nats", nats.url]);
+    const nodes = {
+      one: await processes.start("node", "one"),
+      two: await processes.start("node", "two"),
+    };
+    const gateway = await processes.start("gateway", "gw");
+    await using made = startCommand(["operator-key", "--nats", processes.nats.url]);
     expect(await made.done(), made.err()).toBe(0);
     const key = made.out().trim();
     const call = async (method: string, path: string, body?: object) => {
@@ -154,7 +83,7 @@ describe("two nodes and a gateway", () => {
     });
 
     // The node comes back under its name and adopts its worker; the other one is drained by request.
-    await startRole("node", host);
+    await processes.start("node", host);
     await using drain = startCommand(["drain", other], { url: gateway.url, key });
     expect(await drain.done(), drain.err()).toBe(0);
     const after = await listNodes();
