@@ -77,6 +77,7 @@ export class Membership {
   #homes: readonly string[] | undefined;
   readonly #stop = sharedAbort();
   #watches: Watch[] = [];
+  #handoverMs: number;
   #active = false;
   #leaving = false;
   /** Counts leases: what began under an older one is void (N5). */
@@ -88,6 +89,7 @@ export class Membership {
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+    this.#handoverMs = parts.handoverMs;
   }
 
   get nodes(): NodeRecord[] {
@@ -143,9 +145,10 @@ export class Membership {
   }
 
   /** Hands everything over and takes nothing more; bounded by the hand-over time. The view stays alive. */
-  async drain(): Promise<void> {
+  async drain(handoverMs = this.#parts.handoverMs): Promise<void> {
     this.#leaving = true;
-    const { clock, handoverMs, transport } = this.#parts;
+    this.#handoverMs = handoverMs;
+    const { clock, transport } = this.#parts;
     const until = clock.monotonic() + 2 * handoverMs;
     while (clock.monotonic() < until && !this.#stop.signal.aborted) {
       this.#changed();
@@ -313,7 +316,7 @@ export class Membership {
   async #release(partition: number): Promise<void> {
     const hosted = this.#hosted.get(partition);
     if (!hosted) return;
-    await hosted.drain(this.#parts.handoverMs); // N3
+    await hosted.drain(this.#handoverMs); // N3
     if (this.#hosted.get(partition) === hosted) this.#hosted.delete(partition);
     const claim = this.#claims.get(partition);
     if (claim?.record.epoch !== hosted.epoch || claim.record.node !== this.#parts.nodeId) return;

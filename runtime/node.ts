@@ -95,6 +95,8 @@ export interface NodeCensus {
 const DEFAULT_LEASE_TTL_MS = 4_000;
 const DEFAULT_SWEEP_MS = 1_000;
 const DEFAULT_HANDOVER_MS = 10_000;
+/** Longest wait for turns when the broker does not answer: they wait for it, too. */
+const BROKER_AWAY_MS = 1_000;
 
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const node = new BerthNode(options);
@@ -245,11 +247,14 @@ class BerthNode implements RunningNode {
 
   async drain(): Promise<void> {
     this.#leaving = true;
-    const { logger } = this.#options;
-    await this.#lease.drain().catch((thrown: unknown) => {
-      logger.warn({ err: thrown }, "the others were not told of the drain; they see the claims go");
-    });
-    await this.#membership.drain();
+    try {
+      await this.#lease.drain();
+      await this.#membership.drain();
+    } catch (thrown) {
+      const { logger } = this.#options;
+      logger.warn({ err: thrown }, "the others were not told of the drain; they see the lease go");
+      await this.#membership.drain(BROKER_AWAY_MS);
+    }
   }
 
   async stop(): Promise<void> {
