@@ -1,6 +1,6 @@
 /**
- * The view of live nodes and of who owns each partition, and this node's part in it. There is no
- * coordinator: every node computes the same placement and claims what is its own.
+ * Which partitions this node hosts. There is no coordinator: every node computes the same placement from the same
+ * view and claims what is its own.
  *
  * Invariants:
  * N1 A partition is claimed by compare-and-set on its key, with an epoch higher than any seen before (R1).
@@ -11,21 +11,16 @@
  * N5 A host that opened under a lease that lapsed meanwhile, or that was fenced while it opened, is closed.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
-import {
-  type NodeRecord,
-  nodeRecordSchema,
-  type PartitionRecord,
-  partitionRecordSchema,
-} from "../protocols/records.ts";
+import type { NodeRecord, PartitionRecord } from "../protocols/records.ts";
 import { atMost } from "./at-most.ts";
 import type { Clock } from "./clock.ts";
 import type { SeenLease } from "./failure-detector.ts";
 import type { Logger } from "./logger.ts";
+import { MembershipView } from "./membership-view.ts";
 import type { Metrics } from "./metrics.ts";
 import { decidePartition } from "./partition-view.ts";
-import { decideHomes } from "./placement.ts";
 import { sharedAbort } from "./shared-abort.ts";
-import type { KeyEntry, Transport, Watch } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 /** What a node does with a partition it owns; `PartitionHost` is the real one. */
 export interface HostedPartition {
@@ -47,13 +42,7 @@ interface Collaborators {
   readonly unseated: () => void;
 }
 
-interface Claim {
-  readonly record: PartitionRecord;
-  readonly revision: number;
-}
-
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 /** Looks at everything this often even if no watch says anything. */
 const RECHECK_MS = 1_000;
 /** Compares its view with the buckets this often in any case. */
@@ -64,19 +53,13 @@ const FAREWELL_MS = 1_000;
 
 export class Membership {
   readonly #parts: Collaborators;
-  readonly #nodes = new Map<string, NodeRecord>();
-  /** By id, the newest revision seen of a lease, also of one that is gone: what is older is not news. */
-  readonly #revisions = new Map<string, number>();
-  readonly #claims = new Map<number, Claim>();
+  readonly #view: MembershipView;
   readonly #hosted = new Map<number, HostedPartition>();
   /** Moves under way, by partition (N4). They never reject. */
   readonly #moves = new Map<number, Promise<void>>();
   /** The highest epoch under which another owner was seen to write. */
   readonly #seen = new Map<number, number>();
-  /** The placement over the present nodes, until they change. */
-  #homes: readonly string[] | undefined;
   readonly #stop = sharedAbort();
-  #watches: Watch[] = [];
   #handoverMs: number;
   #active = false;
   #leaving = false;
@@ -84,20 +67,26 @@ export class Membership {
   #term = 0;
   #wake: (() => void) | undefined;
   #dirty = true;
-  #refreshedAt = Number.NEGATIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
     this.#handoverMs = parts.handoverMs;
+    this.#view = new MembershipView({
+      ...parts,
+      changed: () => this.#changed(),
+      left: (node) => {
+        if (node === parts.nodeId && this.#active) parts.unseated();
+      },
+    });
   }
 
   get nodes(): NodeRecord[] {
-    return [...this.#nodes.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    return this.#view.leases.map(({ record }) => record);
   }
 
   get leases(): SeenLease[] {
-    return this.nodes.map((record) => ({ record, revision: this.#revisions.get(record.id) ?? 0 }));
+    return this.#view.leases;
   }
 
   get held(): number[] {
@@ -107,18 +96,16 @@ export class Membership {
   /** Whether this node hosts all that belongs to it. */
   get isSettled(): boolean {
     const { nodeId, transport } = this.#parts;
-    if (!this.#active || !this.#nodes.has(nodeId)) return false;
+    if (!this.#active || !this.#view.nodes.has(nodeId)) return false;
     for (let partition = 0; partition < transport.partitions; partition += 1) {
       if (this.#hosted.has(partition)) continue;
-      if (this.#home(partition) === nodeId) return false;
+      if (this.#view.home(partition) === nodeId) return false;
     }
     return true;
   }
 
   async start(): Promise<void> {
-    const { buckets } = this.#parts.transport;
-    this.#watches.push(await buckets.watch("nodes", (entry) => this.#onNode(entry)));
-    this.#watches.push(await buckets.watch("partitions", (entry) => this.#onPartition(entry)));
+    await this.#view.open();
     this.#loop = this.#run();
   }
 
@@ -165,19 +152,10 @@ export class Membership {
     const { clock } = this.#parts;
     this.#stop.abort();
     this.#wake?.();
-    const ending = [this.#loop, ...this.#watches.splice(0).map((watch) => watch.close())];
-    await this.abandonAll();
+    await this.#loop;
+    await Promise.all([this.abandonAll(), this.#view.close()]);
     // What a claim under way opens later is closed by N5.
-    await atMost(clock, FAREWELL_MS, Promise.all([...ending, ...this.#moves.values()]));
-  }
-
-  /** Where a partition belongs by the present view; undefined when every node is draining. */
-  #home(partition: number): string | undefined {
-    this.#homes ??= decideHomes(
-      this.#parts.transport.partitions,
-      [...this.#nodes.values()].filter(({ draining }) => !draining).map(({ id }) => id),
-    );
-    return this.#homes[partition];
+    await atMost(clock, FAREWELL_MS, Promise.all(this.#moves.values()));
   }
 
   #changed(): void {
@@ -185,33 +163,9 @@ export class Membership {
     this.#wake?.();
   }
 
-  #onNode({ key, revision, value }: KeyEntry): void {
-    const known = this.#revisions.get(key) ?? 0;
-    if (revision < known) return;
-    this.#revisions.set(key, revision);
-    const parsed = value ? nodeRecordSchema.safeParse(parse(value)) : undefined;
-    if (parsed?.success) this.#nodes.set(key, parsed.data);
-    else this.#nodes.delete(key);
-    this.#homes = undefined;
-    if (!value && key === this.#parts.nodeId && this.#active) this.#parts.unseated();
-    this.#changed();
-  }
-
-  #onPartition({ key, revision, value }: KeyEntry): void {
-    const partition = Number(key);
-    if (!Number.isInteger(partition)) return;
-    const known = this.#claims.get(partition);
-    if (known && known.revision >= revision) return;
-    const parsed = value ? partitionRecordSchema.safeParse(parse(value)) : undefined;
-    // A key that someone deleted frees the partition, but epochs never go back.
-    const free = { epoch: known?.record.epoch ?? 1, node: null, incarnation: null };
-    this.#claims.set(partition, { record: parsed?.success ? parsed.data : free, revision });
-    this.#changed();
-  }
-
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      if (this.#active) await this.#refresh();
+      if (this.#active) this.#view.lookAgain(this.isSettled ? REFRESH_MS : RECHECK_MS);
       if (this.#dirty && this.#active) {
         this.#dirty = false;
         for (let partition = 0; partition < this.#parts.transport.partitions; partition += 1)
@@ -229,28 +183,6 @@ export class Membership {
     this.#dirty = true;
   }
 
-  /**
-   * Reads the view anew, soon while this node lacks something and now and then in peace: a watch that broke
-   * unnoticed must not keep a partition without an owner.
-   */
-  async #refresh(): Promise<void> {
-    const { logger, transport } = this.#parts;
-    const now = this.#parts.clock.monotonic();
-    const pause = this.isSettled ? REFRESH_MS : RECHECK_MS;
-    if (now - this.#refreshedAt < pause) return;
-    this.#refreshedAt = now;
-    try {
-      const nodes = await transport.buckets.list("nodes", "");
-      const live = new Set(nodes.map(({ key }) => key));
-      for (const id of this.#nodes.keys()) if (!live.has(id)) this.#nodes.delete(id);
-      this.#homes = undefined;
-      for (const entry of nodes) this.#onNode(entry);
-      for (const entry of await transport.buckets.list("partitions", "")) this.#onPartition(entry);
-    } catch (thrown) {
-      logger.debug({ err: thrown }, "the view could not be read; trying again");
-    }
-  }
-
   /** Begins the move that the present view asks for, if none runs (N4). */
   #decide(partition: number): void {
     if (this.#moves.has(partition) || this.#stop.signal.aborted) return;
@@ -260,9 +192,9 @@ export class Membership {
       incarnation,
       holding: this.#hosted.has(partition),
       leaving: this.#leaving,
-      claim: this.#claims.get(partition)?.record,
-      home: this.#home(partition),
-      nodes: this.#nodes,
+      claim: this.#view.claim(partition)?.record,
+      home: this.#view.home(partition),
+      nodes: this.#view.nodes,
     });
     if (verdict === "claim") this.#move(partition, () => this.#claim(partition));
     else if (verdict === "release") this.#move(partition, () => this.#release(partition));
@@ -289,7 +221,7 @@ export class Membership {
     const { clock, host, incarnation, logger, metrics, nodeId } = this.#parts;
     const startedAt = clock.monotonic();
     const term = this.#term;
-    const known = this.#claims.get(partition);
+    const known = this.#view.claim(partition);
     if (known) await this.#requireFree(known.record);
     const epoch = Math.max(known?.record.epoch ?? 0, this.#seen.get(partition) ?? 0) + 1; // N1
     await this.#write(partition, { epoch, node: nodeId, incarnation }, known?.revision ?? 0);
@@ -307,9 +239,7 @@ export class Membership {
   /** N2. */
   async #requireFree({ node, incarnation }: PartitionRecord): Promise<void> {
     if (node === null || node === this.#parts.nodeId) return;
-    const found = await this.#parts.transport.buckets.get("nodes", node);
-    const parsed = found?.value ? nodeRecordSchema.safeParse(parse(found.value)) : undefined;
-    if (parsed?.success && parsed.data.incarnation === incarnation)
+    if (await this.#view.isHeld(node, incarnation))
       throw new BerthError("record.conflict", `node "${node}" still holds the partition`);
   }
 
@@ -318,7 +248,7 @@ export class Membership {
     if (!hosted) return;
     await hosted.drain(this.#handoverMs); // N3
     if (this.#hosted.get(partition) === hosted) this.#hosted.delete(partition);
-    const claim = this.#claims.get(partition);
+    const claim = this.#view.claim(partition);
     if (claim?.record.epoch !== hosted.epoch || claim.record.node !== this.#parts.nodeId) return;
     const free = { epoch: claim.record.epoch, node: null, incarnation: null };
     await this.#write(partition, free, claim.revision, FAREWELL_MS);
@@ -346,14 +276,6 @@ export class Membership {
       expected,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
-    this.#claims.set(partition, { record, revision });
-  }
-}
-
-function parse(value: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(value));
-  } catch {
-    return undefined;
+    this.#view.wrote(partition, { record, revision });
   }
 }

@@ -99,7 +99,7 @@ test("its events have no gap and one end, and the node takes its share again", a
     },
     { within: 20_000, name: "the paused node has its share again" },
   );
-  const log = await client.sessionEvents(job.session_id, { after: 0 })[Symbol.asyncIterator]();
+  const log = client.sessionEvents(job.session_id, { after: 0 })[Symbol.asyncIterator]();
   expect((await log.next()).value).toMatchObject({ seq: 1 });
   await log.return?.(undefined);
   await transport.close();
