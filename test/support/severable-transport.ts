@@ -77,21 +77,21 @@ export function severable(inner: Transport): SeverableTransport {
     };
   }
 
+  /** The port with these calls refused while the connection is cut. */
+  const refusing = <T extends object>(port: T, names: readonly (keyof T)[]): T => {
+    const made = names.map((name) => {
+      const call = port[name] as (...args: unknown[]) => Promise<unknown>;
+      return [name, guard((...args: unknown[]) => call(...args))];
+    });
+    return { ...port, ...Object.fromEntries(made) } as T;
+  };
+  const boxes = refusing(mailboxes, ["send", "read", "schedule", "unschedule", "deadLetter"]);
+
   return {
     ...inner,
-    records: {
-      ...records,
-      load: guard(records.load),
-      commit: guard(records.commit),
-      journal: guard(records.journal),
-    },
+    records: refusing(records, ["load", "commit", "journal"]),
     mailboxes: {
-      ...mailboxes,
-      send: guard(mailboxes.send),
-      read: guard(mailboxes.read),
-      schedule: guard(mailboxes.schedule),
-      unschedule: guard(mailboxes.unschedule),
-      deadLetter: guard(mailboxes.deadLetter),
+      ...boxes,
       open: guard(async (partition) => {
         const stream = await mailboxes.open(partition);
         streams.add(stream);
@@ -99,14 +99,10 @@ export function severable(inner: Transport): SeverableTransport {
       }),
     },
     buckets: {
-      get: guard(buckets.get),
-      put: guard(buckets.put),
-      remove: guard(buckets.remove),
-      list: guard(buckets.list),
-      keys: guard(buckets.keys),
+      ...refusing(buckets, ["get", "put", "remove", "list", "keys"]),
       watch: guard(watch),
     },
-    bus: { ...bus, request: guard(bus.request), serve },
+    bus: { ...refusing(bus, ["request"]), serve },
     onReconnect(fn) {
       reconnected.add(fn);
       return () => reconnected.delete(fn);
