@@ -36,16 +36,12 @@ class World {
 
   /** Runs `work` while time goes on. */
   async during(work: Promise<unknown>): Promise<void> {
-    let isOver = false;
-    const ended = work.then(
-      () => {
-        isOver = true;
-      },
-      () => {
-        isOver = true;
-      },
-    );
-    for (let turn = 0; turn < 1_000 && !isOver; turn += 1) await this.clock.advance(100);
+    const state = { isOver: false };
+    const over = () => {
+      state.isOver = true;
+    };
+    const ended = work.then(over, over);
+    for (let turn = 0; turn < 1_000 && !state.isOver; turn += 1) await this.clock.advance(100);
     await ended;
   }
 
