@@ -1,4 +1,4 @@
-/** A minute of chaos on real servers and processes (R1 to R8), and that its judges see what is broken. */
+/** Less than a minute of chaos on real servers and processes (R1 to R8), and that its judges see what is broken. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
@@ -29,9 +29,9 @@ const run = (options: Partial<ChaosOptions>): Promise<Run> =>
 
 describe("chaos", () => {
   test(
-    "of a minute breaks no promise (R1 to R8)",
+    "of three quarters of a minute breaks no promise (R1 to R8)",
     async () => {
-      const done = await run({ seed: 4 });
+      const done = await run({ seed: 4, forMs: 0.75 * MINUTE_MS });
       const broken = done.verdicts.filter(({ verdict }) => verdict === "broken");
       expect(broken, formatRun(done)).toEqual([]);
       expect(done.faults.length).toBeGreaterThan(3);

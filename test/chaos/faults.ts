@@ -18,6 +18,8 @@ export interface InjectedFault {
 interface Injection {
   readonly stage: Stage;
   readonly schedule: readonly Fault[];
+  /** A fault whose turn comes later than this (ms), because others took longer than planned, is left out. */
+  readonly untilMs: number;
   /** Milliseconds from the start of the load. */
   readonly elapsed: () => number;
   readonly signal: AbortSignal;
@@ -37,7 +39,7 @@ export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
   const lane = async (faults: readonly Fault[]) => {
     for (const fault of faults) {
       await systemClock.sleep(Math.max(0, fault.atMs - parts.elapsed()), parts.signal);
-      if (parts.signal.aborted) return;
+      if (parts.signal.aborted || parts.elapsed() > parts.untilMs) return;
       const injected = await inject(parts, fault);
       if (injected) done.push(injected);
     }

@@ -109,6 +109,7 @@ class ChaosRun {
       stage,
       schedule,
       signal,
+      untilMs: forMs,
       elapsed: () => this.#elapsed(),
       onFault: (fault, victim) => this.#announce(fault, victim),
     });
