@@ -2,7 +2,7 @@
 import { systemClock } from "../../runtime/clock.ts";
 import { SERVERS } from "../support/nats-cluster.ts";
 import type { Fault } from "./schedule.ts";
-import { SERVER_FAULTS } from "./schedule.ts";
+import { NODE_REST_MS, SERVER_FAULTS, SERVER_REST_MS } from "./schedule.ts";
 import type { Stage } from "./stage.ts";
 
 export interface InjectedFault {
@@ -27,7 +27,7 @@ interface Injection {
   readonly onFault: (fault: Fault, victim: string) => Promise<void>;
 }
 
-/** A server fault waits so long for the cluster to be whole (S1); it is left out otherwise. */
+/** A fault of a server (S1) or a kill (S3) waits so long for the cluster to be whole; it is left out otherwise. */
 const WHOLE_MS = 30_000;
 
 const isServerFault = ({ kind }: Fault) => (SERVER_FAULTS as readonly string[]).includes(kind);
@@ -36,17 +36,24 @@ const isServerFault = ({ kind }: Fault) => (SERVER_FAULTS as readonly string[]).
 export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
   const done: InjectedFault[] = [];
   // One after the other in each lane (S1, S2); the lanes overlap.
-  const lane = async (faults: readonly Fault[]) => {
+  const lane = async (faults: readonly Fault[], restMs: number) => {
+    let restedMs = 0;
     for (const fault of faults) {
-      await systemClock.sleep(Math.max(0, fault.atMs - parts.elapsed()), parts.signal);
+      // A fault that took longer than planned moves those behind it: they keep their distance.
+      const atMs = Math.max(fault.atMs, restedMs);
+      await systemClock.sleep(Math.max(0, atMs - parts.elapsed()), parts.signal);
       if (parts.signal.aborted || parts.elapsed() > parts.untilMs) return;
       const injected = await inject(parts, fault);
       if (injected) done.push(injected);
+      restedMs = parts.elapsed() + restMs;
     }
   };
   await Promise.all([
-    lane(parts.schedule.filter(isServerFault)),
-    lane(parts.schedule.filter((fault) => !isServerFault(fault))),
+    lane(parts.schedule.filter(isServerFault), SERVER_REST_MS),
+    lane(
+      parts.schedule.filter((fault) => !isServerFault(fault)),
+      NODE_REST_MS,
+    ),
   ]);
   return done.toSorted((a, b) => a.startedMs - b.startedMs);
 }
@@ -54,7 +61,7 @@ export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
 async function inject(parts: Injection, fault: Fault): Promise<InjectedFault | undefined> {
   const { elapsed, onFault, stage } = parts;
   const victim = isServerFault(fault) ? SERVERS[fault.target] : nodeOf(stage, fault).id;
-  if (isServerFault(fault)) {
+  if (isServerFault(fault) || fault.kind === "kill-node") {
     const isWhole = await stage.servers.healthy(WHOLE_MS).then(
       () => true,
       () => false,

@@ -49,13 +49,16 @@ export class Probes {
   }
 
   async #probe(partition: number, answers: Answer[], signal: AbortSignal): Promise<void> {
+    let isSilent = false;
     while (!signal.aborted) {
       const askedMs = this.#elapsed();
       try {
-        await this.#add(partition, TIMEOUT_MS);
+        // While it is silent it is read: additions of unknown fate would make the judge's search endless.
+        await (isSilent ? this.#read(partition, TIMEOUT_MS) : this.#add(partition, TIMEOUT_MS));
+        isSilent = false;
         answers.push({ askedMs, answeredMs: this.#elapsed() });
       } catch {
-        // What matters is the next answer.
+        isSilent = true;
       }
       await systemClock.sleep(PAUSE_MS, signal);
     }
@@ -66,6 +69,12 @@ export class Probes {
     const n = this.#random.int(1, MAX_AMOUNT);
     const call = { client: "judge", key: `probe:${partition}`, op: "add", input: n };
     return this.#history.run(call, async () => (await counter.add({ n }, { timeoutMs })).total);
+  }
+
+  #read(partition: number, timeoutMs: number): Promise<unknown> {
+    const counter = this.#client.actor(Counter, TENANT, keyIn(partition));
+    const call = { client: "judge", key: `probe:${partition}`, op: "read", input: null };
+    return this.#history.run(call, async () => (await counter.read({}, { timeoutMs })).total);
   }
 
   /** From then to the first answer to an ask sent after it; undefined when none came. */

@@ -39,9 +39,9 @@ const LENGTHS: Readonly<Record<FaultKind, readonly [number, number]>> = {
 };
 const FIRST_AT_MS = 3_000;
 /** A node's process starts again and takes its share. */
-const NODE_REST_MS = 6_000;
+export const NODE_REST_MS = 6_000;
 /** A server comes back, elects and catches up. */
-const SERVER_REST_MS = 10_000;
+export const SERVER_REST_MS = 10_000;
 /** S3. */
 const QUIET_MS = 6_000;
 /** The last fault ends before the load does. */
