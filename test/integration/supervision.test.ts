@@ -98,6 +98,34 @@ describe("a parent", () => {
     ]);
   });
 
+  test("does not wait for ever for a child that no node serves", async () => {
+    await using cluster = await startCluster({
+      definitions: [member(), squad({ strategy: "one-for-all", stopMs: 1_100 })],
+      on: "nats",
+    });
+    const handle = cluster.client.actor(Squad, "acme", "s");
+    await handle.hire({ keys: ["c1"] });
+    await handle.haunt({ key: "g" });
+    await handle.hire({ keys: ["c2"] });
+    const members = ["c1", "c2"].map((key) => cluster.client.actor(Member, "acme", key));
+    await eventually(
+      async () => expect((await recordOf(cluster, "member", "c2")).family?.parent).toBeDefined(),
+      { name: "adopted" },
+    );
+    await members[0]!.fail({ text: "boom" });
+    await eventually(
+      async () => {
+        const all = await Promise.all(members.map((each) => each.read({})));
+        expect(all.map(({ restarts }) => restarts)).toEqual([1, 1]);
+      },
+      { name: "both are back" },
+    );
+    await eventually(
+      async () => expect((await recordOf(cluster, "squad", "s")).family?.plan).toBeUndefined(),
+      { name: "the plan is over" },
+    );
+  });
+
   test("that gives up stops its children for good, until an operator restarts it", async () => {
     await using cluster = await startCluster({
       definitions: [member(), squad({ intensity: { failures: 0, withinMs: 1 } })],

@@ -51,11 +51,15 @@ export function member(options: MemberOptions = {}): ActorDefinition {
   });
 }
 
+/** A kind that no node serves: an actor of it obeys nothing. */
+const Ghost = protocol("ghost", {});
+
 export const Squad = protocol("squad", {
   hire: tell({ keys: z.array(z.string()) }),
   fire: tell({ key: z.string() }),
   /** Supervises another squad. */
   lead: tell({ key: z.string() }),
+  haunt: tell({ key: z.string() }),
   children: ask({}, { keys: z.array(z.string()) }),
 });
 
@@ -78,6 +82,9 @@ export function squad(children: Partial<ChildPolicy> = {}): ActorDefinition {
       },
       lead(ctx, { key }) {
         ctx.supervise(Squad, key);
+      },
+      haunt(ctx, { key }) {
+        ctx.supervise(Ghost, key);
       },
       children: (ctx) => ({ keys: ctx.children.map(({ key }) => key) }),
     },

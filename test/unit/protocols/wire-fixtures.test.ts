@@ -28,6 +28,7 @@ import {
   sessionRecordSchema,
   tenantRecordSchema,
 } from "../../../protocols/records.ts";
+import { SYSTEM_MESSAGES } from "../../../protocols/system.ts";
 import { unpack } from "../../../runtime/ask-codec.ts";
 import { decodeRecord, recordSchema } from "../../../runtime/record.ts";
 import { withStrangers } from "../../support/skewed-transport.ts";
@@ -55,6 +56,10 @@ const READERS: Readonly<Record<string, z.ZodType>> = {
   worker: workerRecordSchema,
   record: recordSchema,
   journal_record: recordSchema,
+  supervised_record: recordSchema,
+  replayed_envelope: envelopeSchema,
+  stop_order: SYSTEM_MESSAGES.$stop,
+  failed_report: SYSTEM_MESSAGES.$failed,
   ask: askRequestSchema,
   answer: askReplySchema,
   refusal: askReplySchema,
@@ -100,7 +105,7 @@ describe("what 0.1 wrote", () => {
   });
 
   test("a record of it is loaded as it stands", () => {
-    for (const name of ["record", "journal_record"]) {
+    for (const name of ["record", "journal_record", "supervised_record"]) {
       const value = fixtures.json[name];
       expect(decodeRecord(new TextEncoder().encode(JSON.stringify(value)))).toEqual(value);
     }
