@@ -9,6 +9,7 @@
  * N3 A partition is released only after its host has drained, so that its next owner never runs beside it.
  * N4 One move of a partition runs at a time; moves of different partitions do not wait for each other.
  * N5 A host that opened under a lease that lapsed meanwhile, or that was fenced while it opened, is closed.
+ * N6 A claim of ours without a host is given back, or hosted anew if it belongs here: others wait for it.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { NodeRecord, PartitionRecord } from "../protocols/records.ts";
@@ -140,7 +141,7 @@ export class Membership {
     while (clock.monotonic() < until && !this.#stop.signal.aborted) {
       this.#changed();
       await Promise.all(this.#moves.values());
-      if (this.#hosted.size === 0 && this.#moves.size === 0) return;
+      if (this.#hosted.size === 0 && this.#moves.size === 0 && !this.#hasClaims) return;
       for (let partition = 0; partition < transport.partitions; partition += 1)
         this.#decide(partition);
       if (this.#moves.size === 0) await clock.sleep(RETRY_MS, this.#stop.signal);
@@ -243,13 +244,23 @@ export class Membership {
       throw new BerthError("record.conflict", `node "${node}" still holds the partition`);
   }
 
+  #isOurs({ node, incarnation }: PartitionRecord): boolean {
+    return node === this.#parts.nodeId && incarnation === this.#parts.incarnation;
+  }
+
+  get #hasClaims(): boolean {
+    const { partitions } = this.#parts.transport;
+    return Array.from({ length: partitions }, (_, partition) => this.#view.claim(partition)).some(
+      (claim) => claim && this.#isOurs(claim.record),
+    );
+  }
+
   async #release(partition: number): Promise<void> {
     const hosted = this.#hosted.get(partition);
-    if (!hosted) return;
-    await hosted.drain(this.#handoverMs); // N3
+    await hosted?.drain(this.#handoverMs); // N3
     if (this.#hosted.get(partition) === hosted) this.#hosted.delete(partition);
     const claim = this.#view.claim(partition);
-    if (claim?.record.epoch !== hosted.epoch || claim.record.node !== this.#parts.nodeId) return;
+    if (!claim || !this.#isOurs(claim.record)) return;
     const free = { epoch: claim.record.epoch, node: null, incarnation: null };
     await this.#write(partition, free, claim.revision, FAREWELL_MS);
     this.#parts.logger.debug({ partition }, "released a partition");

@@ -15,13 +15,17 @@ export interface PartitionView {
 }
 
 export function decidePartition(view: PartitionView): "claim" | "release" | "abandon" | "keep" {
-  const { claim, holding, home, incarnation, leaving, nodes, self } = view;
+  const { claim, holding, home, incarnation, leaving, self } = view;
   const mine = claim?.node === self && claim.incarnation === incarnation;
   if (holding && !mine) return "abandon";
-  if (leaving) return holding ? "release" : "keep";
-  if (holding) return home === undefined || home === self ? "keep" : "release";
-  if (home !== self) return "keep";
-  if (!claim?.node || mine) return "claim";
-  const holder = nodes.get(claim.node);
-  return holder && holder.incarnation === claim.incarnation ? "keep" : "claim"; // N2
+  const stays = holding && home === undefined;
+  // A claim of ours is given back though nothing is held: its host could not open, or the broker was not told (N6).
+  if (leaving || (home !== self && !stays)) return mine ? "release" : "keep";
+  return holding || isHeldElsewhere(view) ? "keep" : "claim";
+}
+
+/** N2. */
+function isHeldElsewhere({ claim, incarnation, nodes, self }: PartitionView): boolean {
+  if (!claim?.node || (claim.node === self && claim.incarnation === incarnation)) return false;
+  return nodes.get(claim.node)?.incarnation === claim.incarnation;
 }

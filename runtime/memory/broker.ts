@@ -41,6 +41,8 @@ export interface MemoryBrokerOptions {
   readonly clock: Clock;
   readonly partitions?: number;
   readonly mailboxCapacity?: number;
+  /** Which of `count` subscribers of one queue gets a message (default: the first that came). */
+  readonly pick?: (count: number) => number;
 }
 
 const DEFAULT_PARTITIONS = 4;
@@ -52,6 +54,7 @@ export class MemoryBroker {
   readonly clock: Clock;
   readonly partitions: number;
   readonly mailboxCapacity: number;
+  readonly #pick: (count: number) => number;
   readonly pages = new Map<string, Page[]>();
   readonly mail: StoredMail[][];
   readonly streams: (MailQueue | undefined)[];
@@ -69,6 +72,7 @@ export class MemoryBroker {
     this.clock = options.clock;
     this.partitions = options.partitions ?? DEFAULT_PARTITIONS;
     this.mailboxCapacity = options.mailboxCapacity ?? DEFAULT_MAILBOX_CAPACITY;
+    this.#pick = options.pick ?? (() => 0);
     this.mail = Array.from({ length: this.partitions }, () => []);
     this.streams = Array.from({ length: this.partitions }, () => undefined);
   }
@@ -139,18 +143,19 @@ export class MemoryBroker {
   /** Gives a message to plain subscribers, and to one of each queue. Returns how many got it. */
   route(subject: string, data: Uint8Array, reply: (data: Uint8Array) => void): number {
     const tokens = subject.split(".");
-    const queues = new Set<string>();
-    let count = 0;
+    const takers: Subscriber[] = [];
+    const queues = new Map<string, Subscriber[]>();
     for (const subscriber of this.subscribers) {
       if (!matches(subscriber.pattern, tokens)) continue;
-      if (subscriber.queue !== undefined) {
-        if (queues.has(subscriber.queue)) continue;
-        queues.add(subscriber.queue);
-      }
-      count += 1;
-      queueMicrotask(() => subscriber.deliver(subject, data, reply));
+      if (subscriber.queue === undefined) takers.push(subscriber);
+      else queues.set(subscriber.queue, [...(queues.get(subscriber.queue) ?? []), subscriber]);
     }
-    return count;
+    for (const members of queues.values()) {
+      const taker = members[members.length === 1 ? 0 : this.#pick(members.length)];
+      if (taker) takers.push(taker);
+    }
+    for (const { deliver } of takers) queueMicrotask(() => deliver(subject, data, reply));
+    return takers.length;
   }
 }
 

@@ -72,6 +72,7 @@ export const RESERVED_CODE: readonly Reserved[] = [
     pattern: /\b(?:setTimeout|setInterval)\b/,
     allowed: {
       "runtime/clock.ts": "the port",
+      "runtime/testkit/eventually.ts": "keeps its process alive while it waits; the port does not",
       "deploy/bootstrap/": BEFORE,
       "bench/": MEASURES,
       "test/": "the linter forbids sleeping there",

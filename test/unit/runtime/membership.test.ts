@@ -9,6 +9,7 @@ import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
 import { noMetrics } from "../../../runtime/metrics.ts";
 import { decidePartition } from "../../../runtime/partition-view.ts";
+import { decideHomes } from "../../../runtime/placement.ts";
 import { graceMs } from "../../../runtime/suspicion.ts";
 import type { Transport } from "../../../runtime/transport.ts";
 import { Probe, probe } from "../../support/actors.ts";
@@ -56,6 +57,14 @@ describe("a partition", () => {
     expect(decidePartition(view(claim("a"), holding))).toBe("keep");
     expect(decidePartition(view(claim("a"), { ...holding, leaving: true }))).toBe("release");
     expect(decidePartition(view(claim("a"), { ...holding, home: "b" }))).toBe("release");
+  });
+
+  test("is given back when it is claimed and not held, and belongs elsewhere or this node leaves: others wait for it", () => {
+    expect(decidePartition(view(claim("a"), { home: "b" }))).toBe("release");
+    expect(decidePartition(view(claim("a"), { leaving: true }))).toBe("release");
+    expect(decidePartition(view(claim("a")))).toBe("claim");
+    expect(decidePartition(view(claim("b"), { leaving: true }))).toBe("keep");
+    expect(decidePartition(view(claim(null), { home: "b" }))).toBe("keep");
   });
 });
 
@@ -122,6 +131,21 @@ describe("a claim", () => {
     membership.activate();
     await eventually(() => membership.held.length === 1, { name: "held" });
     expect(opened).toEqual([1, 2, 3]);
+    await membership.stop();
+  });
+
+  test("whose host fails to open is given back when the partition belongs elsewhere by then (N6)", async () => {
+    const other = ["b", "c", "d", "e"].find((id) => decideHomes(1, ["a", id])[0] === id)!;
+    const { claimOf, membership, put } = await rig(async () => {
+      await put(other);
+      throw new Error("the broker is slow");
+    });
+    await put("a");
+    membership.activate();
+    await eventually(async () => (await claimOf()).epoch === 1 && (await claimOf()).node === null, {
+      name: "the other node may take it",
+    });
+    expect(membership.held).toEqual([]);
     await membership.stop();
   });
 

@@ -1,5 +1,5 @@
 /** The judge of histories: known ones, ones that a real object made, and every small one against a slow judge. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BerthError } from "../../../../protocols/errors.ts";
 import {
@@ -152,15 +152,15 @@ const draws = (ops: fc.Arbitrary<{ op: string; input: unknown }>, most: number) 
   );
 
 const counterOps = fc.oneof(
-  fc.integer({ min: 1, max: 3 }).map((n) => ({ op: "add", input: n as unknown })),
-  fc.constant({ op: "read", input: null as unknown }),
+  fc.integer({ min: 1, max: 3 }).map((n) => ({ op: "add", input: n })),
+  fc.constant({ op: "read", input: null }),
 );
 const registerOps = fc.oneof(
-  fc.integer({ min: 0, max: 3 }).map((n) => ({ op: "write", input: n as unknown })),
-  fc.constant({ op: "read", input: null as unknown }),
+  fc.integer({ min: 0, max: 3 }).map((n) => ({ op: "write", input: n })),
+  fc.constant({ op: "read", input: null }),
   fc
     .record({ from: fc.integer({ min: 0, max: 3 }), to: fc.integer({ min: 0, max: 3 }) })
-    .map((input) => ({ op: "cas", input: input as unknown })),
+    .map((input) => ({ op: "cas", input })),
 );
 
 /** What a correct object answers to these calls, each taking effect at its point. */

@@ -1,0 +1,109 @@
+/** Requests and subscriptions over a link that has faults. A subscription goes with its connection and comes back with the next. */
+import { BerthError } from "../../protocols/errors.ts";
+import type { Bus, Incoming, Serving } from "../transport.ts";
+import type { Link } from "./link.ts";
+
+const LANE = "core";
+const READY_TIMEOUT_MS = 5_000;
+/** Far beyond any deadline: the requester's own clock ends its wait. */
+const AT_BROKER_MS = 600_000;
+
+export function faultyBus(link: Link, inner: Bus): Bus {
+  return {
+    request: (subject, data, timeoutMs) => request(link, inner, { subject, data, timeoutMs }),
+    publish(subject, data) {
+      link.send({ what: "bus.publish", subject, lane: LANE }, () => inner.publish(subject, data));
+    },
+    serve: (subject, queue, handle) => new FaultyServing(link, inner, { subject, queue, handle }),
+  };
+}
+
+function request(
+  link: Link,
+  inner: Bus,
+  asked: { readonly subject: string; readonly data: Uint8Array; readonly timeoutMs: number },
+): Promise<Uint8Array> {
+  const { subject, data, timeoutMs } = asked;
+  return new Promise((resolve, reject) => {
+    const cancel = link.process
+      .clock()
+      .after(timeoutMs, () => reject(new BerthError("ask.timeout", "No answer came in time")));
+    const answer = (settle: () => void) =>
+      link.deliver({ what: "bus.request", subject, lane: LANE }, () => {
+        cancel();
+        settle();
+      });
+    link.send({ what: "bus.request", subject, lane: LANE }, () => {
+      inner.request(subject, data, AT_BROKER_MS).then(
+        (value) => answer(() => resolve(value)),
+        (thrown: unknown) => answer(() => reject(thrown)),
+      );
+    });
+  });
+}
+
+interface Served {
+  readonly subject: string;
+  readonly queue: string | undefined;
+  readonly handle: (request: Incoming) => void;
+}
+
+class FaultyServing implements Serving {
+  readonly ready: Promise<void>;
+  readonly #link: Link;
+  readonly #inner: Bus;
+  readonly #served: Served;
+  readonly #offBroken: () => void;
+  readonly #offRestore: () => void;
+  #serving: Serving | undefined;
+  #isClosed = false;
+
+  constructor(link: Link, inner: Bus, served: Served) {
+    this.#link = link;
+    this.#inner = inner;
+    this.#served = served;
+    const subscribe = { what: "bus.serve", subject: served.subject, lane: LANE };
+    this.ready = link.call(subscribe, READY_TIMEOUT_MS, () => this.#open());
+    this.ready.catch(() => undefined); // It is told to those who wait for it.
+    this.#offBroken = link.onBroken(() => this.#drop());
+    this.#offRestore = link.onRestore(() => link.send(subscribe, () => void this.#open()));
+    link.process.onEnd(() => this.#drop());
+  }
+
+  close(): Promise<void> {
+    this.#offRestore();
+    const { subject } = this.#served;
+    this.#link.send({ what: "bus.close", subject, lane: LANE }, () => {
+      this.#isClosed = true;
+      this.#offBroken();
+      this.#drop();
+    });
+    return Promise.resolve();
+  }
+
+  /** At the broker, as all below. */
+  async #open(): Promise<void> {
+    if (this.#isClosed || this.#serving) return;
+    const { subject, queue } = this.#served;
+    this.#serving = this.#inner.serve(subject, queue, (incoming) => this.#pass(incoming));
+    await this.#serving.ready;
+  }
+
+  #pass(incoming: Incoming): void {
+    const { subject } = incoming;
+    this.#link.deliver({ what: "bus.incoming", subject, lane: LANE }, () =>
+      this.#served.handle({
+        subject,
+        data: incoming.data,
+        reply: (data) =>
+          this.#link.send({ what: "bus.reply", subject, lane: LANE }, () => incoming.reply(data)),
+      }),
+    );
+  }
+
+  #drop(): void {
+    const serving = this.#serving;
+    this.#serving = undefined;
+    serving?.close().catch(() => undefined);
+  }
+}
