@@ -1,4 +1,5 @@
 /** Tools for testing actors, and systems made of them: `import ... from "berth/testing"`. */
+export { startTestCluster, type TestCluster, type TestClusterOptions } from "./cluster.ts";
 export { eventually } from "./eventually.ts";
 export { describeFault, type Fault } from "./fault-plan.ts";
 export { type Fate, type Faults, noFaults, type Passage } from "./faults.ts";

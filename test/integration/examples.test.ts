@@ -13,7 +13,7 @@ async function runExample(name: string, env: Record<string, string> = {}): Promi
   const { stdout } = await run(
     process.execPath,
     [join(ROOT, "node_modules/tsx/dist/cli.mjs"), join(ROOT, "examples", name, "main.ts")],
-    { cwd: ROOT, env: { ...process.env, ...env, NO_COLOR: "1" }, timeout: 20_000 },
+    { cwd: ROOT, env: { ...process.env, ...env, NO_COLOR: "1" }, timeout: 50_000 },
   );
   return stdout;
 }
@@ -33,6 +33,16 @@ describe("examples", () => {
         "",
       ].join("\n"),
     );
+  });
+
+  it("04-testing shows an actor that survives a crash, a pause, a minute and ten bad days", async () => {
+    expect((await runExample("04-testing")).split("\n")).toEqual([
+      "after a crash: { total: 5 }",
+      "after a pause: { total: 1 }",
+      "a minute later: { rings: 1 }",
+      "10 bad days survived",
+      "",
+    ]);
   });
 
   it("02-client prints a job's output and every other event by number, and ends with the job", async () => {

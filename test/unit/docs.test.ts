@@ -49,6 +49,16 @@ describe("the pages", () => {
     expect(unknown).toEqual([]);
   });
 
+  it("show of the test kit only what stands in examples that run", () => {
+    const examples = readSources(["examples"])
+      .map(({ text }) => text)
+      .join("\n");
+    const testing = PAGES.find(({ path }) => path === "docs/testing.md")!.text;
+    const snippets = [...testing.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code);
+    expect(snippets.length).toBeGreaterThan(3);
+    expect(snippets.filter((code) => !examples.includes(code))).toEqual([]);
+  });
+
   it("name only scripts that package.json has", () => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
       scripts: Record<string, string>;
