@@ -167,6 +167,7 @@ class Cluster implements TestCluster {
   async start(id: string): Promise<RunningNode> {
     const { definitions, faults, leaseTtlMs, metrics, sweepMs, tools } = this.#options;
     const process = new TestProcess(id, this.#clock);
+    const chance = seededRandom(id);
     const inner = await this.connect(id);
     const faulty = faults && faultyTransport(inner, { clock: this.#clock, process, faults });
     const node = await startNode({
@@ -176,7 +177,7 @@ class Cluster implements TestCluster {
       clock: faulty ? process.clock() : this.#clock,
       logger: this.#options.logger ?? silentLogger,
       metrics: metrics ?? noMetrics,
-      random: seededRandom(id).next,
+      random: () => chance.next(),
       nodeId: id,
       version: "0.0.0-test",
       drivers: [],

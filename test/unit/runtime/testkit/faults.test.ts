@@ -163,7 +163,7 @@ describe("a connection", () => {
     const { broker, clock, connect, transport } = rig();
     const back: string[] = [];
     transport.onReconnect(() => back.push("back"));
-    transport.bus.serve("echo", undefined, ({ data, reply }) => reply(data));
+    transport.bus.serve("echo", undefined, (incoming) => incoming.reply(incoming.data));
     await clock.advance(10);
     const asker = connect("asker").transport;
     const sent = watched(transport.mailboxes.send(A, "user", envelope("m1")));
