@@ -40,10 +40,11 @@ export class Load {
   readonly told: Told[] = [];
   /** What clients saw that must never be seen. */
   readonly oddities: { readonly rule: string; readonly message: string }[] = [];
-  readonly #codes = new Map<string, number>();
+  readonly #everyCall: boolean;
 
-  constructor(simulation: Simulation) {
+  constructor(simulation: Simulation, everyCall: boolean) {
     this.#simulation = simulation;
+    this.#everyCall = everyCall;
   }
 
   async run(): Promise<void> {
@@ -67,7 +68,8 @@ export class Load {
 
   failed(thrown: unknown): void {
     const { code } = asBerthError(thrown);
-    this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+    if (this.#everyCall && code !== "actor.mailbox_full")
+      this.odd("R8", `a call failed with ${code} at ${this.#simulation.clock.monotonic()} ms`);
     if (!EXPECTED.has(code)) this.odd("errors", `a client met ${code}: ${String(thrown)}`);
   }
 }

@@ -1,5 +1,6 @@
 /** R1 to R8 over thousands of schedules: real nodes and clients, a modelled broker, faults from a seed. */
 import { describe, expect, test } from "vitest";
+import type { Fault } from "../../runtime/testkit/fault-plan.ts";
 import { runSchedule } from "../../runtime/testkit/schedule.ts";
 import { describeFailure, sweep } from "../../runtime/testkit/sweep.ts";
 import { promises } from "./scenario.ts";
@@ -9,6 +10,13 @@ const SCHEDULES = 3_000;
 const BUDGET_MS = 75_000;
 const FEWEST = 50;
 const REPEATED = 8;
+/** A node joins, and then all are restarted, one after the other. */
+const ROLLING: readonly Fault[] = [
+  { at: 1_000, type: "join", node: "n5" },
+  ...["n1", "n2", "n3", "n5"].map(
+    (node, i): Fault => ({ at: 2_500 + 1_600 * i, type: "restart", node }),
+  ),
+];
 
 describe("schedules", () => {
   test("of one seed run the same way again, those of others another", async () => {
@@ -23,6 +31,15 @@ describe("schedules", () => {
       hashes.add(first.hash);
     }
     expect(hashes.size).toBe(REPEATED);
+  });
+
+  test("of nodes that drain, stop, start again and join fail no call and lose no message (R8)", async () => {
+    const { failure } = await sweep(promises({ everyCall: true }), {
+      first: 1,
+      schedules: 40,
+      faults: ROLLING,
+    });
+    if (failure) expect.fail(describeFailure(failure));
   });
 
   test("keep R1 to R8 whatever goes wrong", async () => {
