@@ -121,7 +121,7 @@ class Cluster implements TestCluster {
     this.#outside = { transport, client: actorClient({ transport, clock: this.#clock }) };
     const ids = Array.from({ length: this.#options.nodes ?? 1 }, (_, i) => `n${i + 1}`);
     await Promise.all(ids.map((id) => this.start(id)));
-    if (!this.#options.clock) await this.settled();
+    if (!this.#options.clock && ids.length > 0) await this.settled();
   }
 
   #isOpen() {
