@@ -5,6 +5,7 @@ import type { Link } from "./link.ts";
 
 const LANE = "core";
 const READY_TIMEOUT_MS = 5_000;
+const CLOSE_TIMEOUT_MS = 2_000;
 /** Far beyond any deadline: the requester's own clock ends its wait. */
 const AT_BROKER_MS = 600_000;
 
@@ -65,20 +66,21 @@ class FaultyServing implements Serving {
     const subscribe = { what: "bus.serve", subject: served.subject, lane: LANE };
     this.ready = link.call(subscribe, READY_TIMEOUT_MS, () => this.#open());
     this.ready.catch(() => undefined); // It is told to those who wait for it.
-    this.#offBroken = link.onBroken(() => this.#drop());
+    this.#offBroken = link.onBroken(() => void this.#drop());
     this.#offRestore = link.onRestore(() => link.send(subscribe, () => void this.#open()));
-    link.process.onEnd(() => this.#drop());
+    link.process.onEnd(() => void this.#drop());
   }
 
-  close(): Promise<void> {
+  /** Resolves when the broker knows, as far as it can be told. */
+  async close(): Promise<void> {
     this.#offRestore();
-    const { subject } = this.#served;
-    this.#link.send({ what: "bus.close", subject, lane: LANE }, () => {
+    const cargo = { what: "bus.close", subject: this.#served.subject, lane: LANE };
+    const closing = this.#link.call(cargo, CLOSE_TIMEOUT_MS, async () => {
       this.#isClosed = true;
       this.#offBroken();
-      this.#drop();
+      await this.#drop();
     });
-    return Promise.resolve();
+    await closing.catch(() => undefined);
   }
 
   /** At the broker, as all below. */
@@ -101,9 +103,9 @@ class FaultyServing implements Serving {
     );
   }
 
-  #drop(): void {
+  async #drop(): Promise<void> {
     const serving = this.#serving;
     this.#serving = undefined;
-    serving?.close().catch(() => undefined);
+    await serving?.close().catch(() => undefined);
   }
 }
