@@ -40,12 +40,20 @@ export const dueSchema = z.object({
 });
 export type Due = z.infer<typeof dueSchema>;
 
+/** Who asks: the client, its number of this ask to this actor, up to which all are over for it, and when it was first sent (ms). */
+export const askedBySchema = z.tuple([z.string(), z.number(), z.number(), z.number()]);
+export type AskedBy = z.infer<typeof askedBySchema>;
+
 export const askRequestSchema = z.object({
   id: z.string(),
   type: z.string(),
   payload: z.unknown(),
   from: refSchema.optional(),
   deadline: z.number(),
+  /** Of asks that may write: what makes one that is sent again be handled once (R3). */
+  by: askedBySchema.optional(),
+  /** Sent before under the same id, without an answer. */
+  again: z.boolean().optional(),
   traceparent: z.string().optional(),
   /** The highest mailbox sequence, by lane, of this sender's tells to this actor: they are handled first (R4). */
   after: z.record(z.string(), z.number()).optional(),

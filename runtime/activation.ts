@@ -71,6 +71,8 @@ export class Activation {
   readonly #started = new Promise<void>((resolve) => {
     this.#hasStarted = resolve;
   });
+  /** What is being handled and not ended. */
+  #open: ReadonlySet<Item> = new Set();
 
   constructor(parts: ActivationParts, entrance?: Entrance) {
     this.#parts = parts;
@@ -129,7 +131,22 @@ export class Activation {
     if (!isOver) this.#kick();
   }
 
+  /** Whether the ask is here already, waiting or being handled: its answer then goes to this sending of it, too. */
+  joins(item: AskItem): boolean {
+    const { id } = item.request;
+    const handled = [...this.#open].find((held) => held.type === "ask" && held.request.id === id);
+    const held = handled?.type === "ask" ? handled : this.#inbox.askOf(id);
+    if (!held) return false;
+    const { respond } = held;
+    held.respond = (answer) => {
+      respond(answer);
+      item.respond(answer);
+    };
+    return true;
+  }
+
   pushAsk(item: AskItem): void {
+    if (item.request.again && this.joins(item)) return;
     this.#idle = undefined;
     if (this.#closed) answerError(item, new BerthError("actor.moved"));
     else if ((item.request.alone || !this.#isBusy) && this.#handler.answerNow(item))
@@ -245,6 +262,7 @@ export class Activation {
       const now = clock.now();
       this.#refill.start(openedLanes(this.#standing(now)));
       const open = new Set(this.#take(now));
+      this.#open = open;
       if (open.size > 0 || this.#recovering) {
         await this.#handle(open);
         continue;

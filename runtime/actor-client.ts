@@ -2,8 +2,8 @@
  * The client on a transport.
  *
  * Invariants:
- * C1 An ask is sent again only when it is certain that it was not handled: nobody listened, or the one who
- *    did said that the actor moved. After a silence the caller is told `ask.timeout`.
+ * C1 An ask is sent again under the same id and number when nobody listened, when the one who did said that the actor
+ *    moved, and after a silence: it or its answer may be lost. Actors recognise it by its number and handle it once (R3).
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
  * C3 An ask says that it is alone when no earlier one of this client to that actor is open: only then a read may be
  *    answered before what waits there (R4).
@@ -18,16 +18,19 @@ import type { Lane, Messages, Protocol } from "../protocols/protocol.ts";
 import { subjects } from "../protocols/subjects.ts";
 import { decodeReply, pack } from "./ask-codec.ts";
 import { inquiry } from "./ask-inquiry.ts";
+import { AskNumbers } from "./ask-numbers.ts";
 import { inSpan } from "./call-span.ts";
 import type { ActorHandle, CallOptions, Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import type { Metrics } from "./metrics.ts";
 import { noTracer, type Tracer } from "./tracing.ts";
-import type { Transport } from "./transport.ts";
+import type { Again, Transport } from "./transport.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 10;
 const MAX_PAUSE_MS = 250;
+/** An ask without an answer is sent again so often. Twice the age below which an actor takes it to be the only one. */
+const AGAIN_MS = 500;
 /** Actors whose last tell is remembered for C2; by then the older ones' mail has long been handled. */
 const REMEMBERED_TELLS = 10_000;
 
@@ -70,7 +73,7 @@ function shapeOf(protocol: Protocol): object {
       def.type === "ask"
         ? function ask(input, options) {
             const { client, ref } = this.target;
-            return client.ask(ref, type, input, options);
+            return client.ask(ref, type, input, options, def.readOnly);
           }
         : async function tell(input, options) {
             const { client, ref } = this.target;
@@ -86,8 +89,7 @@ class ActorClient {
   readonly #name = ulid();
   #asked = 0;
   readonly #told = new Map<string, Record<string, number>>();
-  /** Asks that wait for their answer, by actor (C3). */
-  readonly #open = new Map<string, number>();
+  readonly #numbers = new AskNumbers();
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
@@ -114,13 +116,15 @@ class ActorClient {
     type: string,
     input: unknown,
     options: CallOptions = {},
+    isReadOnly = false,
   ): Promise<unknown> {
     const { clock, metrics, tracer = noTracer } = this.#parts;
     const startedAt = metrics ? clock.monotonic() : 0;
     try {
-      if (!tracer.isOn) return await this.#ask(ref, type, input, options);
+      if (!tracer.isOn) return await this.#ask(ref, type, input, options, isReadOnly);
       const call = { verb: "ask", ref, type, parent: options.traceparent } as const;
-      const ask = (traceparent: string) => this.#ask(ref, type, input, { ...options, traceparent });
+      const ask = (traceparent: string) =>
+        this.#ask(ref, type, input, { ...options, traceparent }, isReadOnly);
       return await inSpan(tracer, call, ask);
     } finally {
       const seconds = (clock.monotonic() - startedAt) / 1_000;
@@ -128,28 +132,43 @@ class ActorClient {
     }
   }
 
-  async #ask(ref: ActorRef, type: string, input: unknown, options: CallOptions): Promise<unknown> {
+  async #ask(
+    ref: ActorRef,
+    type: string,
+    input: unknown,
+    options: CallOptions,
+    isReadOnly: boolean,
+  ): Promise<unknown> {
     const { transport, clock } = this.#parts;
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const until = clock.monotonic() + timeoutMs;
     const subject = subjects.ask(partitionOf(ref, transport.partitions), ref);
     const name = refName(ref);
     const after = this.#told.get(name);
-    const open = this.#open.get(name) ?? 0;
-    const data = pack({
+    const { n, settled, isAlone } = this.#numbers.begin(name);
+    const now = clock.now();
+    const request = {
       id: options.id ?? this.#askId(),
       type,
       payload: input,
-      deadline: clock.now() + timeoutMs,
+      deadline: now + timeoutMs,
+      ...(isReadOnly ? {} : { by: [this.#name, n, settled, now] }),
       ...(after ? { after } : {}),
-      ...(open === 0 ? { alone: true } : {}),
+      ...(isAlone ? { alone: true } : {}),
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
-    });
-    this.#open.set(name, open + 1);
+    };
+    let data = pack(request);
+    const again = {
+      everyMs: AGAIN_MS,
+      data: () => {
+        data = pack({ ...request, again: true });
+        return data;
+      },
+    };
     try {
       for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
         const left = until - clock.monotonic();
-        const reply = await this.#once(ref, subject, data, left);
+        const reply = await this.#once(ref, subject, data, { left, again });
         if (reply.ok) return reply.payload;
         const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
         if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
@@ -157,17 +176,16 @@ class ActorClient {
         await clock.sleep(pause, options.signal);
       }
     } finally {
-      this.#closed(name);
+      this.#numbers.end(name, n);
     }
   }
 
-  #closed(name: string): void {
-    const left = (this.#open.get(name) ?? 1) - 1;
-    if (left > 0) this.#open.set(name, left);
-    else this.#open.delete(name);
-  }
-
-  async #once(ref: ActorRef, subject: string, data: Uint8Array, left: number) {
+  async #once(
+    ref: ActorRef,
+    subject: string,
+    data: Uint8Array,
+    { left, again }: { readonly left: number; readonly again: Again },
+  ) {
     const { transport } = this.#parts;
     const timeoutMs = Math.max(1, left);
     let why: string | undefined;
@@ -175,7 +193,7 @@ class ActorClient {
       why = told;
     });
     try {
-      return decodeReply(await transport.bus.request(subject, data, timeoutMs, late));
+      return decodeReply(await transport.bus.request(subject, data, timeoutMs, late, again));
     } catch (thrown) {
       const { message, ...error } = asBerthError(thrown).toWire();
       const isExplained = error.code === "ask.timeout" && why !== undefined;

@@ -34,9 +34,16 @@ function isPlainAsk(value: unknown): value is AskRequest {
     typeof ask["deadline"] === "number" &&
     ask["from"] === undefined &&
     ask["after"] === undefined &&
-    (ask["traceparent"] === undefined || typeof ask["traceparent"] === "string")
+    (ask["traceparent"] === undefined || typeof ask["traceparent"] === "string") &&
+    (ask["by"] === undefined || isAskedBy(ask["by"]))
   );
 }
+
+const isAskedBy = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.length === 4 &&
+  typeof value[0] === "string" &&
+  value.slice(1).every((part) => Number.isSafeInteger(part));
 
 export function decodeAsk(data: Uint8Array): AskRequest {
   const value = unpack(data);

@@ -51,6 +51,7 @@ export function takeAsk(intake: Intake, incoming: Incoming, fromWorker: boolean)
     if (!intake.admitUplink(worker, ref, request.type, parsed.data)) {
       throw new BerthError("auth.forbidden", "a worker may not send this");
     }
+    delete request.by; // A worker numbers its frames itself, and must not speak for a client.
   }
   const respond = (answer: Uint8Array) => incoming.reply(answer);
   const receivedAt = intake.clock.now();

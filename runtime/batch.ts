@@ -2,7 +2,7 @@
  * The items that one commit will end, and their turns. A hot actor handles what queued up while its last
  * commit was on its way in one; the outcome is that of handling them one by one.
  */
-import { asBerthError, type BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { encodeReply } from "./ask-codec.ts";
 import type { AskItem, Item } from "./inbox.ts";
 import type { Span } from "./tracing.ts";
@@ -25,6 +25,12 @@ export interface BatchOutcome {
   readonly failed: { readonly thrown: unknown; readonly traceparent?: string } | undefined;
 }
 
+/** So young an ask was sent once: a client waits twice as long before it sends one again (C1). */
+const ALONE_MS = 250;
+const ANSWER_LOST = encodeError(
+  new BerthError("ask.timeout", "It was handled, and its answer was lost"),
+);
+
 /**
  * Runs turns on one stage until one throws, or changes whether those behind it are taken at all, or there is no more
  * time: the first always runs.
@@ -40,8 +46,7 @@ export function runBatch(
   for (const item of items) {
     const span = turn.tracer.isOn ? startTurnSpan(turn, item, done[0]?.span) : undefined;
     try {
-      const payload = run(turn, item, span) ?? {};
-      const answer = item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined;
+      const answer = answerOf(turn, item, span);
       done.push({ item, answer, span });
       writes ||= item.type === "mail" || !item.def.readOnly;
       if (turn.stage.standing !== standing || !hasTime()) break;
@@ -53,6 +58,26 @@ export function runBatch(
     }
   }
   return { done, writes, failed: undefined };
+}
+
+/** Runs the item's turn; of an ask, the answer as it will be sent. */
+function answerOf(turn: TurnParts, item: Item, span: Span | undefined): Uint8Array | undefined {
+  if (isRepeated(turn, item)) return ANSWER_LOST;
+  const payload = run(turn, item, span) ?? {};
+  noteAsk(turn, item);
+  return item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined;
+}
+
+function isRepeated({ stage }: TurnParts, item: Item): boolean {
+  if (item.type !== "ask" || item.def.readOnly) return false;
+  const { by } = item.request;
+  return by !== undefined && stage.hasHandled(by);
+}
+
+function noteAsk({ now, stage }: TurnParts, item: Item): void {
+  if (item.type !== "ask" || item.def.readOnly) return;
+  const { again, by } = item.request;
+  if (by) stage.handledAsk(by, now, again === true || now - by[3] > ALONE_MS);
 }
 
 function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {

@@ -25,7 +25,7 @@ export interface AskItem {
   /** Milliseconds since the epoch. */
   readonly receivedAt: number;
   /** Answers with an encoded `AskReply`. */
-  readonly respond: (answer: Uint8Array) => void;
+  respond: (answer: Uint8Array) => void;
 }
 
 export type Item = MailItem | AskItem;
@@ -90,6 +90,11 @@ export class Inbox {
     if (this.#asks.length >= this.#askCapacity) return false;
     this.#asks.push(item);
     return true;
+  }
+
+  /** The ask with that id, if it waits here. */
+  askOf(id: string): AskItem | undefined {
+    return this.#asks.find((ask) => ask.request.id === id);
   }
 
   /** False when it was held already (I2). */

@@ -101,6 +101,7 @@ export function nextRecord(
     cursor: stage.cursor,
     nth: stage.nth,
     senders: addHeard(loaded.record.senders, stage.heard.values(), by),
+    ...(stage.askers ? { askers: stage.askers } : {}),
     outbox: stage.outbox,
     effects,
     reminders: stage.reminders,

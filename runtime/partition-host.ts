@@ -325,8 +325,13 @@ export class PartitionHost {
 
   #onAsk(incoming: Incoming, fromWorker: boolean): void {
     try {
-      if (this.#closing) throw new BerthError("actor.moved");
       const { ref, item } = takeAsk(this.#parts, incoming, fromWorker);
+      if (this.#closing) {
+        // Its first sending may be what the drain waits for: the answer of that is the answer of this.
+        const live = this.#activations.get(refName(ref));
+        if (item.request.again && live?.joins(item)) return;
+        throw new BerthError("actor.moved");
+      }
       const { partition, transport } = this.#parts;
       if (fromWorker && partitionOf(ref, transport.partitions) !== partition) {
         throw new BerthError("request.malformed", "the subject names another partition");

@@ -6,6 +6,7 @@ import { eventSchema, type SessionEvent } from "../protocols/events.ts";
 import { MAIL_LANES } from "../protocols/protocol.ts";
 import { deadLetterSchema } from "../protocols/records.ts";
 import { BUCKETS, type Bucket } from "../protocols/subjects.ts";
+import { askersSchema } from "./askers.ts";
 import { familySchema } from "./family.ts";
 import { noSenders, remembers, sendersSchema } from "./senders.ts";
 import { standingSchema } from "./standing.ts";
@@ -60,6 +61,8 @@ export const recordSchema = z.object({
   /** Counts what this actor sends; ids of its messages and effects come from it. */
   nth: z.number(),
   senders: sendersSchema.default(noSenders),
+  /** Absent: nobody has asked anything that wrote. */
+  askers: askersSchema.optional(),
   outbox: z.array(outboxEntrySchema).default(() => []),
   effects: z.record(z.string(), kept(effectSchema)).default(() => ({})),
   /** Reminders that count; one that fires with another id was replaced or cancelled (R6). */

@@ -4,12 +4,14 @@
  * are copied when they are recorded: a later turn of the same commit may change what they were made of.
  */
 import { ulid } from "ulid";
+import type { AskedBy } from "../protocols/envelope.ts";
 import { BerthError } from "../protocols/errors.ts";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { refName } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorState } from "./actor-state.ts";
+import { type Askers, addHandled, wasHandled } from "./askers.ts";
 import { type Family, NO_FAMILY } from "./family.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
 import { type Hearing, lastHeard, type Senders } from "./senders.ts";
@@ -40,6 +42,8 @@ export class Stage {
   readonly heard = new Map<string, Hearing>();
   nth: number;
   lastSeq: number;
+  /** Whose asks were handled. */
+  askers: Askers | undefined;
   standing: Standing | undefined;
   family: Family;
   /** The actor was ordered to begin again: nothing of its memory is used after the commit. */
@@ -60,6 +64,7 @@ export class Stage {
     this.#senders = record.senders;
     this.nth = record.nth;
     this.lastSeq = record.lastSeq ?? 0;
+    this.askers = record.askers;
     this.standing = record.standing;
     this.family = record.family ?? NO_FAMILY;
     this.#committed = committed;
@@ -91,6 +96,17 @@ export class Stage {
   /** The commit has stored `stateJson`, or there was nothing to store: the draft is the state. */
   keepState(stateJson: string): void {
     if (this.#draft) this.#committed.store(stateJson, this.#draft.value);
+  }
+
+  /** Whether this ask was handled before: it was sent again, and its answer is on its way or lost (R3). */
+  hasHandled(by: AskedBy): boolean {
+    return this.askers !== undefined && wasHandled(this.askers, by);
+  }
+
+  /** `isRepeatable`: it may have been sent twice, so this must be stored even if nothing else is. */
+  handledAsk(by: AskedBy, now: number, isRepeatable: boolean): void {
+    this.askers = addHandled(this.askers ?? {}, by, now);
+    if (isRepeatable) this.touched = true;
   }
 
   #nextId(): string {

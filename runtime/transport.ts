@@ -119,9 +119,24 @@ export interface Late {
   readonly fn: () => void;
 }
 
+/** While there is no answer, `data()` is sent after `everyMs` and then each time that long, for the same answer. */
+export interface Again {
+  readonly everyMs: number;
+  readonly data: () => Uint8Array;
+}
+
 export interface Bus {
-  /** Sends and waits for one answer. Rejects with `actor.moved` when nobody listens, `ask.timeout`, `broker.unavailable`. */
-  request(subject: string, data: Uint8Array, timeoutMs: number, late?: Late): Promise<Uint8Array>;
+  /**
+   * Sends and waits for one answer. Rejects with `actor.moved` when nobody listens, `ask.timeout`, `broker.unavailable`.
+   * What is sent again and finds nobody rejects nothing: the first may be under way still.
+   */
+  request(
+    subject: string,
+    data: Uint8Array,
+    timeoutMs: number,
+    late?: Late,
+    again?: Again,
+  ): Promise<Uint8Array>;
   /** Fire and forget. */
   publish(subject: string, data: Uint8Array): void;
   /** Serves requests on a subject (wildcards allowed); of several servers with one `queue`, one gets each. */

@@ -4,6 +4,7 @@ import type { ActorRef } from "../../protocols/ids.ts";
 import { refName } from "../../protocols/ids.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import { MailQueue } from "../mail-queue.ts";
+import { startRequestTimer } from "../request-timer.ts";
 import type {
   Buckets,
   Bus,
@@ -181,19 +182,21 @@ function toMail(broker: MemoryBroker, partition: number, stored: StoredMail): Ma
 
 function memoryBus(broker: MemoryBroker, closers: Set<() => void>): Bus {
   return {
-    request(subject, data, timeoutMs, late) {
+    request(subject, data, timeoutMs, late, again) {
       return new Promise((resolve, reject) => {
-        const giveUp = () => reject(new BerthError("ask.timeout"));
-        let cancel = broker.clock.after(timeoutMs - (late?.beforeMs ?? 0), () => {
-          if (!late) return giveUp();
-          cancel = broker.clock.after(late.beforeMs, giveUp);
-          late.fn();
+        const send = (bytes: Uint8Array) =>
+          broker.route(subject, bytes.slice(), (answer) => {
+            cancel();
+            resolve(answer.slice());
+          });
+        const cancel = startRequestTimer(broker.clock, {
+          timeoutMs,
+          late,
+          again,
+          resend: send,
+          giveUp: () => reject(new BerthError("ask.timeout")),
         });
-        const takers = broker.route(subject, data.slice(), (answer) => {
-          cancel();
-          resolve(answer.slice());
-        });
-        if (takers > 0) return;
+        if (send(data) > 0) return;
         cancel();
         reject(new BerthError("actor.moved", "No node serves the actor at this moment"));
       });

@@ -17,8 +17,8 @@ export function natsBus(parts: Collaborators): Bus {
   const { requests, sender } = parts;
   return {
     // An answer may still come when the connection is back.
-    request: (subject, data, timeoutMs, late) =>
-      requests.request(subject, data, { timeoutMs, isBound: false, late }),
+    request: (subject, data, timeoutMs, late, again) =>
+      requests.request(subject, data, { timeoutMs, isBound: false, late, again }),
     publish: (subject, data) => sender.send({ subject, data, failed: () => {} }),
     serve: (subject, queue, handle) => serve(parts, subject, queue, handle),
   };

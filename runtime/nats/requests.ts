@@ -2,7 +2,8 @@
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../clock.ts";
-import type { Late } from "../transport.ts";
+import { startRequestTimer } from "../request-timer.ts";
+import type { Again, Late } from "../transport.ts";
 import { fromNats } from "./errors.ts";
 import type { QuorumWatch } from "./quorum-watch.ts";
 import type { Sender } from "./sender.ts";
@@ -10,7 +11,9 @@ import type { Sender } from "./sender.ts";
 interface Waiting {
   readonly resolve: (data: Uint8Array) => void;
   readonly reject: (error: BerthError) => void;
-  cancelTimer: () => void;
+  readonly cancelTimer: () => void;
+  /** It was sent more than once: that nobody hears one of them says nothing of the others. */
+  isAgain: boolean;
   /** Whether its answer is lost when the connection breaks. */
   readonly isBound: boolean;
 }
@@ -21,6 +24,13 @@ export interface RequestOptions {
   /** The answer comes at once or never: rejects with `broker.unavailable` when the connection breaks. */
   readonly isBound: boolean;
   readonly late?: Late | undefined;
+  readonly again?: Again | undefined;
+}
+
+interface Sent {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly options: RequestOptions;
 }
 
 const NO_RESPONDERS = 503;
@@ -54,29 +64,33 @@ export class Requests {
     this.#count += 1;
     const token = String(this.#count);
     return new Promise((resolve, reject) => {
-      const cancelTimer = this.#timer(token, options);
-      this.#waiting.set(token, { resolve, reject, cancelTimer, isBound: options.isBound });
-      this.#sender.send({
-        subject,
-        data,
-        options: {
-          reply: this.#inbox + token,
-          ...(options.headers ? { headers: options.headers } : {}),
-        },
-        failed: (thrown) => this.#fail(token, fromNats(thrown)),
-      });
+      const sent = { subject, data, options };
+      const cancelTimer = this.#timer(token, sent);
+      const { isBound } = options;
+      this.#waiting.set(token, { resolve, reject, cancelTimer, isBound, isAgain: false });
+      this.#send(token, sent);
     });
   }
 
-  #timer(token: string, { late, timeoutMs }: RequestOptions): () => void {
-    const giveUp = () =>
-      this.#fail(token, new BerthError("ask.timeout", "No answer came before the deadline"));
-    if (!late) return this.#clock.after(Math.ceil(timeoutMs), giveUp);
-    return this.#clock.after(Math.ceil(timeoutMs - late.beforeMs), () => {
-      const waiting = this.#waiting.get(token);
-      if (!waiting) return;
-      waiting.cancelTimer = this.#clock.after(Math.ceil(late.beforeMs), giveUp);
-      late.fn();
+  #timer(token: string, { subject, options }: Sent): () => void {
+    return startRequestTimer(this.#clock, {
+      ...options,
+      resend: (data) => {
+        const waiting = this.#waiting.get(token);
+        if (waiting) waiting.isAgain = true;
+        this.#send(token, { subject, data, options });
+      },
+      giveUp: () =>
+        this.#fail(token, new BerthError("ask.timeout", "No answer came before the deadline")),
+    });
+  }
+
+  #send(token: string, { subject, data, options: { headers } }: Sent): void {
+    this.#sender.send({
+      subject,
+      data,
+      options: { reply: this.#inbox + token, ...(headers ? { headers } : {}) },
+      failed: (thrown) => this.#fail(token, fromNats(thrown)),
     });
   }
 
@@ -99,9 +113,12 @@ export class Requests {
   }
 
   #onAnswer(message: Msg): void {
-    const waiting = this.#take(message.subject.slice(this.#inbox.length));
+    const token = message.subject.slice(this.#inbox.length);
+    const isUnheard = message.data.length === 0 && message.headers?.code === NO_RESPONDERS;
+    if (isUnheard && this.#waiting.get(token)?.isAgain) return;
+    const waiting = this.#take(token);
     if (!waiting) return;
-    if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
+    if (isUnheard) {
       waiting.reject(new BerthError("actor.moved", "No node serves the actor at this moment"));
       if (!waiting.isBound) this.#quorum.unanswered("ask");
     } else {

@@ -123,6 +123,8 @@ function render(type: JsonSchema, defs: Readonly<Record<string, JsonSchema>>, pa
   if (typeof ref === "string") return render(defs[ref.split("/").at(-1) ?? ""] ?? {}, defs, pad);
   const inner = (part: unknown) => render(part as JsonSchema, defs, pad);
   if ("const" in type) return plain(type["const"]);
+  const places = type["prefixItems"];
+  if (Array.isArray(places)) return `[${places.map(inner).join(", ")}]`;
   if (Array.isArray(type["enum"])) return type["enum"].map(plain).join(" | ");
   const any = type["anyOf"] ?? type["oneOf"];
   if (Array.isArray(any)) return any.map(inner).join(" | ");

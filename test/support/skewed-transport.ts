@@ -6,7 +6,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** Places whose keys are names and not fields: nothing is added there. */
-const MAPS = new Set(["cursor", "reminders", "after", "effects", "messages", "metadata"]);
+const MAPS = new Set(["cursor", "reminders", "after", "effects", "askers", "messages", "metadata"]);
 /** A map of maps of numbers. */
 const NUMBERS = "last";
 

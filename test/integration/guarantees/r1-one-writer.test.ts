@@ -122,13 +122,13 @@ describe.each(BROKERS)("on $name", ({ on }) => {
   test("a read never goes back: what one client has seen, no later read of any owner unsees", async () => {
     await cluster.start("n2");
     const key = "forward";
-    let isOver = false;
+    const run = { isOver: false };
     const seen: number[] = [];
     const writing = (async () => {
-      while (!isOver) await probeAt(cluster, key).add({ n: 1 }, PATIENT);
+      while (!run.isOver) await probeAt(cluster, key).add({ n: 1 }, PATIENT);
     })();
     const reading = (async () => {
-      while (!isOver) seen.push((await probeAt(cluster, key).read({}, PATIENT)).total);
+      while (!run.isOver) seen.push((await probeAt(cluster, key).read({}, PATIENT)).total);
     })();
     for (const id of ["n1", "n2"]) {
       const before = seen.length;
@@ -136,7 +136,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
       await eventually(() => seen.length > before + 50, { name: "reads go on", within: 20_000 });
       await cluster.start(id);
     }
-    isOver = true;
+    run.isOver = true;
     await Promise.all([writing, reading]);
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
     await cluster.stop("n2");

@@ -73,9 +73,9 @@ describe.each(BROKERS)("on $name", ({ on }) => {
 
   test("an add whose answer is lost with a server counts once or not at all, never twice", async () => {
     const outcomes: boolean[] = [];
-    let isOver = false;
+    const run = { isOver: false };
     const adding = (async () => {
-      while (!isOver)
+      while (!run.isOver)
         await probeAt(cluster, "counted")
           .add({ n: 1 }, { timeoutMs: 6_000 })
           .then(
@@ -90,7 +90,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
       name: "under way again",
       within: 30_000,
     });
-    isOver = true;
+    run.isOver = true;
     await adding;
     const sure = outcomes.filter(Boolean).length;
     const { total } = await probeAt(cluster, "counted").read({}, PATIENT);

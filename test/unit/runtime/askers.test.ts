@@ -1,0 +1,179 @@
+/** R3: an ask that is sent again is handled once. */
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { AskedBy } from "../../../protocols/envelope.ts";
+import { actorClient } from "../../../runtime/actor-client.ts";
+import { AskNumbers } from "../../../runtime/ask-numbers.ts";
+import { type Askers, addHandled, wasHandled } from "../../../runtime/askers.ts";
+import { systemClock } from "../../../runtime/clock.ts";
+import { MemoryBroker } from "../../../runtime/memory/broker.ts";
+import { connectMemory } from "../../../runtime/memory/transport.ts";
+import { decodeRecord } from "../../../runtime/record.ts";
+import type { OnStep } from "../../../runtime/steps.ts";
+import type { Incoming, Transport } from "../../../runtime/transport.ts";
+import { Probe, probe } from "../../support/actors.ts";
+import { deferred } from "../../support/deferred.ts";
+import { partitionHost } from "../../support/host.ts";
+
+const by = (client: string, n: number, settled = 0): AskedBy => [client, n, settled, 0];
+
+describe("what an actor remembers of asks", () => {
+  test("tells every ask that it has handled, in whatever order, from one that it has not", () => {
+    const call = fc.record({
+      client: fc.constantFrom("a", "b"),
+      n: fc.integer({ min: 1, max: 40 }),
+    });
+    fc.assert(
+      fc.property(fc.array(call, { maxLength: 60 }), (calls) => {
+        const done = new Set<string>();
+        let askers: Askers = {};
+        for (const { client, n } of calls) {
+          expect(wasHandled(askers, by(client, n))).toBe(done.has(`${client}${n}`));
+          askers = addHandled(askers, by(client, n), 0);
+          done.add(`${client}${n}`);
+        }
+      }),
+    );
+  });
+
+  test("is one range for a client without gaps, and nothing below what is over for it", () => {
+    let askers: Askers = {};
+    for (let n = 1; n <= 1_000; n += 1) askers = addHandled(askers, by("a", n), 0);
+    expect(askers).toEqual({ a: { settled: 0, handled: [[1, 1_000]], at: 0 } });
+    askers = addHandled(askers, by("a", 1_002, 1_000), 5);
+    expect(askers).toEqual({ a: { settled: 1_000, handled: [[1_002, 1_002]], at: 5 } });
+    expect(wasHandled(askers, by("a", 1_001))).toBe(false);
+  });
+
+  test("is bounded: gaps are closed on the safe side, silent clients go", () => {
+    let askers: Askers = {};
+    for (let n = 2; n <= 400; n += 2) askers = addHandled(askers, by("a", n), 0);
+    expect(askers["a"]?.handled.length).toBeLessThanOrEqual(64);
+    for (let n = 2; n <= 400; n += 2) expect(wasHandled(askers, by("a", n))).toBe(true);
+    for (let n = 0; n < 1_000; n += 1) askers = addHandled(askers, by(`c${n}`, 1), n);
+    expect(Object.keys(askers).length).toBeLessThanOrEqual(256);
+    expect(askers["c999"]).toBeDefined();
+    expect(Object.keys(addHandled(askers, by("z", 1), 1_000_000))).toEqual(["z"]);
+  });
+});
+
+test("a client's numbers for one actor have no gaps, never come twice, and say what is over", () => {
+  const numbers = new AskNumbers();
+  const first = numbers.begin("x");
+  const second = numbers.begin("x");
+  expect([first.isAlone, second.isAlone]).toEqual([true, false]);
+  expect(second.n).toBe(first.n + 1);
+  numbers.end("x", first.n);
+  expect(numbers.begin("x").settled).toBe(first.n);
+  const highest = first.n + 2;
+  for (let n = 0; n < 10_001; n += 1) numbers.end(`y${n}`, numbers.begin(`y${n}`).n);
+  expect(numbers.begin("x").n).toBeGreaterThan(highest);
+});
+
+/** One host, whose incoming asks and outgoing answers a test may lose or keep back. */
+async function rig(
+  meddle: (incoming: Incoming, pass: (one: Incoming) => void) => void,
+  onStep?: OnStep,
+) {
+  const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+  const inner = connectMemory(broker);
+  const transport: Transport = {
+    ...inner,
+    bus: {
+      ...inner.bus,
+      serve: (subject, queue, handle) =>
+        inner.bus.serve(subject, queue, (incoming) =>
+          subject.startsWith("berth.ask.") ? meddle(incoming, handle) : handle(incoming),
+        ),
+    },
+  };
+  const host = partitionHost({
+    transport,
+    definitions: [probe()],
+    epoch: 1,
+    ...(onStep ? { onStep } : {}),
+  });
+  await host.open();
+  const client = actorClient({ transport: connectMemory(broker), clock: systemClock });
+  return { host, inner, at: client.actor(Probe, "acme", "a") };
+}
+
+describe("an ask", () => {
+  test("that is lost on its way is sent again and answered", async () => {
+    let arrived = 0;
+    const { at, host } = await rig((incoming, pass) => {
+      arrived += 1;
+      if (arrived > 2) pass(incoming);
+    });
+    expect(await at.add({ n: 1 }, { timeoutMs: 8_000 })).toEqual({ total: 1 });
+    expect(arrived).toBe(3);
+    await host.close();
+  });
+
+  test("whose answer is lost is not handled again; its caller is told that it was handled", async () => {
+    let isLossy = true;
+    const { at, host } = await rig((incoming, pass) =>
+      pass({
+        ...incoming,
+        reply: (answer) => {
+          if (!isLossy) incoming.reply(answer);
+          isLossy = false;
+        },
+      }),
+    );
+    await expect(at.add({ n: 1 }, { timeoutMs: 8_000 })).rejects.toMatchObject({
+      code: "ask.timeout",
+      message: expect.stringContaining("was handled") as string,
+    });
+    expect(await at.read({})).toMatchObject({ total: 1 });
+    await host.close();
+  });
+
+  test("that overtakes its own first sending is handled once, though the first comes after it", async () => {
+    const kept: (() => void)[] = [];
+    const { at, host } = await rig((incoming, pass) => {
+      if (kept.length === 0) kept.push(() => pass(incoming));
+      else pass(incoming);
+    });
+    expect(await at.add({ n: 1 }, { timeoutMs: 8_000 })).toEqual({ total: 1 });
+    for (const late of kept) late();
+    expect(await at.add({ n: 1 })).toEqual({ total: 2 });
+    await host.close();
+  });
+
+  test("that changes nothing is remembered when it was sent again", async () => {
+    const kept: (() => void)[] = [];
+    const { at, host, inner } = await rig((incoming, pass) => {
+      if (kept.length === 0) kept.push(() => pass(incoming));
+      else pass(incoming);
+    });
+    expect(await at.add({ n: 0 }, { timeoutMs: 8_000 })).toEqual({ total: 0 });
+    const found = await inner.records.load({ kind: "probe", tenant: "acme", key: "a" }, false);
+    const [asker] = Object.values(decodeRecord(found!.data).askers ?? {});
+    expect(asker?.handled).toHaveLength(1);
+    await host.close();
+  });
+
+  test("that is sent again while its turn runs is one ask, and each sending gets its answer", async () => {
+    const answered: number[] = [];
+    let sent = 0;
+    const twice = deferred();
+    const { at, host } = await rig(
+      (incoming, pass) => {
+        sent += 1;
+        const nth = sent;
+        if (nth === 3) twice.resolve();
+        const reply = (answer: Uint8Array) => {
+          answered.push(nth);
+          incoming.reply(answer);
+        };
+        pass({ ...incoming, reply });
+      },
+      (step) => (step === "handled" ? twice.promise : undefined),
+    );
+    expect(await at.add({ n: 1 }, { timeoutMs: 8_000 })).toEqual({ total: 1 });
+    expect(answered).toEqual([1, 2, 3]);
+    expect(await at.read({})).toMatchObject({ total: 1 });
+    await host.close();
+  });
+});
