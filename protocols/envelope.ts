@@ -7,6 +7,13 @@ import { wireErrorSchema } from "./protocol.ts";
 
 export const refSchema = z.object({ kind: z.string(), tenant: z.string(), key: z.string() });
 
+/**
+ * Who sent something that a client numbers: the client, the number of this ask or tell to this actor, up to which all
+ * are over for it, and when it was first sent (ms).
+ */
+export const sentBySchema = z.tuple([z.string(), z.number(), z.number(), z.number()]);
+export type SentBy = z.infer<typeof sentBySchema>;
+
 export const envelopeSchema = z.object({
   /** Unique for ever; the broker drops a second one inside its duplicate window (R3). */
   id: z.string(),
@@ -16,6 +23,8 @@ export const envelopeSchema = z.object({
   from: refSchema.optional(),
   /** Of actor senders: a number that only grows, so the receiver drops what it has had (R3). */
   nth: z.number().int().optional(),
+  /** Of clients: numbered apart for each lane, so that one stored twice is handled once (R3). */
+  by: sentBySchema.optional(),
   /** It may have been stored before: sent again after a crash or a lost answer. */
   again: z.boolean().optional(),
   /** Of a dead letter that was replayed: its id. The receiver takes one message of it (R3). */
@@ -40,10 +49,6 @@ export const dueSchema = z.object({
 });
 export type Due = z.infer<typeof dueSchema>;
 
-/** Who asks: the client, its number of this ask to this actor, up to which all are over for it, and when it was first sent (ms). */
-export const askedBySchema = z.tuple([z.string(), z.number(), z.number(), z.number()]);
-export type AskedBy = z.infer<typeof askedBySchema>;
-
 export const askRequestSchema = z.object({
   id: z.string(),
   type: z.string(),
@@ -51,7 +56,7 @@ export const askRequestSchema = z.object({
   from: refSchema.optional(),
   deadline: z.number(),
   /** Of asks that may write: what makes one that is sent again be handled once (R3). */
-  by: askedBySchema.optional(),
+  by: sentBySchema.optional(),
   /** Sent before under the same id, without an answer. */
   again: z.boolean().optional(),
   traceparent: z.string().optional(),

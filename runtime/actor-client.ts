@@ -10,6 +10,7 @@
  * C4 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
  */
 import { ulid } from "ulid";
+import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError, errorFromWire } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { PLATFORM_TENANT, parseId, refName } from "../protocols/ids.ts";
@@ -224,26 +225,44 @@ class ActorClient {
     payload: unknown,
     options: CallOptions,
   ): Promise<void> {
-    const { transport, clock } = this.#parts;
+    const { clock } = this.#parts;
     const until = clock.monotonic() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const envelope = {
+    const place = `${refName(ref)}/${lane}`;
+    const { n, settled } = this.#numbers.begin(place);
+    const now = clock.now();
+    const envelope: Envelope = {
       id: options.id ?? `msg_${ulid()}`,
       type,
       payload,
-      sentAt: clock.now(),
+      sentAt: now,
+      by: [`${this.#name}/${lane}`, n, settled, now],
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
     };
+    try {
+      this.#remember(ref, lane, await this.#store(ref, lane, envelope, { until, ...options }));
+    } finally {
+      this.#numbers.end(place, n);
+    }
+  }
+
+  /** C4. */
+  async #store(
+    ref: ActorRef,
+    lane: Lane,
+    envelope: Envelope,
+    { until, signal }: { readonly until: number; readonly signal?: AbortSignal },
+  ): Promise<number> {
+    const { transport, clock } = this.#parts;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
       try {
-        this.#remember(ref, lane, await transport.mailboxes.send(ref, lane, envelope));
-        return;
+        return await transport.mailboxes.send(ref, lane, envelope);
       } catch (thrown) {
         const error = asBerthError(thrown);
         const final = error.retry === "never" || error.code === "actor.mailbox_full";
-        if (final || clock.monotonic() + pause >= until) throw error; // C4
+        if (final || clock.monotonic() + pause >= until) throw error;
       }
-      options.signal?.throwIfAborted();
-      await clock.sleep(pause, options.signal);
+      signal?.throwIfAborted();
+      await clock.sleep(pause, signal);
     }
   }
 

@@ -35,11 +35,11 @@ function isPlainAsk(value: unknown): value is AskRequest {
     ask["from"] === undefined &&
     ask["after"] === undefined &&
     (ask["traceparent"] === undefined || typeof ask["traceparent"] === "string") &&
-    (ask["by"] === undefined || isAskedBy(ask["by"]))
+    (ask["by"] === undefined || isSentBy(ask["by"]))
   );
 }
 
-const isAskedBy = (value: unknown): boolean =>
+const isSentBy = (value: unknown): boolean =>
   Array.isArray(value) &&
   value.length === 4 &&
   typeof value[0] === "string" &&

@@ -1,12 +1,12 @@
 /**
- * Which asks of its clients an actor has handled, so that one that is sent again is handled once (R3).
+ * Which asks and tells of its clients an actor has handled, so that one that is sent again is handled once (R3).
  *
- * A client numbers its asks to one actor one by one, and says with each up to which number all are over for it: it
+ * A client numbers its asks to one actor one by one, and so its tells on each lane, and says with each up to which number all are over for it: it
  * will send none of those again. So an actor needs to know only what it has handled above that, as ranges, for the
  * numbers of a client hardly have gaps. Pure.
  */
 import { z } from "zod";
-import type { AskedBy } from "../protocols/envelope.ts";
+import type { SentBy } from "../protocols/envelope.ts";
 
 const askerSchema = z.object({
   /** Every number up to this one is over. */
@@ -25,14 +25,14 @@ const KEPT_MS = 120_000;
 const MAX_CLIENTS = 256;
 const MAX_RANGES = 64;
 
-export function wasHandled(askers: Askers, [client, n]: AskedBy): boolean {
+export function wasHandled(askers: Askers, [client, n]: SentBy): boolean {
   const known = askers[client];
   if (!known) return false;
   return n <= known.settled || known.handled.some(([from, to]) => from <= n && n <= to);
 }
 
 /** With that ask handled; without clients that were silent for long. Leaves `askers` as it is. */
-export function addHandled(askers: Askers, [client, n, settled]: AskedBy, now: number): Askers {
+export function addHandled(askers: Askers, [client, n, settled]: SentBy, now: number): Askers {
   const known = askers[client];
   const over = Math.max(settled, known?.settled ?? 0);
   const handled = bounded(joined([...(known?.handled ?? []), [n, n]], over));

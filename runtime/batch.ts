@@ -77,7 +77,7 @@ function isRepeated({ stage }: TurnParts, item: Item): boolean {
 function noteAsk({ now, stage }: TurnParts, item: Item): void {
   if (item.type !== "ask" || item.def.readOnly) return;
   const { again, by } = item.request;
-  if (by) stage.handledAsk(by, now, again === true || now - by[3] > ALONE_MS);
+  if (by) stage.noteHandled(by, now, again === true || now - by[3] > ALONE_MS);
 }
 
 function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {

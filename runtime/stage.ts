@@ -4,7 +4,7 @@
  * are copied when they are recorded: a later turn of the same commit may change what they were made of.
  */
 import { ulid } from "ulid";
-import type { AskedBy } from "../protocols/envelope.ts";
+import type { SentBy } from "../protocols/envelope.ts";
 import { BerthError } from "../protocols/errors.ts";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
@@ -98,13 +98,13 @@ export class Stage {
     if (this.#draft) this.#committed.store(stateJson, this.#draft.value);
   }
 
-  /** Whether this ask was handled before: it was sent again, and its answer is on its way or lost (R3). */
-  hasHandled(by: AskedBy): boolean {
+  /** Whether this ask or tell of a client was handled before: it was sent again (R3). */
+  hasHandled(by: SentBy): boolean {
     return this.askers !== undefined && wasHandled(this.askers, by);
   }
 
   /** `isRepeatable`: it may have been sent twice, so this must be stored even if nothing else is. */
-  handledAsk(by: AskedBy, now: number, isRepeatable: boolean): void {
+  noteHandled(by: SentBy, now: number, isRepeatable: boolean): void {
     this.askers = addHandled(this.askers ?? {}, by, now);
     if (isRepeatable) this.touched = true;
   }

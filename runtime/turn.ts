@@ -111,13 +111,14 @@ function dueMessage(stage: Stage, mail: Mail): Message | undefined {
 /** Drops what this actor has had: a sender's outbox sent again after a crash, a tool's second result (R3). */
 function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
   if ("due" in mail.envelope) return undefined;
-  const { stage, record } = parts;
+  const { stage, record, now } = parts;
   const envelope = mail.envelope;
   if (envelope.effect !== undefined) {
     const known = envelope.effect in record.effects && !stage.endedEffects.has(envelope.effect);
     if (!known) return undefined;
     stage.endEffect(envelope.effect);
   }
+  if (isRepeated(stage, envelope, now)) return undefined;
   const hearing = hearingOf(envelope, mail.lane);
   if (hearing) {
     const heard = stage.hasHeard(hearing, envelope.again ?? false);
@@ -128,6 +129,14 @@ function freshMessage(parts: TakeParts, mail: Mail): Message | undefined {
     stage.hear(hearing);
   }
   return { type: envelope.type, payload: envelope.payload, envelope };
+}
+
+/** Notes a client's message by its number, unless it was handled before. A replayed letter is meant to be handled again. */
+function isRepeated(stage: Stage, { by, letter }: Envelope, now: number): boolean {
+  if (!by || letter !== undefined) return false;
+  if (stage.hasHandled(by)) return true;
+  stage.noteHandled(by, now, true);
+  return false;
 }
 
 /** What the message is known by when it comes again; a replayed letter is a sender that writes once (D2). */

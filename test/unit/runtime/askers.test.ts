@@ -1,7 +1,8 @@
 /** R3: an ask that is sent again is handled once. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { AskedBy } from "../../../protocols/envelope.ts";
+import type { SentBy } from "../../../protocols/envelope.ts";
+import { BerthError } from "../../../protocols/errors.ts";
 import { actorClient } from "../../../runtime/actor-client.ts";
 import { AskNumbers } from "../../../runtime/ask-numbers.ts";
 import { type Askers, addHandled, wasHandled } from "../../../runtime/askers.ts";
@@ -13,9 +14,10 @@ import type { OnStep } from "../../../runtime/steps.ts";
 import type { Incoming, Transport } from "../../../runtime/transport.ts";
 import { Probe, probe } from "../../support/actors.ts";
 import { deferred } from "../../support/deferred.ts";
+import { eventually } from "../../support/eventually.ts";
 import { partitionHost } from "../../support/host.ts";
 
-const by = (client: string, n: number, settled = 0): AskedBy => [client, n, settled, 0];
+const by = (client: string, n: number, settled = 0): SentBy => [client, n, settled, 0];
 
 describe("what an actor remembers of asks", () => {
   test("tells every ask that it has handled, in whatever order, from one that it has not", () => {
@@ -97,6 +99,45 @@ async function rig(
   const client = actorClient({ transport: connectMemory(broker), clock: systemClock });
   return { host, inner, at: client.actor(Probe, "acme", "a") };
 }
+
+describe("a tell", () => {
+  test("that is stored twice, because its acknowledgement was lost, is handled once", async () => {
+    const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+    const host = partitionHost({
+      transport: connectMemory(broker),
+      definitions: [probe()],
+      epoch: 1,
+    });
+    await host.open();
+    const inner = connectMemory(broker);
+    const lost = new Set<string>();
+    /** Stores everything twice, under an id that the broker has forgotten, and loses the first acknowledgement. */
+    const forgetful: Transport = {
+      ...inner,
+      mailboxes: {
+        ...inner.mailboxes,
+        async send(ref, lane, envelope) {
+          if (lost.has(envelope.id)) return inner.mailboxes.send(ref, lane, envelope);
+          lost.add(envelope.id);
+          await inner.mailboxes.send(ref, lane, { ...envelope, id: `${envelope.id}-forgotten` });
+          throw new BerthError("broker.unavailable");
+        },
+      },
+    };
+    const client = actorClient({ transport: forgetful, clock: systemClock });
+    const at = client.actor(Probe, "acme", "a");
+    await at.later({ text: "background" });
+    for (const text of ["1", "2", "3"]) await at.hear({ text });
+    await at.urgent({ text: "control" });
+    const heard = async () => (await at.read({})).heard;
+    await eventually(async () => (await heard()).length >= 5, { name: "all are handled" });
+    await eventually(() => broker.mail.every((mail) => mail.length === 0), {
+      name: "all is acked",
+    });
+    expect([...(await heard())].toSorted()).toEqual(["1", "2", "3", "background", "control"]);
+    await host.close();
+  });
+});
 
 describe("an ask", () => {
   test("that is lost on its way is sent again and answered", async () => {
