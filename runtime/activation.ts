@@ -133,16 +133,7 @@ export class Activation {
 
   /** Whether the ask is here already, waiting or being handled: its answer then goes to this sending of it, too. */
   joins(item: AskItem): boolean {
-    const { id } = item.request;
-    const handled = [...this.#open].find((held) => held.type === "ask" && held.request.id === id);
-    const held = handled?.type === "ask" ? handled : this.#inbox.askOf(id);
-    if (!held) return false;
-    const { respond } = held;
-    held.respond = (answer) => {
-      respond(answer);
-      item.respond(answer);
-    };
-    return true;
+    return joinAsk(this.#open, item) || this.#inbox.joins(item);
   }
 
   pushAsk(item: AskItem): void {

@@ -60,6 +60,20 @@ export interface InboxView {
   readonly unread: number;
 }
 
+/** Lets an ask among `held` that was sent before under the same id answer `item`, too. */
+export function joinAsk(held: Iterable<Item>, item: AskItem): boolean {
+  for (const twin of held) {
+    if (twin.type !== "ask" || twin.request.id !== item.request.id) continue;
+    const { respond } = twin;
+    twin.respond = (answer) => {
+      respond(answer);
+      item.respond(answer);
+    };
+    return true;
+  }
+  return false;
+}
+
 export class Inbox {
   readonly #lanes = new Map<LaneName, Lane>();
   readonly #budget: BodyBudget;
@@ -92,9 +106,9 @@ export class Inbox {
     return true;
   }
 
-  /** The ask with that id, if it waits here. */
-  askOf(id: string): AskItem | undefined {
-    return this.#asks.find((ask) => ask.request.id === id);
+  /** Whether the ask waits here already; then its answer goes to this sending of it, too. */
+  joins(item: AskItem): boolean {
+    return joinAsk(this.#asks, item);
   }
 
   /** False when it was held already (I2). */
