@@ -1,5 +1,6 @@
 /** R1, R2, R8 with nodes as processes of their own, with the product's default times: joining, dying, pausing, draining. */
 import { describe, expect, test } from "vitest";
+import { Probe } from "../../support/actors.ts";
 import { eventually } from "../../support/eventually.ts";
 import { percentile, probeLoad } from "../../support/probe-load.ts";
 import { type ProcessCluster, shares, startProcesses } from "../../support/process-cluster.ts";
@@ -80,15 +81,23 @@ describe("a node that is paused past its lease", () => {
     await using cluster = await startProcesses(["one", "two"]);
     const load = probeLoad(cluster.client, { keys: 16, askTimeoutMs: 1_000 });
     await load.answered();
+    const waiting = Array.from({ length: 16 }, (_, n) =>
+      cluster.client.actor(Probe, "acme", `waiting-${n}`),
+    );
+    for (const actor of waiting) await actor.add({ n: 1 });
     cluster.node("one").pause();
+    // Those that its socket holds are what it tries to commit first when it goes on.
+    const asked = waiting.map((actor) => actor.add({ n: 10 }, { timeoutMs: 60_000 }));
     await eventually(async () => shares(await cluster.claims())["two"] === 16, {
       within: 2 * LEASE_TTL_MS,
       name: "the other has taken all over",
     });
     await load.answered();
+    // Mail goes to the new owner alone, which writes each record under its own epoch.
+    for (const actor of waiting) await actor.hear({ text: "from the new owner" });
     cluster.node("one").resume();
     await spread(cluster, ["one", "two"]);
-    // Asks that had reached it before it stood still are what it tried to commit first.
+    await Promise.allSettled(asked);
     const { berth_commit_conflicts_total: refused = 0, berth_fences_total: fenced = 0 } =
       await cluster.counts("one");
     expect(refused + fenced).toBeGreaterThan(0);
