@@ -53,7 +53,7 @@ const COMMANDS = {
 test("the commands of the documentation are those that are tested here", () => {
   const text = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
   const documented = [...text.matchAll(/^\$ (nats .*)$/gm)].map(([, command]) => command);
-  expect(documented.toSorted()).toEqual(Object.values(COMMANDS).flat().toSorted());
+  expect(new Set(documented)).toEqual(new Set(Object.values(COMMANDS).flat()));
 });
 
 let berth: TestBerth;
