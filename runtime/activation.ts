@@ -16,7 +16,7 @@ import { BatchHandler, type BatchHandlerParts } from "./batch-handler.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import { FailureLog } from "./failure.ts";
 import type { AskItem, Item } from "./inbox.ts";
-import { ASK_CAPACITY, Inbox } from "./inbox.ts";
+import { ASK_CAPACITY, Inbox, joinAsk } from "./inbox.ts";
 import { describeActivation } from "./inspection.ts";
 import type { Pace } from "./pace.ts";
 import { RecordKeeper } from "./record-keeper.ts";
