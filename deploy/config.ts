@@ -69,7 +69,7 @@ const environmentSchema = z.object({
   /** How long session events are kept: the longest resume window. */
   BERTH_JOURNAL_RETENTION: duration("30d"),
   /** Without renewal for this long a node counts as dead. Three renewals fit in. */
-  BERTH_LEASE_TTL: duration("4s"),
+  BERTH_LEASE_TTL: duration("8s"),
   /** Names this node; default: made once and kept in the data folder. */
   BERTH_NODE_ID: idSchema.optional(),
   BERTH_HOST: z.string().default("127.0.0.1"),

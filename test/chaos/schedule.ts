@@ -27,10 +27,10 @@ export interface Fault {
   readonly how: Cut;
 }
 
-/** Kept up for so long (ms, from and to). Pauses outlast the lease (4 s). */
+/** Kept up for so long (ms, from and to). Pauses of nodes outlast the lease (8 s). */
 const LENGTHS: Readonly<Record<FaultKind, readonly [number, number]>> = {
   "kill-node": [500, 4_000],
-  "pause-node": [5_000, 8_000],
+  "pause-node": [9_000, 12_000],
   "restart-node": [0, 0],
   "cut-node": [3_000, 9_000],
   "kill-server": [500, 5_000],

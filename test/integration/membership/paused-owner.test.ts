@@ -11,10 +11,10 @@ import { startCommand } from "../../support/berth-command.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type RoleProcess, roleProcesses } from "../../support/role-process.ts";
 
-const LINES = 60;
+const LINES = 120;
 /** Some twelve seconds: the pause lies inside. */
 const SCRIPT = `for i in $(seq 1 ${LINES}); do echo line $i; sleep 0.2; done`;
-const LEASE_TTL_MS = 4_000;
+const LEASE_TTL_MS = 8_000;
 
 /** A tenant with a user, whose key it resolves with. */
 async function makeUser(gateway: string, operator: string): Promise<string> {

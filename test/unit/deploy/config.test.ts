@@ -9,7 +9,7 @@ describe("loadConfig", () => {
     expect(config).toMatchObject({
       BERTH_DATA: ".berth",
       BERTH_PORT: 8_000,
-      BERTH_LEASE_TTL: 4_000,
+      BERTH_LEASE_TTL: 8_000,
       tiers: DEFAULT_TIERS,
       jwt: undefined,
       unknown: [],
