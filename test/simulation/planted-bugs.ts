@@ -63,8 +63,13 @@ export const ackedTooSoon: Sabotage = (transport) =>
     }
   });
 
-/** R3: what was handled is not remembered, neither by its place in the mailbox nor by its sender's number. */
-export const cursorIgnored: Sabotage = loading((record) => ({ ...record, cursor: {}, heard: {} }));
+/** R3: what was handled is not remembered, neither by its place in the mailbox nor by the number of its sender or client. */
+export const cursorIgnored: Sabotage = loading((record) => ({
+  ...record,
+  cursor: {},
+  senders: undefined,
+  askers: undefined,
+}));
 
 /** R2: a new owner does not send what the one before had committed and not sent. */
 export const outboxDropped: Sabotage = loading((record) => ({ ...record, outbox: [] }));
