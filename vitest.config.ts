@@ -30,7 +30,7 @@ export default defineConfig({
         test: {
           name: "simulation",
           include: ["test/simulation/**/*.test.ts"],
-          testTimeout: 180 * SECOND,
+          testTimeout: 300 * SECOND,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },

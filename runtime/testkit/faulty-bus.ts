@@ -1,6 +1,7 @@
 /** Requests and subscriptions over a link that has faults. A subscription goes with its connection and comes back with the next. */
 import { BerthError } from "../../protocols/errors.ts";
-import type { Bus, Incoming, Serving } from "../transport.ts";
+import { startRequestTimer } from "../request-timer.ts";
+import type { Again, Bus, Incoming, Late, Serving } from "../transport.ts";
 import type { Link } from "./link.ts";
 
 const LANE = "core";
@@ -11,7 +12,8 @@ const AT_BROKER_MS = 600_000;
 
 export function faultyBus(link: Link, inner: Bus): Bus {
   return {
-    request: (subject, data, timeoutMs) => request(link, inner, { subject, data, timeoutMs }),
+    request: (subject, data, timeoutMs, late, again) =>
+      request(link, inner, { subject, data, timeoutMs, late, again }),
     publish(subject, data) {
       link.send({ what: "bus.publish", subject, lane: LANE }, () => inner.publish(subject, data));
     },
@@ -19,27 +21,38 @@ export function faultyBus(link: Link, inner: Bus): Bus {
   };
 }
 
-function request(
-  link: Link,
-  inner: Bus,
-  asked: { readonly subject: string; readonly data: Uint8Array; readonly timeoutMs: number },
-): Promise<Uint8Array> {
-  const { subject, data, timeoutMs } = asked;
+interface Asked {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly timeoutMs: number;
+  readonly late: Late | undefined;
+  readonly again: Again | undefined;
+}
+
+function request(link: Link, inner: Bus, asked: Asked): Promise<Uint8Array> {
+  const { subject, timeoutMs, late, again } = asked;
+  const cargo = { what: "bus.request", subject, lane: LANE };
   return new Promise((resolve, reject) => {
-    const cancel = link.process
-      .clock()
-      .after(timeoutMs, () => reject(new BerthError("ask.timeout", "No answer came in time")));
-    const answer = (settle: () => void) =>
-      link.deliver({ what: "bus.request", subject, lane: LANE }, () => {
+    let sendings = 0;
+    const settle = (work: () => void) =>
+      link.deliver(cargo, () => {
         cancel();
-        settle();
+        work();
       });
-    link.send({ what: "bus.request", subject, lane: LANE }, () => {
-      inner.request(subject, data, AT_BROKER_MS).then(
-        (value) => answer(() => resolve(value)),
-        (thrown: unknown) => answer(() => reject(thrown)),
-      );
-    });
+    const send = (data: Uint8Array) => {
+      sendings += 1;
+      link.send(cargo, () => {
+        inner.request(subject, data, AT_BROKER_MS).then(
+          (answer) => settle(() => resolve(answer)),
+          // That nobody heard one sending says nothing of the others.
+          (thrown: unknown) => sendings === 1 && settle(() => reject(thrown)),
+        );
+      });
+    };
+    const giveUp = () => reject(new BerthError("ask.timeout", "No answer came in time"));
+    const plan = { timeoutMs, late, again, resend: send, giveUp };
+    const cancel = startRequestTimer(link.process.clock(), plan);
+    send(asked.data);
   });
 }
 
