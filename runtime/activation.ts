@@ -21,6 +21,7 @@ import { describeActivation } from "./inspection.ts";
 import type { Pace } from "./pace.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { Refill } from "./refill.ts";
+import { Refusals } from "./refusals.ts";
 import { openedLanes, refusalOf, type Standing, standingAt } from "./standing.ts";
 import type { Mail } from "./transport.ts";
 
@@ -71,6 +72,7 @@ export class Activation {
   readonly #started = new Promise<void>((resolve) => {
     this.#hasStarted = resolve;
   });
+  readonly #refusals = new Refusals();
   /** What is being handled and not ended. */
   #open: ReadonlySet<Item> = new Set();
 
@@ -137,9 +139,13 @@ export class Activation {
   }
 
   pushAsk(item: AskItem): void {
-    if (item.request.again && this.joins(item)) return;
+    const { again, id } = item.request;
+    if (again && this.joins(item)) return;
+    const refusal = again ? this.#refusals.of(id) : undefined;
+    item.refused = (code) => this.#refusals.add(id, code);
     this.#idle = undefined;
-    if (this.#closed) answerError(item, new BerthError("actor.moved"));
+    if (refusal) answerError(item, new BerthError(refusal));
+    else if (this.#closed) answerError(item, new BerthError("actor.moved"));
     else if ((item.request.alone || !this.#isBusy) && this.#handler.answerNow(item))
       this.#lastUsed = this.#parts.clock.monotonic();
     else if (this.#inbox.pushAsk(item)) this.#kick();

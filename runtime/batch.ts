@@ -86,6 +86,7 @@ function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {
 }
 
 export function answerError(ask: AskItem, error: BerthError): void {
+  if (error.retry !== "elsewhere") ask.refused?.(error.code);
   ask.respond(encodeError(error));
 }
 

@@ -193,7 +193,9 @@ export class FailureHandler {
       stage.add({ op: "dead", letter: this.#letter(item, error) });
     }
     await this.#keeper.commit(loaded, stage);
-    await this.#batch.finish(loaded, stage, open, [{ item, answer: encodeError(asAnswer(error)) }]);
+    const told = asAnswer(error);
+    if (item.type === "ask") item.refused?.(told.code);
+    await this.#batch.finish(loaded, stage, open, [{ item, answer: encodeError(told) }]);
     if (item.type === "mail") this.#countLetter();
   }
 

@@ -10,6 +10,7 @@
  * I4 The number of asks is bounded, and so are the bodies of mail held; of the rest only sequences are (L4, R7).
  */
 import type { AskRequest } from "../protocols/envelope.ts";
+import type { ErrorCode } from "../protocols/errors.ts";
 import type { AskDef } from "../protocols/protocol.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import { Lane, type MailItem } from "./lane.ts";
@@ -26,6 +27,8 @@ export interface AskItem {
   readonly receivedAt: number;
   /** Answers with an encoded `AskReply`. */
   respond: (answer: Uint8Array) => void;
+  /** Told when it is answered with an error for good. */
+  refused?: (code: ErrorCode) => void;
 }
 
 export type Item = MailItem | AskItem;

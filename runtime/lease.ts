@@ -33,7 +33,8 @@ interface Collaborators {
 }
 
 const RETRY_MS = 200;
-const ACQUIRE_ATTEMPTS = 5;
+/** With the pauses between them, longer than an election of the broker. */
+const ACQUIRE_ATTEMPTS = 50;
 /** Several renewals fit into the time for which one lets us answer (L1). */
 const RENEW_MS = 300;
 const TIMEOUT_MS = 600;
@@ -79,14 +80,16 @@ export class NodeLease {
     const { buckets } = transport;
     let isTakenOver = false;
     for (let attempt = 1; this.#revision === 0; attempt += 1) {
-      const found = await buckets.get("nodes", this.#record.id);
       try {
+        const found = await buckets.get("nodes", this.#record.id);
         await this.#write(found?.revision ?? 0);
         isTakenOver = found?.value !== undefined;
       } catch (thrown) {
-        // The earlier run may have renewed or expired between the look and the write.
-        const raced = asBerthError(thrown).code === "record.conflict";
-        if (!raced || attempt === ACQUIRE_ATTEMPTS) throw thrown;
+        // The earlier run may have renewed or expired between the look and the write; or the broker elects.
+        const { code } = asBerthError(thrown);
+        const isPassing = code === "record.conflict" || code === "broker.unavailable";
+        if (!isPassing || attempt === ACQUIRE_ATTEMPTS) throw thrown;
+        await clock.sleep(RETRY_MS, this.#stop.signal);
       }
     }
     this.#loop = this.#renewals();

@@ -217,4 +217,27 @@ describe("an ask", () => {
     expect(await at.read({})).toMatchObject({ total: 1 });
     await host.close();
   });
+
+  test("that was refused stays refused, though another sending of it comes when there is room", async () => {
+    const kept: (() => void)[] = [];
+    const { at, host } = await rig((incoming, pass) => {
+      // The second sending is under way for longer than the first one's answer.
+      if (kept.length === 0) kept.push(() => pass(incoming));
+      else if (kept.length === 1) {
+        const [first] = kept;
+        kept.push(() => pass(incoming));
+        first?.();
+      } else pass(incoming);
+    });
+    await at.park({ code: "test", message: "for a while" });
+    await expect(at.add({ n: 1 }, { timeoutMs: 8_000 })).rejects.toMatchObject({
+      code: "actor.parked",
+    });
+    await at.unpark({});
+    await at.hear({ text: "active" });
+    await eventually(async () => (await at.read({})).heard.includes("active"), { name: "active" });
+    kept[1]?.();
+    expect(await at.add({ n: 10 })).toEqual({ total: 10 });
+    await host.close();
+  });
 });

@@ -246,10 +246,10 @@ describe("an ordered restart (R5)", () => {
     expect(await a(cluster).read({})).toMatchObject({ total: 0 });
     await eventually(() => cluster.broker.schedules.size === 0, { name: "the schedule is gone" });
     expect(await record(cluster)).toMatchObject({
-      cursor: cursor as object,
+      cursor,
       reminders: {},
     });
-    expect((await record(cluster))["nth"]).toBeGreaterThanOrEqual(nth as number);
+    expect((await record(cluster))["nth"]).toBeGreaterThanOrEqual(nth);
     await a(cluster).relay({ to: "b", texts: ["2"] });
     const b = cluster.client.actor(Probe, "acme", "b");
     await eventually(async () => (await b.read({})).heard.length === 2, { name: "b hears both" });
