@@ -77,7 +77,20 @@ const environmentSchema = z.object({
   BERTH_METRICS_PORT: port(9_464),
   /** Health of a node without a gateway. */
   BERTH_NODE_PORT: port(3_000),
-  BERTH_DRIVER: z.enum(["process"]).default("process"),
+  /** What starts workers. `auto`: Docker where an engine answers and has the image, else processes. */
+  BERTH_DRIVER: z.enum(["auto", "process", "docker"]).default("auto"),
+  /** Names what this deployment makes in a container engine; others' things are never touched. Default: made once by the first node. */
+  BERTH_DEPLOYMENT: idSchema.optional(),
+  /** Image of workers. */
+  BERTH_DOCKER_IMAGE: z.string().min(1).default("berth-executor"),
+  /** Where the engine listens; default: its usual socket. */
+  BERTH_DOCKER_SOCKET: z.string().min(1).default("/var/run/docker.sock"),
+  /** A runtime that the engine offers, such as gVisor's `runsc` or Kata's; default: the engine's own. */
+  BERTH_DOCKER_RUNTIME: z.string().min(1).optional(),
+  /** Networks of workers are cut from this range. */
+  BERTH_DOCKER_SUBNETS: z.cidrv4().default("10.212.0.0/14"),
+  /** Port at which workers find the broker, on their network's gateway. */
+  BERTH_DOCKER_DOOR_PORT: z.coerce.number().int().min(1).max(65_535).default(14_222),
   /** Workers that this node may hold, and starts at once. */
   BERTH_MAX_WORKERS: count(64),
   BERTH_START_CONCURRENCY: count(8),

@@ -8,7 +8,7 @@ import { admitUplink } from "../actors/admit-uplink.ts";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
 import { type DriverHost, startDriverHost } from "../executor/driver-host.ts";
-import type { Driver } from "../executor/drivers/driver.ts";
+import type { Driver, WorkerExit } from "../executor/drivers/driver.ts";
 import { ProcessDriver } from "../executor/drivers/process.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
 import { SUPERVISOR_KEY, Supervisor } from "../protocols/actors/supervisor.ts";
@@ -127,11 +127,10 @@ export async function startNodeRole(
     clock,
     log: logger,
     connection: () => ({ natsUrl: workerUrl, partitions: transport.partitions }),
-    onExit: ({ spec, worker, reason }) =>
-      void reportExit(node.client, spec.tenant, worker, reason, logger),
+    onExit: (exit) => void reportExit(node.client, exit, logger),
   });
   await reconcileWorkers(base, { nodeId, client: node.client, driver, host });
-  const service = await startNodeService({ connection: transport.connection, node, version });
+  const service = await startNodeService({ connection: transport.connection, node, version, host });
   const gauges = new FleetGauges(base);
   await gauges.start();
   return {
@@ -163,14 +162,12 @@ function workerEnvironment(config: Config): Record<string, string> {
 /** Tries until the supervisor's mailbox has it; its sweep finds the dead worker anyway, only later. */
 async function reportExit(
   client: Client,
-  tenant: string,
-  worker: string,
-  reason: string,
+  { worker, spec, reason, code }: WorkerExit,
   logger: Logger,
 ): Promise<void> {
   await client
-    .actor(Supervisor, tenant, SUPERVISOR_KEY)
-    .exited({ worker, reason }, { timeoutMs: 60_000, id: `exited:${worker}` })
+    .actor(Supervisor, spec.tenant, SUPERVISOR_KEY)
+    .exited({ worker, reason, code }, { timeoutMs: 60_000, id: `exited:${worker}` })
     .catch((thrown: unknown) =>
       logger.error({ err: asBerthError(thrown), worker }, "a worker's end could not be reported"),
     );
@@ -191,18 +188,26 @@ async function reconcileWorkers(
   },
 ): Promise<void> {
   const recorded: WorkerRecord[] = [];
-  for (const entry of await transport.buckets.list("workers", "")) {
-    const record = workerRecordSchema.safeParse(JSON.parse(new TextDecoder().decode(entry.value)));
-    if (record.success) recorded.push(record.data);
-  }
-  const removed = await parts.host.reconcile(new Set(recorded.map((record) => record.id)));
+  const removed = await parts.host.reconcile(async () => {
+    for (const entry of await transport.buckets.list("workers", "")) {
+      const record = workerRecordSchema.safeParse(
+        JSON.parse(new TextDecoder().decode(entry.value)),
+      );
+      if (record.success) recorded.push(record.data);
+    }
+    return {
+      workers: new Set(recorded.map((record) => record.id)),
+      isWorkspaceWanted: () => Promise.resolve(true),
+    };
+  });
   if (removed.length > 0) logger.warn({ workers: removed }, "ended workers that nobody wants");
   const live = new Set((await parts.driver.list()).map(({ worker }) => worker));
   const gone = recorded.filter(({ host, id }) => host === parts.nodeId && !live.has(id));
   await Promise.all(
-    gone.map(({ id, spec }) =>
-      reportExit(parts.client, spec.tenant, id, "its node was restarted", logger),
-    ),
+    gone.map(({ id: worker, spec }) => {
+      const exit = { worker, spec, reason: "its node was restarted", code: "worker.lost" } as const;
+      return reportExit(parts.client, exit, logger);
+    }),
   );
 }
 

@@ -15,12 +15,12 @@ import {
   type DriverVerb,
 } from "../protocols/driver.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
-import type { WorkerSpec, WorkerStatus } from "../protocols/executor.ts";
+import type { HostWorkers, StartStep, WorkerSpec, WorkerStatus } from "../protocols/executor.ts";
 import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Bus, Incoming, Serving } from "../runtime/transport.ts";
-import type { Driver, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
+import type { Driver, Wanted, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
 import { WorkerRoster } from "./worker-roster.ts";
 
 export interface DriverHostOptions {
@@ -40,8 +40,15 @@ export interface DriverHostOptions {
 }
 
 export interface DriverHost {
-  /** Stops every worker that is not wanted; resolves with those. */
-  reconcile(wanted: ReadonlySet<string>): Promise<string[]>;
+  /**
+   * Stops every worker that is not wanted, and removes what else the driver made for nobody; resolves with the names of
+   * what went. Reads what is wanted after it has looked at what lives: what is started meanwhile is recorded by then.
+   */
+  reconcile(readWanted: () => Promise<Wanted>): Promise<readonly string[]>;
+  /** What its workers use, and where those that start are. */
+  census(): Promise<HostWorkers>;
+  /** The last that a worker of this host wrote. Rejects with `worker.not_found`. */
+  log(worker: string): Promise<string>;
   /** Stops all, keeping workspaces: for a deployment that goes down as a whole. */
   stopAll(): Promise<void>;
   /** Serves no more. Workers live on. */
@@ -67,6 +74,7 @@ class Host implements DriverHost {
   readonly #roster = new WorkerRoster();
   readonly #gone = new Set<string>();
   readonly #starting = new Map<string, Promise<DriverOutput<"start">>>();
+  readonly #steps = new Map<string, StartStep>();
   readonly #servings: Serving[] = [];
   readonly #closing = new AbortController();
 
@@ -96,15 +104,36 @@ class Host implements DriverHost {
     void this.#watch();
   }
 
-  async reconcile(wanted: ReadonlySet<string>): Promise<string[]> {
-    const live = await this.#options.driver.list();
-    const unwanted = live.map(({ worker }) => worker).filter((worker) => !wanted.has(worker));
+  async reconcile(readWanted: () => Promise<Wanted>): Promise<readonly string[]> {
+    const { driver } = this.#options;
+    const live = (await driver.list()).map(({ worker }) => worker);
+    const wanted = await readWanted();
+    const unwanted = live.filter((worker) => !wanted.workers.has(worker));
     await Promise.all(unwanted.map((worker) => this.#stop(worker, true)));
-    return unwanted;
+    return [...unwanted, ...(await driver.sweep(wanted))];
+  }
+
+  async census(): Promise<HostWorkers> {
+    const { clock, driver, node } = this.#options;
+    return {
+      node,
+      driver: driver.name,
+      at: clock.now(),
+      use: Object.fromEntries(await driver.use()),
+      steps: Object.fromEntries(this.#steps),
+      dormant: driver.dormant(),
+    };
+  }
+
+  async log(worker: string): Promise<string> {
+    const text = await this.#options.driver.log(worker);
+    if (text !== undefined) return text;
+    throw new BerthError("worker.not_found", `nothing is known of worker ${worker} here`);
   }
 
   async stopAll(): Promise<void> {
-    await this.reconcile(new Set());
+    const live = await this.#options.driver.list();
+    await Promise.all(live.map(({ worker }) => this.#stop(worker, true)));
   }
 
   async close(): Promise<void> {
@@ -160,7 +189,9 @@ class Host implements DriverHost {
     const { ready } = this.#roster.add(spec, clock.monotonic());
     const waiting = new AbortController();
     try {
-      await driver.start(spec, await connection(spec));
+      const onStep = (step: StartStep) => this.#steps.set(spec.worker, step);
+      await driver.start(spec, await connection(spec), onStep);
+      onStep("connecting");
       const within = this.#options.helloWithinMs ?? HELLO_WITHIN_MS;
       const late = clock.sleep(within, waiting.signal).then(() => {
         throw new BerthError(
@@ -174,6 +205,7 @@ class Host implements DriverHost {
       await this.#stop(spec.worker, true);
       throw new BerthError("worker.start_failed", asBerthError(thrown).message, { cause: thrown });
     } finally {
+      this.#steps.delete(spec.worker);
       waiting.abort();
     }
   }
@@ -272,7 +304,7 @@ class Host implements DriverHost {
         "a silent worker could not be ended",
       );
     }
-    this.#exited({ worker, spec, reason });
+    this.#exited({ worker, spec, reason, code: "worker.lost" });
   }
 }
 

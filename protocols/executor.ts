@@ -84,6 +84,10 @@ export const workerSpecSchema = z.object({
   cpus: z.number(),
   memory_bytes: z.number(),
   storage_bytes: z.number(),
+  // Records of builds that knew no containers lack what follows.
+  processes: z.number().int().positive().default(1_024),
+  network: z.enum(["shared", "user", "tenant"]).default("shared"),
+  internet: z.boolean().default(false),
 });
 export type WorkerSpec = z.infer<typeof workerSpecSchema>;
 
@@ -96,6 +100,49 @@ export const workerPhaseSchema = z.enum([
   "stopping",
   "lost",
 ]);
+
+/**
+ * What a worker is told of itself and nobody else can read: one line of JSON on its standard input. A worker that waits
+ * for it is nobody's yet.
+ */
+export interface WorkerIdentity {
+  readonly worker: string;
+  /** With the worker's own credential. */
+  readonly nats_url: string;
+  readonly partitions: number;
+  readonly slots: number;
+  readonly tier: string;
+  readonly workspace_mode: WorkerSpec["workspace"];
+}
+
+/** Where a start is. `claiming`: a dormant worker is being taken. `connecting`: the process runs, its hello is awaited. */
+export const START_STEPS = ["claiming", "creating", "starting", "connecting"] as const;
+export type StartStep = (typeof START_STEPS)[number];
+
+/** What one live worker uses, as its driver measures it. */
+export const workerUseSchema = z.object({
+  image: z.string().nullable(),
+  /** Since its start, of all its processes. */
+  cpu_ms: z.number(),
+  memory_bytes: z.number(),
+  memory_limit_bytes: z.number().nullable(),
+  processes: z.number().nullable(),
+});
+export type WorkerUse = z.infer<typeof workerUseSchema>;
+
+/** What a host tells of its workers: the answer to the node's verb `workers`. */
+export const hostWorkersSchema = z.object({
+  node: z.string(),
+  driver: z.string(),
+  /** Milliseconds since the epoch, of the reading. */
+  at: z.number(),
+  use: z.record(z.string(), workerUseSchema),
+  /** Of workers that are starting. */
+  steps: z.record(z.string(), z.enum(START_STEPS)),
+  /** Started, paused, nobody's yet: by tier. */
+  dormant: z.record(z.string(), z.number()),
+});
+export type HostWorkers = z.infer<typeof hostWorkersSchema>;
 
 /** A worker as people see it, under its id in the workers bucket. */
 export const workerRecordSchema = z.object({

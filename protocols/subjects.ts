@@ -30,6 +30,8 @@ export const BUCKETS = {
   jobs: "berth-jobs",
   sessions: "berth-sessions",
   workers: "berth-workers",
+  /** Dormant workers that were claimed, and for whom: the first writer wins. */
+  claims: "berth-claims",
   /** Jobs that wait, per actor that holds them; absent when none does. */
   queues: "berth-queues",
   idempotency: "berth-idempotency",

@@ -32,6 +32,14 @@ const limitsSchema = z.object({
   cpus: z.number().positive(),
   memoryBytes: z.number().int().positive(),
   storageBytes: z.number().int().positive(),
+  /** Processes and threads of one worker together. */
+  processes: z.number().int().positive(),
+  /** `shared`: with the pool's other workers, none of which it reaches. `user`, `tenant`: one of its own. */
+  network: z.enum(["shared", "user", "tenant"]),
+  /** Whether the network leads to the internet: never to the host, private addresses or metadata. */
+  internet: z.boolean(),
+  /** Workers kept started and paused, nobody's yet, on each host whose driver can. */
+  dormantWorkers: z.number().int().nonnegative(),
   /** `none`, a limited list, or any model. */
   customModels: z.union([z.literal("none"), z.literal("any"), z.array(z.string())]),
 });
@@ -78,6 +86,10 @@ export const DEFAULT_TIERS: TierTable = {
     cpus: 0.5,
     memoryBytes: 512 * MIB,
     storageBytes: GIB,
+    processes: 256,
+    network: "shared",
+    internet: true,
+    dormantWorkers: 1,
     customModels: "none",
   },
   pro: {
@@ -97,6 +109,10 @@ export const DEFAULT_TIERS: TierTable = {
     cpus: 2,
     memoryBytes: 2 * GIB,
     storageBytes: 10 * GIB,
+    processes: 1_024,
+    network: "user",
+    internet: true,
+    dormantWorkers: 2,
     customModels: ["claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5-codex"],
   },
   enterprise: {
@@ -116,6 +132,10 @@ export const DEFAULT_TIERS: TierTable = {
     cpus: 4,
     memoryBytes: 8 * GIB,
     storageBytes: 100 * GIB,
+    processes: 2_048,
+    network: "tenant",
+    internet: true,
+    dormantWorkers: 0,
     customModels: "any",
   },
 };

@@ -144,7 +144,10 @@ export interface Bus {
 }
 
 export interface Serving {
-  /** Resolves once the broker knows of the subscription. */
+  /**
+   * Resolves once the server that we are connected to knows of the subscription. The others of a cluster hear of it
+   * a moment later: until then who asks there is told `actor.moved`, and asks again.
+   */
   readonly ready: Promise<void>;
   /** Takes no more; what has arrived is still handled. */
   close(): Promise<void>;

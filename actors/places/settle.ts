@@ -95,6 +95,9 @@ export function askFor({ ctx, policy, limits }: PlaceScene, worker: string): voi
     cpus: limits.cpus,
     memory_bytes: limits.memoryBytes,
     storage_bytes: limits.storageBytes,
+    processes: limits.processes,
+    network: limits.network,
+    internet: limits.internet,
     ...policy.owner(ctx.self, worker),
   };
   ctx.actor(Supervisor, SUPERVISOR_KEY).ensure({ spec, place: ctx.self });

@@ -56,7 +56,7 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
         if (may_go) stop(yard(ctx), worker, "idle");
         else armIdle(yard(ctx), worker, idle_since ?? ctx.now);
       },
-      exited: (ctx, { worker, reason }) => exited(yard(ctx), worker, reason),
+      exited: (ctx, { worker, reason, code }) => exited(yard(ctx), worker, reason, code),
       granted(ctx, { worker: id }) {
         const worker = ctx.state.workers[id];
         if (!worker) ctx.actor(Capacity, CAPACITY_KEY).release({ worker: id });
@@ -169,10 +169,10 @@ function retire(yard: Yard, id: string, reason: string): void {
 }
 
 /** Its process or container ended by itself. One that is stopping is gone when its driver has cleaned up. */
-function exited(yard: Yard, id: string, reason: string): void {
+function exited(yard: Yard, id: string, reason: string, code?: string): void {
   const worker = yard.ctx.state.workers[id];
   if (worker?.state === "starting") {
-    failStart(yard, worker, { code: "worker.start_failed", message: reason });
+    failStart(yard, worker, { code: code ?? "worker.start_failed", message: reason });
   } else if (worker?.state === "ready") vanish(yard, worker, reason);
 }
 

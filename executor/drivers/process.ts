@@ -8,18 +8,18 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asBerthError, BerthError } from "../../protocols/errors.ts";
-import type { WorkerSpec } from "../../protocols/executor.ts";
+import type { WorkerSpec, WorkerUse } from "../../protocols/executor.ts";
 import { parseId } from "../../protocols/ids.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { FROM_STANDARD_INPUT } from "../config.ts";
-import { findByEnvironment, readProcess } from "../process-table.ts";
+import { findByEnvironment, readProcess, ticksToMs } from "../process-table.ts";
 import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
-import { removeTree } from "../workspace.ts";
-import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./driver.ts";
+import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "./driver.ts";
+import { KeptLogs } from "./kept-logs.ts";
+import { ProcessWorkspaces } from "./process-workspaces.ts";
 import { type WorkerState, WorkerStates } from "./worker-state.ts";
 
 export interface ProcessDriverOptions {
@@ -51,8 +51,13 @@ interface Known {
 export class ProcessDriver implements Driver {
   readonly name = "process";
   readonly isolates = false;
+  readonly weaknesses = [
+    "workers are processes of this machine and NOT isolated: run trusted agents only",
+  ];
   readonly #options: ProcessDriverOptions;
   readonly #states: WorkerStates;
+  readonly #logs: KeptLogs;
+  readonly #workspaces: ProcessWorkspaces;
   readonly #boot = bootId();
   readonly #known = new Map<string, Known>();
   readonly #starting = new Map<string, Promise<void>>();
@@ -64,6 +69,8 @@ export class ProcessDriver implements Driver {
   private constructor(options: ProcessDriverOptions) {
     this.#options = options;
     this.#states = new WorkerStates(join(options.dataDir, "workers"));
+    this.#workspaces = new ProcessWorkspaces(options.dataDir);
+    this.#logs = new KeptLogs(join(options.dataDir, "workers", "ended"));
     this.#cancelWatch = () => {};
   }
 
@@ -131,8 +138,42 @@ export class ProcessDriver implements Driver {
   }
 
   async removeWorkspace(tenant: string, key: string): Promise<void> {
-    await removeTree(this.#keptPath(tenant, key));
+    await this.#workspaces.remove(tenant, key);
   }
+
+  use(): Promise<ReadonlyMap<string, WorkerUse>> {
+    const entries = [...this.#known.values()].map((known): [string, WorkerUse] => {
+      const members = this.#treeOf(known).look();
+      const sum = (of: (member: (typeof members)[number]) => number) =>
+        members.reduce((total, member) => total + of(member), 0);
+      const use = {
+        image: null,
+        cpu_ms: ticksToMs(sum(({ cpuTicks }) => cpuTicks)),
+        memory_bytes: sum(({ memoryBytes }) => memoryBytes),
+        memory_limit_bytes: null,
+        processes: members.length,
+      };
+      return [known.spec.worker, use];
+    });
+    return Promise.resolve(new Map(entries));
+  }
+
+  dormant(): Readonly<Record<string, number>> {
+    return {};
+  }
+
+  log(worker: string): Promise<string | undefined> {
+    const tail = this.#known.has(worker) ? this.logTail(worker) : this.#logs.read(worker);
+    return Promise.resolve(tail);
+  }
+
+  sweep({ isWorkspaceWanted }: Wanted): Promise<readonly string[]> {
+    const live = [...this.#known.values()].map(({ spec }) => spec);
+    return this.#workspaces.sweep(live, isWorkspaceWanted);
+  }
+
+  /** Nothing but workers that end changes here, and of those `watch` tells. */
+  onChange(): void {}
 
   /** D4. */
   dispose(): Promise<void> {
@@ -158,7 +199,7 @@ export class ProcessDriver implements Driver {
     try {
       const env = {
         ...this.#options.env,
-        ...workerEnvironment(spec, connection.partitions, this.#rootOf(spec)),
+        ...workerEnvironment(spec, connection.partitions, this.#workspaces.rootOf(spec)),
       };
       const child = spawn(program, args, { detached: true, stdio: [address, log, log], env });
       child.unref();
@@ -215,7 +256,8 @@ export class ProcessDriver implements Driver {
 
   /** D3. */
   async #bury(known: Known, reason: string): Promise<void> {
-    const exit = { worker: known.spec.worker, spec: known.spec, reason };
+    const { spec } = known;
+    const exit = { worker: spec.worker, spec, reason, code: "worker.lost" } as const;
     try {
       await this.#treeOf(known).kill(0);
       await this.#forget(known);
@@ -231,9 +273,9 @@ export class ProcessDriver implements Driver {
 
   async #forget({ spec }: Known): Promise<void> {
     this.#known.delete(spec.worker);
+    this.#logs.save(spec.worker, this.logTail(spec.worker));
     this.#states.remove(spec.worker);
-    const root = this.#rootOf(spec);
-    await removeTree(spec.workspace === "job" ? root : join(root, "tmp"));
+    await this.#workspaces.forget(spec);
   }
 
   #treeOf(known: Known): ProcessTree {
@@ -243,21 +285,6 @@ export class ProcessDriver implements Driver {
       marker,
       clock: this.#options.clock,
     });
-  }
-
-  #rootOf({ worker, tenant, workspace, workspace_key }: WorkerSpec): string {
-    return workspace === "job"
-      ? join(tmpdir(), `berth-${worker}`)
-      : this.#keptPath(tenant, workspace_key);
-  }
-
-  #keptPath(tenant: string, key: string): string {
-    return join(
-      this.#options.dataDir,
-      "workspaces",
-      parseId(tenant, "tenant"),
-      parseId(key, "workspace_key"),
-    );
   }
 }
 

@@ -53,7 +53,10 @@ export const Supervisor = protocol("supervisor", {
   /** From a place: what idleCheck asked. `idle_since` null means busy or attached. */
   idleAnswer: tell({ worker: z.string(), idle_since: z.number().nullable(), may_go: z.boolean() }),
   /** From a driver host: the worker's process or container ended. */
-  exited: tell({ worker: z.string(), reason: z.string() }, { lane: "control" }),
+  exited: tell(
+    { worker: z.string(), reason: z.string(), code: z.string().optional() },
+    { lane: "control" },
+  ),
   /** From capacity: the worker may start now. */
   granted: tell({ worker: z.string() }),
   /** From places: a job was put on the worker, or the worker ran dry (for the workers' record). */

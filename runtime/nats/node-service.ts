@@ -14,6 +14,15 @@ export interface NodeServiceParts {
   readonly connection: NatsConnection;
   readonly node: RunningNode;
   readonly version: string;
+  /** Of a node that has workers. */
+  readonly host?: WorkerHost;
+}
+
+/** The node's workers, as far as people ask for them. */
+export interface WorkerHost {
+  census(): Promise<object>;
+  /** Rejects with `worker.not_found`. */
+  log(worker: string): Promise<string>;
 }
 
 export interface NodeService {
@@ -28,7 +37,7 @@ type Verb = (text: string) => object | Promise<object>;
 
 /** Serves the verbs of this node alone, with JSON answers. */
 export async function startNodeService(parts: NodeServiceParts): Promise<NodeService> {
-  const { connection, node, version } = parts;
+  const { connection, node, version, host } = parts;
   const service = await new Svcm(connection as never).add({
     name: "berth-node",
     version: PLAIN_VERSION.exec(version)?.[0] ?? "0.0.0",
@@ -37,7 +46,8 @@ export async function startNodeService(parts: NodeServiceParts): Promise<NodeSer
     // Beside the requests and errors of each verb, what the node itself has done.
     statsHandler: () => Promise.resolve(node.census()),
   });
-  for (const [name, verb] of Object.entries(verbs(node))) serve(service, node.id, name, verb);
+  const all = { ...verbs(node), ...(host ? hostVerbs(host) : {}) };
+  for (const [name, verb] of Object.entries(all)) serve(service, node.id, name, verb);
   return {
     async stop() {
       if (!connection.isClosed()) await service.stop();
@@ -72,6 +82,15 @@ function verbs(node: RunningNode): Record<string, Verb> {
       ...node.census(),
       nodes: node.nodes(),
     }),
+  };
+}
+
+function hostVerbs(host: WorkerHost): Record<string, Verb> {
+  return {
+    /** What its workers use, and where those that start are: `HostWorkers`. */
+    workers: () => host.census(),
+    /** The last that a worker wrote, also one that has ended; asked for by its id. */
+    "worker-log": async (text) => ({ log: await host.log(text.trim()) }),
   };
 }
 

@@ -31,6 +31,9 @@ function specOf(overrides: Partial<WorkerSpec> = {}): WorkerSpec {
     cpus: 1,
     memory_bytes: 256 * 1024 ** 2,
     storage_bytes: 1024 ** 3,
+    processes: 256,
+    network: "user",
+    internet: false,
     ...overrides,
   };
 }

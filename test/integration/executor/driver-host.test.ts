@@ -46,6 +46,9 @@ const specOf = (): WorkerSpec => ({
   cpus: 1,
   memory_bytes: 1,
   storage_bytes: 1,
+  processes: 64,
+  network: "user",
+  internet: false,
 });
 
 interface HostOptions {
@@ -181,7 +184,12 @@ describe("a driver host", () => {
     await using rig = await openHost();
     const [wanted, orphan] = [specOf(), specOf()];
     await Promise.all([wanted, orphan].map((spec) => rig.ask("start", { spec })));
-    expect(await rig.host.reconcile(new Set([wanted.worker]))).toEqual([orphan.worker]);
+    const readWanted = () =>
+      Promise.resolve({
+        workers: new Set([wanted.worker]),
+        isWorkspaceWanted: () => Promise.resolve(true),
+      });
+    expect(await rig.host.reconcile(readWanted)).toEqual([orphan.worker]);
     expect(await rig.ask("list", {})).toMatchObject({
       ok: true,
       output: { workers: [{ worker: wanted.worker }] },

@@ -34,6 +34,9 @@ const spec = (more: Partial<WorkerSpec> = {}): WorkerSpec => ({
   cpus: 1,
   memory_bytes: 1,
   storage_bytes: 1,
+  processes: 64,
+  network: "user",
+  internet: false,
   ...more,
 });
 

@@ -94,7 +94,8 @@ describe("what 0.1 wrote", () => {
   });
 
   test.each(all)("%s: is read with every field", (name, value) => {
-    expect(READERS[name]?.parse(value)).toEqual(value);
+    // And with what later builds added, by its defaults.
+    expect(READERS[name]?.parse(value)).toMatchObject(value as object);
   });
 
   test.each(all)("%s: is read with fields that nobody knows", (name, value) => {
