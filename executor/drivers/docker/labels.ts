@@ -1,0 +1,58 @@
+/** Labels of everything that a driver makes in an engine: whose it is, and for whom. Labels of the engine never change. */
+import { createHash } from "node:crypto";
+import type { WorkerSpec } from "../../../protocols/executor.ts";
+
+/** Whose things these are: one node of one deployment. No other node touches them while that one lives. */
+export interface EngineOwner {
+  readonly deployment: string;
+  readonly node: string;
+}
+
+export const PARTS = ["worker", "dormant", "network", "workspace"] as const;
+export type Part = (typeof PARTS)[number];
+
+export const LABELS = {
+  deployment: "berth.deployment",
+  node: "berth.node",
+  part: "berth.part",
+  tenant: "berth.tenant",
+  user: "berth.user",
+  tier: "berth.tier",
+  agent: "berth.agent",
+  /** The worker's id: each start has a new one. */
+  incarnation: "berth.incarnation",
+  /** Of a workspace: its key. */
+  workspace: "berth.workspace",
+  /** Of a worker: its `WorkerSpec` as JSON, from which it is adopted. */
+  spec: "berth.spec",
+} as const;
+
+export type Labels = Readonly<Record<string, string>>;
+
+export function partLabels({ deployment, node }: EngineOwner, part: Part): Labels {
+  return { [LABELS.deployment]: deployment, [LABELS.node]: node, [LABELS.part]: part };
+}
+
+/** For whom a thing is, as far as the spec says. */
+export function specLabels(
+  spec: Omit<WorkerSpec, "worker"> & { readonly worker?: string },
+): Labels {
+  return {
+    [LABELS.tenant]: spec.tenant,
+    [LABELS.user]: spec.user ?? "",
+    [LABELS.tier]: spec.tier,
+    [LABELS.agent]: spec.agent ?? "",
+    ...(spec.worker === undefined ? {} : { [LABELS.incarnation]: spec.worker }),
+  };
+}
+
+/** The engine's filter for one part of ours, or for all that is ours. */
+export function filterOf(owner: EngineOwner, part?: Part): { readonly label: string[] } {
+  const own = [`${LABELS.deployment}=${owner.deployment}`, `${LABELS.node}=${owner.node}`];
+  return { label: part === undefined ? own : [...own, `${LABELS.part}=${part}`] };
+}
+
+/** Short and stable: for names that have a bound, such as those of network devices. */
+export function shortHash(text: string, digits: number): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, digits);
+}
