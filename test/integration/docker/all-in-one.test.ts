@@ -1,19 +1,15 @@
 /**
- * The image that the README names, from its build to its second start. Needs a Docker Engine and minutes:
- * `BERTH_TEST_DOCKER=1` builds it as people do, `BERTH_TEST_DOCKER=offline` without an image registry.
+ * The image that the README names, from its build to its second start: built without an image registry, or with one
+ * as people do where BERTH_TEST_DOCKER is `registry`.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { BerthClient } from "../../../gateway/client.ts";
 import type { SessionEvent } from "../../../protocols/events.ts";
 import { buildImage, type ContainerHost, openContainerHost } from "../../support/container.ts";
+import { describeDocker } from "../../support/docker.ts";
 import { eventually } from "../../support/eventually.ts";
 
-const wish = process.env["BERTH_TEST_DOCKER"] ?? "";
-const title =
-  wish === ""
-    ? "the image with everything in it (SKIPPED: set BERTH_TEST_DOCKER to 1 or offline, with a Docker Engine running)"
-    : "the image with everything in it";
-
+const offline = process.env["BERTH_TEST_DOCKER"] !== "registry";
 const BUILD_MS = 20 * 60_000;
 const TEST_MS = 5 * 60_000;
 const DOCKERS_PATIENCE_MS = 10_000;
@@ -32,10 +28,10 @@ const outputOf = (events: readonly SessionEvent[]) =>
     .map(({ data }) => String(data["text"]))
     .join("");
 
-describe.skipIf(wish === "")(title, () => {
+describeDocker("the image with everything in it", () => {
   let host: ContainerHost;
   beforeAll(async () => {
-    await buildImage({ offline: wish === "offline" });
+    await buildImage({ offline });
     host = await openContainerHost();
   }, BUILD_MS);
   afterAll(async () => {
