@@ -1,5 +1,6 @@
 /** What a worker is told by its environment, read once at its start. */
 import { BerthError } from "../protocols/errors.ts";
+import type { WorkerIdentity } from "../protocols/executor.ts";
 import type { WorkspaceOptions } from "./workspace.ts";
 
 export interface ExecutorConfig {
@@ -19,20 +20,19 @@ export interface ExecutorConfig {
   /** Without a word from any node for so long, the worker ends itself. */
   readonly orphanAfterMs: number;
   readonly outputLimitBytes: number;
-  /** Undefined: no health server. */
-  readonly healthPort: number | undefined;
 }
 
 const MODES = ["job", "user", "tenant"] as const;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
 
-/** As BERTH_NATS_URL: the address is on standard input, where no other process of the same user can read it later. */
-export const FROM_STANDARD_INPUT = "-";
+type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Throws `config.invalid`, naming the variable. */
+/** What the identity says counts, whatever the environment says. Throws `config.invalid`, naming the variable. */
 export function parseExecutorConfig(
-  env: Readonly<Record<string, string | undefined>>,
+  inherited: Environment,
+  identity?: WorkerIdentity,
 ): ExecutorConfig {
+  const env = identity === undefined ? inherited : { ...inherited, ...variablesOf(identity) };
   const text = (name: string, fallback?: string): string => {
     const value = env[name] ?? fallback;
     if (value === undefined || value === "")
@@ -59,11 +59,29 @@ export function parseExecutorConfig(
     tier: text("BERTH_TIER", "free"),
     workspace: { root: text("BERTH_WORKSPACE"), mode, isolated },
     path: text("BERTH_AGENT_PATH", env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"),
-    inherited: env,
+    inherited,
     graceMs: whole("BERTH_GRACE_MS", 5_000),
     orphanAfterMs: whole("BERTH_ORPHAN_AFTER_MS", 60_000),
     outputLimitBytes: whole("BERTH_OUTPUT_LIMIT_BYTES", DEFAULT_OUTPUT_LIMIT_BYTES),
-    healthPort:
-      env["BERTH_HEALTH_PORT"] === undefined ? undefined : whole("BERTH_HEALTH_PORT", 8080),
   });
+}
+
+/** Undefined: no health server. */
+export function healthPortOf(env: Environment): number | undefined {
+  const text = env["BERTH_HEALTH_PORT"];
+  if (text === undefined || text === "") return undefined;
+  const port = Number(text);
+  if (Number.isSafeInteger(port) && port > 0 && port < 65_536) return port;
+  throw new BerthError("config.invalid", "BERTH_HEALTH_PORT must be a port");
+}
+
+function variablesOf(identity: WorkerIdentity): Environment {
+  return {
+    BERTH_WORKER: identity.worker,
+    BERTH_NATS_URL: identity.nats_url,
+    BERTH_PARTITIONS: String(identity.partitions),
+    BERTH_SLOTS: String(identity.slots),
+    BERTH_TIER: identity.tier,
+    BERTH_WORKSPACE_MODE: identity.workspace_mode,
+  };
 }

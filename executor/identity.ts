@@ -1,6 +1,17 @@
 /** A worker's identity as one line of JSON on its standard input: written by what starts the worker, read by the worker. */
+import type { Readable } from "node:stream";
 import { BerthError } from "../protocols/errors.ts";
-import type { WorkerIdentity } from "../protocols/executor.ts";
+import type { WorkerIdentity, WorkerSpec } from "../protocols/executor.ts";
+import type { WorkerConnection } from "./drivers/driver.ts";
+
+/** As BERTH_IDENTITY: who the worker is comes on standard input, where no other process of the same user can read it later. */
+export const ON_STANDARD_INPUT = "stdin";
+
+/** The line that a worker prints when it has loaded all that it needs and can be paused until it is told who it is. */
+export const WAITS_FOR_IDENTITY = "berth executor waits for its identity";
+
+/** Far more than an identity needs. */
+const MAX_UNITS = 64 * 1024;
 
 /** Read by hand: a worker's start does not wait for the schema's library. */
 const FIELDS: Readonly<Record<keyof WorkerIdentity, "string" | "number">> = {
@@ -11,6 +22,17 @@ const FIELDS: Readonly<Record<keyof WorkerIdentity, "string" | "number">> = {
   tier: "string",
   workspace_mode: "string",
 };
+
+export function identityOf(spec: WorkerSpec, connection: WorkerConnection): WorkerIdentity {
+  return {
+    worker: spec.worker,
+    nats_url: connection.natsUrl,
+    partitions: connection.partitions,
+    slots: spec.slots,
+    tier: spec.tier,
+    workspace_mode: spec.workspace,
+  };
+}
 
 export function formatIdentity(identity: WorkerIdentity): string {
   return `${JSON.stringify(identity)}\n`;
@@ -26,6 +48,36 @@ export function parseIdentity(line: string): WorkerIdentity {
     });
   }
   return value as unknown as WorkerIdentity;
+}
+
+/** Waits without a limit: a worker may be paused for hours before somebody needs it. Rejects when the input ends first. */
+export async function readIdentity(source: Readable, signal: AbortSignal): Promise<WorkerIdentity> {
+  return parseIdentity(await firstLine(source, signal));
+}
+
+/** Leaves what follows the line unread. */
+function firstLine(source: Readable, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const settle = (act: () => void) => {
+      source.off("data", take).pause();
+      signal.removeEventListener("abort", stop);
+      act();
+    };
+    const refuse = (what: string) => () =>
+      settle(() => reject(new BerthError("config.invalid", `standard input ${what}`)));
+    const stop = refuse("is not needed any more: the process was asked to end");
+    const take = (piece: string) => {
+      text += piece;
+      const end = text.indexOf("\n");
+      if (end >= 0) settle(() => resolve(text.slice(0, end)));
+      else if (text.length > MAX_UNITS) refuse("has no line that could be an identity")();
+    };
+    source.setEncoding("utf8").on("data", take);
+    source.once("end", refuse("ended before the worker's identity had come"));
+    source.on("error", refuse("cannot be read"));
+    signal.addEventListener("abort", stop, { once: true });
+  });
 }
 
 function tryParse(line: string): Record<string, unknown> {

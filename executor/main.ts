@@ -1,8 +1,8 @@
-/** The process of one worker: `node dist/executor/main.js`, told everything by its environment. */
-import { readFileSync } from "node:fs";
+/** The process of one worker: `node dist/executor/main.js`, told by its environment, or in part by its standard input. */
 import { asBerthError } from "../protocols/errors.ts";
 import { systemClock } from "../runtime/clock.ts";
-import { FROM_STANDARD_INPUT, parseExecutorConfig } from "./config.ts";
+import { healthPortOf, parseExecutorConfig } from "./config.ts";
+import { ON_STANDARD_INPUT, readIdentity, WAITS_FOR_IDENTITY } from "./identity.ts";
 import { lineLogger } from "./log.ts";
 import { runWorker } from "./worker.ts";
 
@@ -14,15 +14,24 @@ const asked = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => asked.abort());
 
 try {
-  const isHidden = process.env["BERTH_NATS_URL"] === FROM_STANDARD_INPUT;
-  const url = isHidden ? { BERTH_NATS_URL: readFileSync(0, "utf8") } : {};
-  const config = parseExecutorConfig({ ...process.env, ...url });
+  const port = healthPortOf(process.env);
+  // Loading an HTTP server would make each worker that needs none start later.
+  const health =
+    port === undefined ? undefined : await (await import("./health.ts")).Health.open(port);
+  const identity =
+    process.env["BERTH_IDENTITY"] === ON_STANDARD_INPUT ? await waitForIdentity() : undefined;
+  const config = parseExecutorConfig(process.env, identity);
   const worker = log.child({ worker: config.worker });
-  await runWorker({ config, clock: systemClock, log: worker, signal: asked.signal });
+  await runWorker({ config, clock: systemClock, log: worker, signal: asked.signal, health });
   process.exitCode = 0;
 } catch (thrown) {
   log.error({ error: asBerthError(thrown).message }, "the worker failed");
-  process.exitCode = 1;
+  process.exitCode = asked.signal.aborted ? 0 : 1;
 }
 // Handles that something left open must not keep a worker alive that has ended.
 process.exit();
+
+function waitForIdentity() {
+  process.stdout.write(`${WAITS_FOR_IDENTITY}\n`);
+  return readIdentity(process.stdin, asked.signal);
+}

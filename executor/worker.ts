@@ -9,6 +9,7 @@ import type { ExecutorConfig } from "./config.ts";
 import { Contact } from "./contact.ts";
 import { parseDownRequest } from "./down.ts";
 import { Executor } from "./executor.ts";
+import type { Health } from "./health.ts";
 import { Link } from "./link.ts";
 import { beat, sayHello } from "./presence.ts";
 
@@ -19,8 +20,10 @@ export async function runWorker(options: {
   readonly log: Logger;
   /** Aborts when the process is asked to end. */
   readonly signal: AbortSignal;
+  /** Is told when the worker is ready: when a host knows it. */
+  readonly health?: Health | undefined;
 }): Promise<string> {
-  const { config, clock, log } = options;
+  const { config, clock, log, health } = options;
   const stopping = new AbortController();
   const onStop = (reason: string) => stopping.abort(reason);
   options.signal.addEventListener("abort", () => onStop("the process was asked to end"), {
@@ -42,17 +45,14 @@ export async function runWorker(options: {
     signal: stopping.signal,
   };
   let isKnown = false;
-  const health = await startHealthIfAsked(
-    config,
-    () => isKnown && link.isConnected && !stopping.signal.aborted,
-  );
+  if (health !== undefined)
+    health.isReady = () => isKnown && link.isConnected && !stopping.signal.aborted;
   isKnown = await sayHello(presence);
   log.info({ uptime_ms: executor.status().uptime_ms, slots: config.slots }, "worker ready");
   await beat(presence);
   log.info({ reason: String(stopping.signal.reason) }, "worker ending");
   await executor.stop();
   await link.close();
-  health?.close();
   return String(stopping.signal.reason);
 }
 
@@ -62,10 +62,4 @@ function answer(executor: Executor, data: Uint8Array): DownReply {
   } catch (thrown) {
     return { ok: false, error: asBerthError(thrown).toWire() };
   }
-}
-
-async function startHealthIfAsked(config: ExecutorConfig, isReady: () => boolean) {
-  if (config.healthPort === undefined) return undefined;
-  const { startHealth } = await import("./health.ts");
-  return await startHealth(config.healthPort, isReady);
 }

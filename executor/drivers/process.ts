@@ -9,12 +9,13 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import type { WorkerSpec, WorkerUse } from "../../protocols/executor.ts";
 import { parseId } from "../../protocols/ids.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { FROM_STANDARD_INPUT } from "../config.ts";
+import { formatIdentity, identityOf, ON_STANDARD_INPUT } from "../identity.ts";
 import { findByEnvironment, readProcess, ticksToMs } from "../process-table.ts";
 import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "./driver.ts";
@@ -195,13 +196,12 @@ export class ProcessDriver implements Driver {
   async #spawn(spec: WorkerSpec, connection: WorkerConnection): Promise<number> {
     const [program, ...args] = this.#options.command;
     const log = openSync(this.#states.logPath(spec.worker), "a", 0o600);
-    const address = this.#states.openSecret(spec.worker, connection.natsUrl);
     try {
       const env = {
         ...this.#options.env,
-        ...workerEnvironment(spec, connection.partitions, this.#workspaces.rootOf(spec)),
+        ...workerEnvironment(spec, this.#workspaces.rootOf(spec)),
       };
-      const child = spawn(program, args, { detached: true, stdio: [address, log, log], env });
+      const child = spawn(program, args, { detached: true, stdio: ["pipe", log, log], env });
       child.unref();
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
@@ -209,10 +209,10 @@ export class ProcessDriver implements Driver {
       });
       if (child.pid === undefined) throw new BerthError("driver.failed", "The process has no pid");
       child.once("exit", () => void this.#check());
+      await tell(child.stdin, formatIdentity(identityOf(spec, connection)));
       return child.pid;
     } finally {
       closeSync(log);
-      closeSync(address);
     }
   }
 
@@ -288,22 +288,21 @@ export class ProcessDriver implements Driver {
   }
 }
 
-function workerEnvironment(
-  spec: WorkerSpec,
-  partitions: number,
-  root: string,
-): Record<string, string> {
+function workerEnvironment(spec: WorkerSpec, root: string): Record<string, string> {
   return {
     BERTH_WORKER: spec.worker,
     [RUN_MARKER]: `${spec.worker}.`,
-    // Agents run as the same user, and could read it here.
-    BERTH_NATS_URL: FROM_STANDARD_INPUT,
-    BERTH_PARTITIONS: String(partitions),
-    BERTH_SLOTS: String(spec.slots),
-    BERTH_TIER: spec.tier,
+    // Agents run as the same user, and could read a credential here.
+    BERTH_IDENTITY: ON_STANDARD_INPUT,
     BERTH_WORKSPACE: root,
-    BERTH_WORKSPACE_MODE: spec.workspace,
   };
+}
+
+/** Resolves when all of it is in the pipe, or the worker has ended, of which `watch` tells. */
+function tell(stdin: Writable | null, identity: string): Promise<void> {
+  return new Promise((resolve) => {
+    stdin?.once("error", () => resolve()).end(identity, () => resolve());
+  });
 }
 
 /** D2. */

@@ -1,13 +1,5 @@
 /** What the process driver remembers of a worker on disk, so that it knows its own again after a restart. */
-import {
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { workerSpecSchema } from "../../protocols/executor.ts";
@@ -37,17 +29,6 @@ export class WorkerStates {
   remove(worker: string): void {
     rmSync(this.#path(worker), { force: true });
     rmSync(this.logPath(worker), { force: true });
-  }
-
-  /** A descriptor from which the text can be read, and no file that anybody else could open. */
-  openSecret(worker: string, text: string): number {
-    const path = `${this.#path(worker)}.secret`;
-    writeFileSync(path, text, { mode: 0o600 });
-    try {
-      return openSync(path, "r");
-    } finally {
-      rmSync(path);
-    }
   }
 
   /** A file that cannot be read is no worker's. */

@@ -67,7 +67,10 @@ export class SessionLog {
 /** Plays the nodes: keeps what sessions are sent, answers hellos and beats. */
 export class NodeDouble implements AsyncDisposable {
   readonly sessions = new Map<string, SessionLog>();
+  /** Workers whose hello was answered. */
   readonly hellos = new Set<string>();
+  /** Workers that have said hello. */
+  readonly asked = new Set<string>();
   beats = 0;
   isSilent = false;
   /** Answers instead of the session, or undefined to take the frame as usual; "lost" takes it and loses the answer. */
@@ -86,9 +89,11 @@ export class NodeDouble implements AsyncDisposable {
     for (const subject of [subjects.hellos, subjects.beats]) {
       nc.subscribe(subject, {
         callback: (_error, message) => {
+          const worker = message.subject.split(".").at(-1) ?? "";
+          if (subject === subjects.hellos) this.asked.add(worker);
           if (this.isSilent) return;
           if (subject === subjects.beats) this.beats += 1;
-          else this.hellos.add(message.subject.split(".").at(-1) ?? "");
+          else this.hellos.add(worker);
           message.respond(pack({ ok: true }));
         },
       });

@@ -90,14 +90,4 @@ describe("a worker", () => {
     expect(await worker.ended).toContain("no node has answered");
     await worker[Symbol.asyncDispose]();
   });
-
-  it("answers /livez and, once a host knows it, /readyz", async () => {
-    await using worker = await startWorker(broker, node, { healthPort: 18_423 });
-    expect(worker.id).not.toBe("");
-    const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:18423${path}`)).status;
-    await eventually(async () => (await statusOf("/readyz")) === 200, { name: "ready" });
-    expect(await Promise.all(["/livez", "/health", "/ready", "/nothing"].map(statusOf))).toEqual([
-      200, 200, 200, 404,
-    ]);
-  });
 });

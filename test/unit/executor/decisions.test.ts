@@ -171,7 +171,6 @@ describe("what comes from outside", () => {
     expect(parseExecutorConfig(env)).toMatchObject({
       worker: "w",
       slots: 1,
-      healthPort: undefined,
       workspace: { mode: "job", isolated: false },
     });
     expect(() => parseExecutorConfig({ ...env, BERTH_WORKER: undefined })).toThrow("BERTH_WORKER");
