@@ -46,7 +46,8 @@ export async function readQueues(
   return { data, unanswered: places.length - views.length };
 }
 
-async function viewOf(
+/** Undefined when the place does not answer. */
+export async function viewOf(
   { client, logger, tuning }: Services,
   ref: ActorRef,
 ): Promise<PlaceView | undefined> {

@@ -19,6 +19,7 @@ import { jwtVerifier } from "./auth/jwt.ts";
 import { watchBucket } from "./auth/watched-bucket.ts";
 import { DEFAULT_TUNING, type GatewayConfig } from "./config.ts";
 import { Drain } from "./drain.ts";
+import { HostCensus } from "./host-census.ts";
 import { createIdempotency } from "./idempotency.ts";
 import { Jobs } from "./jobs.ts";
 import { SessionFeeds } from "./reader/session-feed.ts";
@@ -33,14 +34,16 @@ import { addApiHooks, addHooks, requestId, sendProblem } from "./routes/hooks.ts
 import { jobRoutes } from "./routes/jobs.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { openApiRoute, registerOpenApi } from "./routes/openapi.ts";
-import { operationRoutes } from "./routes/operations.ts";
+import { queueRoutes } from "./routes/queues.ts";
 import { parserError, writeProblem } from "./routes/raw-problem.ts";
 import { keepRouteTable } from "./routes/route-table.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { registerStreams, streamRoute } from "./routes/stream.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
+import { workerRoutes } from "./routes/workers.ts";
 import type { Services } from "./services.ts";
 import { Sessions } from "./sessions.ts";
+import { Workers } from "./workers.ts";
 
 /** Longer than any identifier, so that a long one is refused by its schema with a clear answer. */
 const MAX_PARAM_CHARS = 2_048;
@@ -118,6 +121,7 @@ async function createServices(deps: GatewayDeps) {
     idempotency: createIdempotency({ buckets, clock, newSeed: () => ulid() }),
     feeds: new SessionFeeds({ transport, clock, logger, metrics, verifyMs: tuning.verifyMs }),
     attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
+    hosts: new HostCensus({ transport, clock, logger }),
     drain: new Drain(clock),
   };
   const stop = async () => {
@@ -165,7 +169,8 @@ async function createApp(services: Services): Promise<App> {
     eventRoutes(scoped, services, { jobs, sessions });
     accountRoutes(scoped, services);
     tenantRoutes(scoped, services);
-    operationRoutes(scoped, services);
+    workerRoutes(scoped, new Workers(services));
+    queueRoutes(scoped, services);
     deadLetterRoutes(scoped, services);
     nodeRoutes(scoped, services);
     actorRoutes(scoped, services);

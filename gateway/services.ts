@@ -12,6 +12,7 @@ import type { Attachments } from "./attachments.ts";
 import type { Access } from "./auth/access.ts";
 import type { GatewayConfig, Tuning } from "./config.ts";
 import type { Drain } from "./drain.ts";
+import type { HostCensus } from "./host-census.ts";
 import type { Idempotency } from "./idempotency.ts";
 import type { SessionFeeds } from "./reader/session-feed.ts";
 
@@ -30,5 +31,6 @@ export interface Services {
   readonly idempotency: Idempotency;
   readonly feeds: SessionFeeds;
   readonly attachments: Attachments;
+  readonly hosts: HostCensus;
   readonly drain: Drain;
 }

@@ -18,6 +18,7 @@ import type {
   ApiTenant,
   ApiWholeDeadLetter,
   ApiWorker,
+  WholeWorker,
 } from "../protocols/api-operators.ts";
 import type { WorkerRecord } from "../protocols/executor.ts";
 import { isTerminal, type JobRecord, type JobState, MAX_PROMPT_BYTES } from "../protocols/job.ts";
@@ -29,6 +30,7 @@ import type {
   TenantRecord,
 } from "../protocols/records.ts";
 import type { TierTable } from "../protocols/tiers.ts";
+import type { SeenWorker } from "./host-census.ts";
 
 const PREVIEW_CHARS = 200;
 
@@ -124,8 +126,10 @@ export function keyView(key: ApiKeyRecord): ApiKey {
   };
 }
 
-export function workerView(worker: WorkerRecord): ApiWorker {
+/** `seen` is what its host says now; the record alone knows the rest. */
+export function workerView(worker: WorkerRecord, seen?: SeenWorker): ApiWorker {
   const { id, spec, phase, jobs, host, driver } = worker;
+  const { cpusUsed = null, step = null, use } = seen ?? {};
   return {
     id,
     tenant: spec.tenant,
@@ -133,14 +137,38 @@ export function workerView(worker: WorkerRecord): ApiWorker {
     agent: spec.agent ?? null,
     tier: spec.tier,
     phase,
+    step: phase === "starting" ? step : null,
     slots: spec.slots,
     jobs,
     host,
     driver,
+    image: use?.image ?? null,
+    cpus_used: cpusUsed,
+    cpus_limit: spec.cpus,
+    memory_bytes: use?.memory_bytes ?? null,
+    memory_limit_bytes: use?.memory_limit_bytes ?? null,
+    processes: use?.processes ?? null,
     created_at: formatTime(worker.created_at),
     ready_at: timeOrNull(worker.ready_at),
     idle_since: timeOrNull(worker.idle_since),
     idle_deadline: timeOrNull(worker.idle_deadline),
+  };
+}
+
+export function wholeWorkerView(
+  worker: WorkerRecord,
+  seen: SeenWorker,
+  unanswered: readonly string[],
+): WholeWorker {
+  const { internet, network, processes, storage_bytes, workspace } = worker.spec;
+  return {
+    ...workerView(worker, seen),
+    workspace,
+    network,
+    internet,
+    storage_limit_bytes: storage_bytes,
+    processes_limit: processes,
+    unanswered: [...unanswered],
   };
 }
 

@@ -1,7 +1,7 @@
 /** The part of the HTTP API that operators use: tenants and their keys, workers, nodes, queues, dead letters. */
 import { z } from "zod";
 import { pageOf, pageQuerySchema, tenantQuery, timeSchema } from "./api.ts";
-import { workerPhaseSchema } from "./executor.ts";
+import { START_STEPS, workerPhaseSchema, workerSpecSchema } from "./executor.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { activationSchema } from "./inspection.ts";
 import { scopeSchema } from "./records.ts";
@@ -56,6 +56,7 @@ export const createdKeySchema = keySchema.extend({ key: z.string() }).meta({ id:
 export const keyPageSchema = pageOf(keySchema).meta({ id: "KeyPage" });
 export const keyParamsSchema = z.strictObject({ id: tenantIdSchema, key_id: idSchema });
 
+/** What its host measures is null where the host does not answer, the driver cannot tell, or nothing runs yet. */
 export const workerSchema = z
   .object({
     id: z.string(),
@@ -64,10 +65,21 @@ export const workerSchema = z
     agent: z.string().nullable(),
     tier: tierSchema,
     phase: workerPhaseSchema,
+    /** Of a start that is under way; null while it waits for capacity. */
+    step: z.enum(START_STEPS).nullable(),
     slots: z.number(),
     jobs: z.array(z.string()),
     host: z.string().nullable(),
     driver: z.string().nullable(),
+    image: z.string().nullable(),
+    /** Mean between the last two readings: 1.5 is one CPU and a half. Null until there are two. */
+    cpus_used: z.number().nullable(),
+    /** What its tier gives it; a driver that does not isolate does not hold it to that. */
+    cpus_limit: z.number(),
+    memory_bytes: z.number().nullable(),
+    /** As the driver enforces it; null is none. */
+    memory_limit_bytes: z.number().nullable(),
+    processes: z.number().nullable(),
     created_at: timeSchema,
     ready_at: timeSchema.nullable(),
     idle_since: timeSchema.nullable(),
@@ -76,8 +88,40 @@ export const workerSchema = z
   })
   .meta({ id: "Worker" });
 export type ApiWorker = z.infer<typeof workerSchema>;
-export const workerPageSchema = pageOf(workerSchema).meta({ id: "WorkerPage" });
+/** Nodes that were asked for live use and did not answer. */
+const unanswered = z.array(z.string());
+export const workerPageSchema = pageOf(workerSchema)
+  .extend({
+    unanswered,
+    /** Workers that are started, paused and nobody's yet, by tier; for operators, else null. */
+    dormant: z.record(z.string(), z.number()).nullable(),
+  })
+  .meta({ id: "WorkerPage" });
+export type WorkerPage = z.infer<typeof workerPageSchema>;
 export const workerListQuerySchema = pageQuerySchema.extend(tenantQuery);
+export const workerParamsSchema = z.strictObject({ id: idSchema });
+/** With what it was asked for. */
+export const wholeWorkerSchema = workerSchema
+  .extend({
+    workspace: workerSpecSchema.shape.workspace,
+    network: z.enum(["shared", "user", "tenant"]),
+    internet: z.boolean(),
+    storage_limit_bytes: z.number(),
+    processes_limit: z.number(),
+    unanswered,
+  })
+  .meta({ id: "WholeWorker" });
+export type WholeWorker = z.infer<typeof wholeWorkerSchema>;
+/** The last that it wrote, also after its end, for a while. */
+export const workerLogSchema = z
+  .object({
+    id: z.string(),
+    /** Where it ran. */
+    node: z.string(),
+    log: z.string(),
+  })
+  .meta({ id: "WorkerLog" });
+export type WorkerLog = z.infer<typeof workerLogSchema>;
 
 export const nodeSchema = z
   .object({

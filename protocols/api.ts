@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { ERROR_TABLE, type ErrorCode } from "./errors.ts";
 import { eventSchema, usageSchema } from "./events.ts";
+import { START_STEPS } from "./executor.ts";
 import { idSchema, jobIdSchema, sessionIdSchema, tenantIdSchema } from "./ids.ts";
 import { jobStateSchema, metadataSchema } from "./job.ts";
 import { wireErrorSchema } from "./protocol.ts";
@@ -190,6 +191,23 @@ export const jobListQuerySchema = pageQuerySchema.extend({
 export const cancelledJobSchema = z
   .object({ id: jobIdSchema, session_id: sessionIdSchema, state: jobStateSchema })
   .meta({ id: "CancelledJob" });
+
+/**
+ * What a job that does not run yet waits for. `turn`: earlier jobs of its user. `slot`: a worker that is in use.
+ * `capacity`: room for one more worker. `worker`: one that starts. `agent`: it has its worker, and its agent starts.
+ */
+export const JOB_WAITS = ["turn", "slot", "capacity", "worker", "agent"] as const;
+export const jobWaitSchema = z
+  .object({
+    id: jobIdSchema,
+    state: jobStateSchema,
+    /** Null once it runs, and when it cannot be told now. */
+    waits_on: z.enum(JOB_WAITS).nullable(),
+    /** Of the worker that starts, as far as it is known. */
+    step: z.enum(START_STEPS).nullable(),
+  })
+  .meta({ id: "JobWait" });
+export type JobWait = z.infer<typeof jobWaitSchema>;
 
 export const MAX_INPUT_CHARS = 64 * 1024;
 export const jobInputSchema = z

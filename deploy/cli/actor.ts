@@ -17,7 +17,7 @@ import {
   gatewayCommand,
 } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
-import { renderFacts } from "./facts.ts";
+import { type Fact, renderFacts } from "./facts.ts";
 import { humaneDuration } from "./humane.ts";
 
 interface ShowOptions extends ConnectionOptions {
@@ -100,8 +100,6 @@ async function showActor(context: CliContext, name: string, options: ShowOptions
   );
   return EXIT.ok;
 }
-
-type Fact = readonly [name: string, value: string];
 
 /** An actor as lines of names and values. */
 export function factsOf(actor: ApiActor): readonly Fact[] {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { type ApiJob, jobSchema } from "../../protocols/api.ts";
+import { type ApiJob, type JobWait, jobSchema, jobWaitSchema } from "../../protocols/api.ts";
+import { isTerminal } from "../../protocols/job.ts";
 import {
   action,
   type CliContext,
@@ -20,20 +21,39 @@ export function jobCommand(context: CliContext): Command {
       action(context, async (id: string, options: ConnectionOptions) => {
         const gateway = await connect(context, options, "pro");
         const query = { tenant: options.tenant };
-        const job = await gateway.get(`/v1/jobs/${encodeURIComponent(id)}`, jobSchema, query);
-        await context.terminal.out(
-          options.json === true ? `${JSON.stringify(job)}\n` : describe(job, context),
-        );
+        const path = `/v1/jobs/${encodeURIComponent(id)}`;
+        const job = await gateway.get(path, jobSchema, query);
+        if (options.json === true) {
+          await context.terminal.out(`${JSON.stringify(job)}\n`);
+          return EXIT.ok;
+        }
+        const hasBegun = isTerminal(job.state) || job.state === "running";
+        const wait = hasBegun ? undefined : await gateway.get(`${path}/wait`, jobWaitSchema, query);
+        await context.terminal.out(describe(job, wait, context));
         return EXIT.ok;
       }),
     );
 }
 
-function describe(job: ApiJob, { terminal, clock }: CliContext): string {
+const WAITS: Readonly<Record<NonNullable<JobWait["waits_on"]>, string>> = {
+  turn: "an earlier job of its user",
+  slot: "a worker that is in use",
+  capacity: "room for one more worker",
+  worker: "its worker to start",
+  agent: "its agent to start",
+};
+
+export function waitText({ step, waits_on }: JobWait): string | null {
+  if (waits_on === null) return null;
+  return step === null ? WAITS[waits_on] : `${WAITS[waits_on]} (${step})`;
+}
+
+function describe(job: ApiJob, wait: JobWait | undefined, { terminal, clock }: CliContext): string {
   const now = clock.now();
   const facts: readonly (readonly [string, string | null | undefined])[] = [
     ["Job", job.id],
     ["State", paintState(terminal, job.state)],
+    ["Waits for", wait && waitText(wait)],
     ["Session", job.session_id],
     ["Owner", `${job.tenant} / ${job.user} (${job.tier})`],
     ["Agent", job.model === null ? job.agent : `${job.agent}, model ${oneLine(job.model)}`],

@@ -20,6 +20,7 @@ import { sessionsCommand } from "./sessions.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { oneLine } from "./terminal.ts";
 import { type Starters, upCommand } from "./up.ts";
+import { workerCommand } from "./worker.ts";
 import { workersCommand } from "./workers.ts";
 
 const EXIT_CODES = `
@@ -63,6 +64,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     sessionsCommand(context),
     agentsCommand(context),
     workersCommand(context),
+    workerCommand(context),
     queuesCommand(context),
     tenantsCommand(context),
     nodesCommand(context),

@@ -1,5 +1,5 @@
 import type { Writable } from "node:stream";
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 
 export type Tone = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "cyan";
 
@@ -54,4 +54,13 @@ function writeTo(stream: Writable, text: string): Promise<void> {
  */
 export function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ").trim();
+}
+
+/** As `oneLine` for text of many lines: they stay, with their indentation, and end with a line break. */
+export function plainLines(text: string): string {
+  const plain = stripVTControlCharacters(text).replaceAll(
+    /(?![\n\t])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
+    "",
+  );
+  return plain.endsWith("\n") ? plain : `${plain}\n`;
 }

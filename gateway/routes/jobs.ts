@@ -11,6 +11,7 @@ import {
   jobPageSchema,
   jobParamsSchema,
   jobSchema,
+  jobWaitSchema,
   scopedQuerySchema,
 } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
@@ -18,6 +19,7 @@ import type { Jobs } from "../jobs.ts";
 import { rateHeaders } from "../rate-headers.ts";
 import type { Services } from "../services.ts";
 import type { Caller } from "../submission.ts";
+import { Waits } from "../waits.ts";
 import { type App, callerOf, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
@@ -28,6 +30,8 @@ function idsOf(request: FastifyRequest) {
 }
 
 export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
+  const waits = new Waits(services, jobs);
+
   app.post(
     "/v1/jobs",
     {
@@ -75,6 +79,19 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
       },
     },
     (request) => jobs.find(principalOf(request), request.params.id, request.query.tenant),
+  );
+
+  app.get(
+    "/v1/jobs/:id/wait",
+    {
+      schema: {
+        ...tagged("jobs", "getJobWait", "Read what a job that does not run yet waits for"),
+        params: jobParamsSchema,
+        querystring: scopedQuerySchema,
+        response: { 200: jobWaitSchema, ...problems },
+      },
+    },
+    (request) => waits.find(principalOf(request), request.params.id, request.query.tenant),
   );
 
   app.post(

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startBerth, type TestBerth } from "../support/berth.ts";
 import { type CommandOptions, startCommand } from "../support/berth-command.ts";
 import { eventually } from "../support/eventually.ts";
+import { pidOf } from "../support/process-driver-rig.ts";
 
 let berth: TestBerth;
 beforeAll(async () => {
@@ -193,6 +194,75 @@ describe("lists", () => {
       expect(out.split("\n").length, command).toBeGreaterThan(2);
     }
     expect((await run(["dead-letters", "--json"], { key })).out).toBe("[]\n");
+  });
+});
+
+describe("berth workers and berth worker", () => {
+  const key = () => berth.keys.operator;
+  interface Row {
+    readonly id: string;
+    readonly tier: string;
+    readonly phase: string;
+    readonly cpus_used: number | null;
+    readonly memory_bytes: number | null;
+    readonly processes: number | null;
+    readonly jobs: readonly string[];
+  }
+
+  test("show what a busy worker uses, whose it is, and keep its log when it has been killed", async () => {
+    await using running = start(["run", "--json", "while :; do :; done"]);
+    await running.says("job.started");
+    const [first] = lines(running.out());
+    const busy = await eventually(
+      async () => {
+        const { out } = await run(["workers", "--json"], { key: key() });
+        const rows = JSON.parse(out) as Row[];
+        const row = rows.find(({ tier }) => tier === "pro");
+        return row?.phase === "busy" && (row.cpus_used ?? 0) > 0.2 && row;
+      },
+      { within: 30_000, name: "its CPU shows" },
+    );
+    expect(busy.jobs).toEqual([first?.job_id]);
+    expect(busy.memory_bytes).toBeGreaterThan(10 * 1024 ** 2);
+    expect(busy.processes).toBeGreaterThan(1);
+    const { out: table } = await run(["workers"], { key: key() });
+    expect(table).toMatch(
+      /^WORKER +STATE +TIER +FOR +SLOTS +CPU +MEM +IDLE LEFT +AGE +IMAGE +DRIVER +HOST$/m,
+    );
+    expect(table).toMatch(
+      new RegExp(`^${busy.id} +busy +pro +dev-pro/dev +1/3 +\\d\\.\\d\\d/2 +\\d+ MiB +- `, "m"),
+    );
+    const { out: shown } = await run(["worker", "show", busy.id], { key: key() });
+    expect(shown).toMatch(/^serves +dev-pro\/dev \(pro\)$/m);
+    expect(shown).toMatch(new RegExp(`^job +${first?.job_id}$`, "m"));
+    const alive = await run(["worker", "log", busy.id], { key: key() });
+    expect([alive.code, alive.err]).toEqual([0, ""]);
+    expect(alive.out).toContain(busy.id);
+    process.kill(pidOf(berth.dataDir, busy.id), "SIGKILL");
+    await eventually(
+      async () => (await run(["worker", "show", busy.id], { key: key() })).code === 4,
+      { within: 20_000, name: "it has gone" },
+    );
+    const kept = await run(["worker", "log", busy.id], { key: key() });
+    expect([kept.code, kept.out]).toEqual([0, alive.out]);
+    expect((await run(["worker", "log", "wrk_never"], { key: key() })).code).toBe(4);
+    // An admin may look into its own tenant's workers; of one that is gone nobody says whose it was.
+    expect((await run(["worker", "log", busy.id])).code).toBe(4);
+    running.signal("SIGINT");
+    running.signal("SIGINT");
+    await running.done();
+  }, 120_000);
+
+  test("an idle worker shows how long it stays", async () => {
+    await events("echo done");
+    const shown = await eventually(
+      async () => {
+        const { out } = await run(["workers", "--tenant", "dev-pro"], { key: key() });
+        return / idle +pro .* (\d+s|1m) +\S+ ago /.test(out) && out;
+      },
+      { within: 20_000, name: "it is idle" },
+    );
+    expect(shown).not.toContain("enterprise");
   });
 });
 

@@ -24,6 +24,7 @@ const COMMANDS = {
     "nats req berth.node.NODE.actor dev-pro/user/dev",
     "nats req berth.inspect.P.dev-pro.user.dev ''",
   ],
+  workers: ["nats req berth.node.NODE.workers ''", "nats req berth.node.NODE.worker-log WORKER"],
   buckets: [
     "nats kv ls berth-nodes",
     "nats kv get berth-nodes NODE",
@@ -133,7 +134,7 @@ describe("a node as a micro service", () => {
     const { endpoints } = (await request("$SRV.INFO.berth-node")) as {
       endpoints: { name: string; subject: string }[];
     };
-    const verbs = ["drain", "actors", "actor", "replay", "stats"];
+    const verbs = ["drain", "actors", "actor", "replay", "stats", "workers", "worker-log"];
     expect(endpoints.map(({ name, subject }) => [name, subject])).toEqual(
       verbs.map((verb) => [verb, `berth.node.${node}.${verb}`]),
     );
@@ -166,6 +167,33 @@ describe("a node as a micro service", () => {
     });
     expect(await request(`berth.node.${node}.actors`, "{")).toMatchObject({
       code: "request.malformed",
+    });
+  });
+});
+
+describe("the workers of a node", () => {
+  test("are told with what they use, and what each wrote, by its id", async () => {
+    await runJob("echo of a worker");
+    const [subject] = Object.keys(await subjectsOf("KV_berth-workers"));
+    const id = subject?.split(".").at(-1) ?? "";
+    const told = (await request(`berth.node.${node}.workers`)) as { use: Record<string, object> };
+    expect(told).toMatchObject({
+      node,
+      driver: "process",
+      at: expect.any(Number),
+      steps: {},
+      dormant: {},
+    });
+    expect(told.use[id]).toMatchObject({
+      image: null,
+      cpu_ms: expect.any(Number),
+      memory_limit_bytes: null,
+      processes: expect.any(Number),
+    });
+    const { log } = (await request(`berth.node.${node}.worker-log`, id)) as { log: string };
+    expect(log).toContain(id);
+    expect(await request(`berth.node.${node}.worker-log`, "wrk_never")).toMatchObject({
+      code: "worker.not_found",
     });
   });
 });

@@ -80,6 +80,8 @@ class FakeExecutor {
   readonly attempts = new Map<string, FakeAttempt>();
   readonly #waiters = new Map<string, (attempt: FakeAttempt) => void>();
   client: Client | undefined;
+  /** A test that looks at starts holds them. */
+  startsAfter: Promise<void> = Promise.resolve();
 
   attempt(jobId: string): Promise<FakeAttempt> {
     const known = this.attempts.get(jobId);
@@ -89,7 +91,10 @@ class FakeExecutor {
 
   tools(): Tools {
     return {
-      "worker.start": () => Promise.resolve({ host: "rig", driver: "fake" }),
+      "worker.start": async () => {
+        await this.startsAfter;
+        return { host: "rig", driver: "fake" };
+      },
       "worker.stop": () => Promise.resolve({}),
       "worker.verify": () => Promise.resolve({ lost: [], cpu_ms: {} }),
       "workspace.remove": () => Promise.resolve({}),
