@@ -109,6 +109,8 @@ const environmentSchema = z.object({
   BERTH_TIERS: z.string().default("{}"),
   /** Length of the window that hourly limits count in; shortened by tests. */
   BERTH_QUOTA_WINDOW: duration("1h"),
+  /** How often hosts and supervisors compare the workers that are wanted with those that are there, if no event tells them. */
+  BERTH_SWEEP_EVERY: duration("30s"),
   /** A worker that hears from no node for this long ends itself. */
   BERTH_ORPHAN_AFTER: duration("60s"),
   /** From SIGTERM to SIGKILL of an agent's processes. */

@@ -80,6 +80,13 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_evictions_total: counter("Leases removed because their node's process was gone"),
   berth_effects_running: gauge("Tools that run"),
 
+  berth_reconcile_passes_total: counter(
+    "Comparisons of what is wanted of a host with what is there, by how they ended",
+    "result",
+  ),
+  berth_reconcile_removed_total: counter("What hosts removed because nobody wants it", "what"),
+  berth_reconcile_lost_total: counter("Workers on record that their host did not have any more"),
+
   berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
   berth_gateway_streams: gauge("Open streams", "transport"),

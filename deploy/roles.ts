@@ -5,16 +5,16 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { admitUplink } from "../actors/admit-uplink.ts";
+import { hostDesires } from "../actors/hosting/host-desires.ts";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
-import { type DriverHost, startDriverHost } from "../executor/driver-host.ts";
-import type { Driver, WorkerExit } from "../executor/drivers/driver.ts";
+import { startDriverHost } from "../executor/driver-host.ts";
 import { ProcessDriver } from "../executor/drivers/process.ts";
+import { startReconciler } from "../executor/reconciler.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
-import { SUPERVISOR_KEY, Supervisor } from "../protocols/actors/supervisor.ts";
 import { asBerthError } from "../protocols/errors.ts";
-import { type WorkerRecord, workerRecordSchema } from "../protocols/executor.ts";
 import { parseId } from "../protocols/ids.ts";
+import { atMost } from "../runtime/at-most.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -102,7 +102,10 @@ export async function startNodeRole(
     definitions: actorDefinitions({
       tiers: config.tiers,
       quotaWindowMs: config.BERTH_QUOTA_WINDOW,
-      supervisor: { fleetAgents: config.BERTH_FLEET_AGENTS },
+      supervisor: {
+        fleetAgents: config.BERTH_FLEET_AGENTS,
+        sweepMs: config.BERTH_SWEEP_EVERY,
+      },
       capacity: { maxWorkers: config.BERTH_MAX_WORKERS, maxStarts: config.BERTH_START_CONCURRENCY },
     }),
     tools,
@@ -120,6 +123,13 @@ export async function startNodeRole(
     ...(onReplaced ? { onReplaced } : {}),
   });
   running.node = node;
+  const desires = hostDesires({
+    client: node.client,
+    buckets: transport.buckets,
+    tiers: config.tiers,
+    clock,
+    logger,
+  });
   const host = await startDriverHost({
     node: nodeId,
     driver,
@@ -127,9 +137,24 @@ export async function startNodeRole(
     clock,
     log: logger,
     connection: () => ({ natsUrl: workerUrl, partitions: transport.partitions }),
-    onExit: (exit) => void reportExit(node.client, exit, logger),
+    onExit: (exit) =>
+      void desires.reportExit(exit).catch((thrown: unknown) => {
+        // The next comparison tells of it again.
+        const err = asBerthError(thrown);
+        logger.error({ err, worker: exit.worker }, "a worker's end could not be reported");
+      }),
   });
-  await reconcileWorkers(base, { nodeId, client: node.client, driver, host });
+  const reconciler = await startReconciler({
+    node: nodeId,
+    driver,
+    host,
+    desires,
+    clock,
+    metrics,
+    log: logger,
+    random: Math.random,
+    everyMs: config.BERTH_SWEEP_EVERY,
+  });
   const service = await startNodeService({ connection: transport.connection, node, version, host });
   const gauges = new FleetGauges(base);
   await gauges.start();
@@ -137,9 +162,18 @@ export async function startNodeRole(
     node,
     async stop({ workers }) {
       await service.stop();
+      await reconciler.close();
       await gauges.stop();
       await node.stop();
-      if (workers) await host.stopAll();
+      if (workers) {
+        const stopped = await host.stopAll();
+        const reason = "its node was stopped";
+        const told = stopped.map((live) =>
+          desires.reportExit({ ...live, reason, code: "worker.lost" }),
+        );
+        // When the broker is away, too, the next start tells it.
+        await atMost(clock, config.BERTH_DRAIN_TIMEOUT, Promise.all(told));
+      }
       await host.close();
       await driver.dispose();
     },
@@ -157,58 +191,6 @@ function workerEnvironment(config: Config): Record<string, string> {
     BERTH_ORPHAN_AFTER_MS: String(config.BERTH_ORPHAN_AFTER),
     BERTH_OUTPUT_LIMIT_BYTES: String(config.BERTH_OUTPUT_LIMIT_BYTES),
   };
-}
-
-/** Tries until the supervisor's mailbox has it; its sweep finds the dead worker anyway, only later. */
-async function reportExit(
-  client: Client,
-  { worker, spec, reason, code }: WorkerExit,
-  logger: Logger,
-): Promise<void> {
-  await client
-    .actor(Supervisor, spec.tenant, SUPERVISOR_KEY)
-    .exited({ worker, reason, code }, { timeoutMs: 60_000, id: `exited:${worker}` })
-    .catch((thrown: unknown) =>
-      logger.error({ err: asBerthError(thrown), worker }, "a worker's end could not be reported"),
-    );
-}
-
-/**
- * Compares the records with what lives on this machine, at the start: workers that nobody has on record end
- * (their start was given up while we were down), and supervisors hear of those that ended meanwhile, before
- * a job can be given to one of them.
- */
-async function reconcileWorkers(
-  { logger, transport }: Base,
-  parts: {
-    readonly nodeId: string;
-    readonly client: Client;
-    readonly driver: Driver;
-    readonly host: DriverHost;
-  },
-): Promise<void> {
-  const recorded: WorkerRecord[] = [];
-  const removed = await parts.host.reconcile(async () => {
-    for (const entry of await transport.buckets.list("workers", "")) {
-      const record = workerRecordSchema.safeParse(
-        JSON.parse(new TextDecoder().decode(entry.value)),
-      );
-      if (record.success) recorded.push(record.data);
-    }
-    return {
-      workers: new Set(recorded.map((record) => record.id)),
-      isWorkspaceWanted: () => Promise.resolve(true),
-    };
-  });
-  if (removed.length > 0) logger.warn({ workers: removed }, "ended workers that nobody wants");
-  const live = new Set((await parts.driver.list()).map(({ worker }) => worker));
-  const gone = recorded.filter(({ host, id }) => host === parts.nodeId && !live.has(id));
-  await Promise.all(
-    gone.map(({ id: worker, spec }) => {
-      const exit = { worker, spec, reason: "its node was restarted", code: "worker.lost" } as const;
-      return reportExit(parts.client, exit, logger);
-    }),
-  );
 }
 
 async function stableNodeId(dataDir: string): Promise<string> {

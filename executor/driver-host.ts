@@ -20,7 +20,7 @@ import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Bus, Incoming, Serving } from "../runtime/transport.ts";
-import type { Driver, Wanted, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
+import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
 import { WorkerRoster } from "./worker-roster.ts";
 
 export interface DriverHostOptions {
@@ -40,17 +40,16 @@ export interface DriverHostOptions {
 }
 
 export interface DriverHost {
-  /**
-   * Stops every worker that is not wanted, and removes what else the driver made for nobody; resolves with the names of
-   * what went. Reads what is wanted after it has looked at what lives: what is started meanwhile is recorded by then.
-   */
-  reconcile(readWanted: () => Promise<Wanted>): Promise<readonly string[]>;
+  /** Workers whose start is under way. */
+  starting(): readonly string[];
+  /** Ends a worker that nobody wants; its workspace stays. Rejects when it could not be ended. */
+  remove(worker: string): Promise<void>;
   /** What its workers use, and where those that start are. */
   census(): Promise<HostWorkers>;
   /** The last that a worker of this host wrote. Rejects with `worker.not_found`. */
   log(worker: string): Promise<string>;
-  /** Stops all, keeping workspaces: for a deployment that goes down as a whole. */
-  stopAll(): Promise<void>;
+  /** Stops all, keeping workspaces, and resolves with those that lived. */
+  stopAll(): Promise<readonly LiveWorker[]>;
   /** Serves no more. Workers live on. */
   close(): Promise<void>;
 }
@@ -104,13 +103,12 @@ class Host implements DriverHost {
     void this.#watch();
   }
 
-  async reconcile(readWanted: () => Promise<Wanted>): Promise<readonly string[]> {
-    const { driver } = this.#options;
-    const live = (await driver.list()).map(({ worker }) => worker);
-    const wanted = await readWanted();
-    const unwanted = live.filter((worker) => !wanted.workers.has(worker));
-    await Promise.all(unwanted.map((worker) => this.#stop(worker, true)));
-    return [...unwanted, ...(await driver.sweep(wanted))];
+  starting(): readonly string[] {
+    return [...this.#starting.keys()];
+  }
+
+  async remove(worker: string): Promise<void> {
+    await this.#stop(worker, true);
   }
 
   async census(): Promise<HostWorkers> {
@@ -131,9 +129,10 @@ class Host implements DriverHost {
     throw new BerthError("worker.not_found", `nothing is known of worker ${worker} here`);
   }
 
-  async stopAll(): Promise<void> {
+  async stopAll(): Promise<readonly LiveWorker[]> {
     const live = await this.#options.driver.list();
     await Promise.all(live.map(({ worker }) => this.#stop(worker, true)));
+    return live;
   }
 
   async close(): Promise<void> {

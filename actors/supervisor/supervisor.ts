@@ -31,7 +31,7 @@ import {
   vanish,
 } from "./lifecycle.ts";
 import { type OwnedWorker, show, supervisorStateSchema, workerRecord, type Yard } from "./state.ts";
-import { workspaceDue, workspaceRemoved } from "./workspaces.ts";
+import { isWorkspaceWanted, workspaceDue, workspaceRemoved } from "./workspaces.ts";
 
 type Received<K extends keyof (typeof Supervisor)["messages"]> = ReceivedOf<
   (typeof Supervisor)["messages"][K]
@@ -47,6 +47,12 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
         workers: Object.values(ctx.state.workers).map((worker) =>
           workerRecord(worker, options.tiers),
         ),
+      }),
+      owns: ({ state }, { workers }) => ({
+        owned: workers.filter((worker) => Object.hasOwn(state.workers, worker)),
+      }),
+      workspaceWanted: ({ state }, { workspace_key }) => ({
+        wanted: isWorkspaceWanted(state, workspace_key, options),
       }),
       ensure: (ctx, input) => ensure(yard(ctx), input),
       retire: (ctx, { worker, reason }) => retire(yard(ctx), worker, reason),
@@ -168,12 +174,16 @@ function retire(yard: Yard, id: string, reason: string): void {
   else if (worker.state === "starting") worker.leaving = reason;
 }
 
-/** Its process or container ended by itself. One that is stopping is gone when its driver has cleaned up. */
+/**
+ * Its process or container ended by itself. One that is stopping is gone when its driver has cleaned up. A host tells of
+ * one that is not ours while it is on record.
+ */
 function exited(yard: Yard, id: string, reason: string, code?: string): void {
   const worker = yard.ctx.state.workers[id];
-  if (worker?.state === "starting") {
+  if (!worker) yard.ctx.put("workers", id, undefined);
+  else if (worker.state === "starting") {
     failStart(yard, worker, { code: code ?? "worker.start_failed", message: reason });
-  } else if (worker?.state === "ready") vanish(yard, worker, reason);
+  } else if (worker.state === "ready") vanish(yard, worker, reason);
 }
 
 function sweep(yard: Yard): void {

@@ -1,8 +1,10 @@
 /** Workspaces that outlive their worker: kept as long as the tier says, then removed. */
 import { removeWorkspace, type Supervisor } from "../../protocols/actors/supervisor.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
+import type { DeepReadonly } from "../../runtime/actor.ts";
 import { backoffMs } from "../backoff.ts";
-import type { OwnedWorker, Yard } from "./state.ts";
+import type { ActorOptions } from "../options.ts";
+import type { OwnedWorker, SupervisorState, Yard } from "./state.ts";
 
 /** The worker has gone: its workspace waits for the next one, or for its end. */
 export function keepWorkspace({ ctx, options }: Yard, { spec, host }: OwnedWorker): void {
@@ -59,6 +61,21 @@ export function workspaceRemoved(
   return key;
 }
 
+/** True while a worker uses it or will, while its end is still to come, and for good where the tier says so; else null. */
+export function isWorkspaceWanted(
+  state: DeepReadonly<SupervisorState>,
+  key: string,
+  { tiers }: ActorOptions,
+): true | null {
+  const { tenant, workspaces } = state;
+  const isKeptForGood = tenant !== null && tiers[tenant.tier].workspaceKeptMs === null;
+  return isKeptForGood || Object.hasOwn(workspaces, key) || hasUser(state, key) ? true : null;
+}
+
 function isUsed({ ctx }: Yard, key: string): boolean {
-  return Object.values(ctx.state.workers).some(({ spec }) => spec.workspace_key === key);
+  return hasUser(ctx.state, key);
+}
+
+function hasUser({ workers }: DeepReadonly<SupervisorState>, key: string): boolean {
+  return Object.values(workers).some(({ spec }) => spec.workspace_key === key);
 }

@@ -27,6 +27,7 @@ export interface KeptWorkspace {
 
 /** What is wanted of all that the driver made; what is not may go. */
 export interface Wanted {
+  /** As of a moment ago: what the driver has started since, or is starting, is wanted too. */
   readonly workers: ReadonlySet<string>;
   /** Whether anybody still counts on a workspace that no worker uses. Rejects when nobody can say: then it stays. */
   readonly isWorkspaceWanted: (workspace: KeptWorkspace) => Promise<boolean>;
@@ -46,7 +47,10 @@ export interface Driver {
   ): Promise<void>;
   /** Resolves when no process of the worker is left; it is not reported as an exit. A worker that does not exist is gone. */
   stop(worker: string, options: { readonly keepWorkspace: boolean }): Promise<void>;
-  /** All that live, those too which an earlier process of ours started. */
+  /**
+   * All that live, those too which an earlier process of ours started. Rejects with `driver.failed` when the back end
+   * cannot say: who is not in the list counts as dead.
+   */
   list(): Promise<readonly LiveWorker[]>;
   /** Tells of workers that ended by themselves, also of those that ended while nobody watched; what they had started is gone by then. */
   watch(onExit: (exit: WorkerExit) => void): void;

@@ -31,16 +31,17 @@ export class ProcessWorkspaces {
     await removeTree(this.#path(tenant, key));
   }
 
-  /** Removes those that no worker uses and nobody wants. */
+  /** Removes those that no worker uses and nobody wants. `specs` is asked again: answers take time, and workers start. */
   async sweep(
-    live: readonly WorkerSpec[],
+    specs: () => readonly WorkerSpec[],
     isWanted: Wanted["isWorkspaceWanted"],
   ): Promise<readonly string[]> {
-    const used = new Set(live.map((spec) => this.rootOf(spec)));
     const removed: string[] = [];
     for (const workspace of this.#kept()) {
       const { tenant, key } = workspace;
-      if (used.has(this.#path(tenant, key)) || (await isWanted(workspace))) continue;
+      const path = this.#path(tenant, key);
+      const isUsed = () => specs().some((spec) => this.rootOf(spec) === path);
+      if (isUsed() || (await isWanted(workspace)) || isUsed()) continue;
       await this.remove(tenant, key);
       removed.push(`workspace ${tenant}/${key}`);
     }

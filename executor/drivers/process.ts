@@ -169,8 +169,8 @@ export class ProcessDriver implements Driver {
   }
 
   sweep({ isWorkspaceWanted }: Wanted): Promise<readonly string[]> {
-    const live = [...this.#known.values()].map(({ spec }) => spec);
-    return this.#workspaces.sweep(live, isWorkspaceWanted);
+    const specs = () => this.#states.all().map(({ spec }) => spec); // D1: those that start, too
+    return this.#workspaces.sweep(specs, isWorkspaceWanted);
   }
 
   /** Nothing but workers that end changes here, and of those `watch` tells. */

@@ -46,6 +46,14 @@ export const Supervisor = protocol("supervisor", {
     { tenant: tenantRecordSchema },
   ),
   view: ask({}, { workers: z.array(workerRecordSchema) }, { readOnly: true }),
+  /** Which of these it has in its record. */
+  owns: ask({ workers: z.array(z.string()) }, { owned: z.array(z.string()) }, { readOnly: true }),
+  /** Whether a workspace is in use, will be, or is kept: null when it knows nothing of it. */
+  workspaceWanted: ask(
+    { workspace_key: z.string() },
+    { wanted: z.boolean().nullable() },
+    { readOnly: true },
+  ),
   /** From a place: I want this worker. The intent is recorded before anything is created. */
   ensure: tell({ spec: workerSpecSchema, place: refSchema }),
   /** From a place: I want it no more. */

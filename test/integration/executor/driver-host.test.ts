@@ -180,20 +180,19 @@ describe("a driver host", () => {
     expect(readProcess(pid)).toBeUndefined();
   });
 
-  it("stops what nobody wants", async () => {
+  it("ends what nobody wants without a word, and says what it is starting", async () => {
     await using rig = await openHost();
     const [wanted, orphan] = [specOf(), specOf()];
-    await Promise.all([wanted, orphan].map((spec) => rig.ask("start", { spec })));
-    const readWanted = () =>
-      Promise.resolve({
-        workers: new Set([wanted.worker]),
-        isWorkspaceWanted: () => Promise.resolve(true),
-      });
-    expect(await rig.host.reconcile(readWanted)).toEqual([orphan.worker]);
+    const starts = [wanted, orphan].map((spec) => rig.ask("start", { spec }));
+    await eventually(() => rig.host.starting().length === 2, { name: "both are starting" });
+    await Promise.all(starts);
+    expect(rig.host.starting()).toEqual([]);
+    await rig.host.remove(orphan.worker);
     expect(await rig.ask("list", {})).toMatchObject({
       ok: true,
       output: { workers: [{ worker: wanted.worker }] },
     });
+    expect(rig.exits).toEqual([]);
   });
 
   it("adopts a worker whose node was killed, with its job still running", async () => {

@@ -226,6 +226,45 @@ describe("a tenant's supervisor", () => {
     expect([...rig.reminders.values()].map((due) => due.type)).not.toContain("workspaceDue");
   });
 
+  it("wants a workspace that is in use, will be, or waits for its end, and says nothing of others", () => {
+    const wanted = (workspace_key = "u-ann") =>
+      (rig.turn("workspaceWanted", { workspace_key }).reply as { wanted: boolean | null }).wanted;
+    expect(wanted()).toBeNull();
+    ensure();
+    expect(wanted()).toBe(true);
+    started(grant());
+    rig.turn("exited", { worker, reason: "" });
+    expect(wanted()).toBe(true);
+    const [name] = [...rig.reminders].find(([, due]) => due.type === "workspaceDue") ?? [""];
+    const removal = rig.fire(name);
+    expect(wanted()).toBe(true);
+    rig.turn("workspaceRemoved", { effect: removal.effects[0]?.id, output: {} });
+    expect(wanted()).toBeNull();
+    expect(wanted("u-bob")).toBeNull();
+  });
+
+  it("forgets no workspace of a tenant whose tier keeps them for good", () => {
+    rig.turn("configure", { tenant: { name: "Acme", tier: "enterprise", suspended: false } });
+    expect(rig.turn("workspaceWanted", { workspace_key: "a-shell" }).reply).toEqual({
+      wanted: true,
+    });
+  });
+
+  it("says which workers are its own, from the intent to the end", () => {
+    const owns = () => rig.turn("owns", { workers: [worker, "wrk_x", "toString"] }).reply;
+    expect(owns()).toEqual({ owned: [] });
+    ensure();
+    expect(owns()).toEqual({ owned: [worker] });
+    rig.turn("retire", { worker, reason: "" });
+    expect(owns()).toEqual({ owned: [] });
+  });
+
+  it("takes the record away of a worker that a host tells of and that is not its own", () => {
+    const { puts, tells } = rig.turn("exited", { worker: "wrk_ghost", reason: "gone" });
+    expect(puts).toMatchObject([{ bucket: "workers", key: "wrk_ghost", mode: "remove" }]);
+    expect(tells).toEqual([]);
+  });
+
   it("stores its tenant and brings the fleets of an enterprise tenant up", () => {
     const tenant = { name: "Acme", tier: "enterprise", suspended: false };
     const made = rig.turn("configure", { tenant });
