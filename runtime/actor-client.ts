@@ -9,7 +9,6 @@
  *    answered before what waits there (R4).
  * C4 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
  */
-import { ulid } from "ulid";
 import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError, errorFromWire } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
@@ -23,6 +22,7 @@ import { AskNumbers } from "./ask-numbers.ts";
 import { inSpan } from "./call-span.ts";
 import type { ActorHandle, CallOptions, Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
+import { freshUlid } from "./fresh-ulid.ts";
 import type { Metrics } from "./metrics.ts";
 import { noTracer, type Tracer } from "./tracing.ts";
 import type { Again, Transport } from "./transport.ts";
@@ -87,7 +87,7 @@ function shapeOf(protocol: Protocol): object {
 
 class ActorClient {
   readonly #parts: Collaborators;
-  readonly #name = ulid();
+  readonly #name = freshUlid();
   #asked = 0;
   readonly #told = new Map<string, Record<string, number>>();
   readonly #numbers = new AskNumbers();
@@ -231,7 +231,7 @@ class ActorClient {
     const { n, settled } = this.#numbers.begin(place);
     const now = clock.now();
     const envelope: Envelope = {
-      id: options.id ?? `msg_${ulid()}`,
+      id: options.id ?? `msg_${freshUlid()}`,
       type,
       payload,
       sentAt: now,

@@ -90,9 +90,16 @@ export class ActorState {
  * back. A schema that refuses unknown fields by itself goes on refusing.
  */
 function tolerant(schema: z.ZodType): z.ZodType {
+  const known = TOLERANT.get(schema);
+  if (known) return known;
   const isPlain = schema instanceof z.ZodObject && schema.def.catchall === undefined;
-  return isPlain ? schema.loose() : schema;
+  const made = isPlain ? schema.loose() : schema;
+  TOLERANT.set(schema, made);
+  return made;
 }
+
+/** One for all actors of a kind: zod compiles each schema anew. */
+const TOLERANT = new WeakMap<z.ZodType, z.ZodType>();
 
 /** False when something in it cannot be frozen: a date, a map and their like change behind their properties. */
 function deepFreeze(value: unknown): boolean {

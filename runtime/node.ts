@@ -1,5 +1,4 @@
 /** A node: joins the deployment, hosts its share of partitions, and hands them over when it leaves. */
-import { ulid } from "ulid";
 import type { ActorRef } from "../protocols/ids.ts";
 import {
   type ActivationQuery,
@@ -17,6 +16,7 @@ import type { Clock } from "./clock.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { EffectRunner } from "./effects.ts";
 import { FailureDetector } from "./failure-detector.ts";
+import { freshUlid } from "./fresh-ulid.ts";
 import { NodeLease } from "./lease.ts";
 import type { Logger } from "./logger.ts";
 import { type HostedPartition, Membership } from "./membership.ts";
@@ -108,7 +108,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 class BerthNode implements RunningNode {
   readonly client: Client;
   readonly #options: NodeOptions;
-  readonly #incarnation = ulid();
+  readonly #incarnation = freshUlid();
   readonly #hosts = new Map<number, PartitionHost>();
   readonly #membership: Membership;
   readonly #lease: NodeLease;

@@ -3,7 +3,6 @@
  * what queued up while the last commit was on its way); nothing of it leaves before the commit is stored. Values
  * are copied when they are recorded: a later turn of the same commit may change what they were made of.
  */
-import { ulid } from "ulid";
 import type { SentBy } from "../protocols/envelope.ts";
 import { BerthError } from "../protocols/errors.ts";
 import type { EventType, SessionEvent } from "../protocols/events.ts";
@@ -13,6 +12,7 @@ import type { MailLane } from "../protocols/protocol.ts";
 import type { ActorState } from "./actor-state.ts";
 import { type Askers, addHandled, wasHandled } from "./askers.ts";
 import { type Family, NO_FAMILY } from "./family.ts";
+import { freshUlid } from "./fresh-ulid.ts";
 import type { ActorRecord, OutboxEntry, PendingEffect } from "./record.ts";
 import { type Hearing, lastHeard, type Senders } from "./senders.ts";
 import { decideStanding, type Standing, type StandingEvent } from "./standing.ts";
@@ -235,7 +235,7 @@ export class Stage {
   }
 
   newId(prefix: string, now: number): string {
-    return `${prefix}_${ulid(now)}`;
+    return `${prefix}_${freshUlid(now)}`;
   }
 }
 

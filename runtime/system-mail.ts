@@ -1,9 +1,9 @@
 /** How operators speak to an actor of any kind: one of the runtime's own messages, as mail on its system lane. */
-import { ulid } from "ulid";
 import { asBerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { SYSTEM_MESSAGES } from "../protocols/system.ts";
 import type { Clock } from "./clock.ts";
+import { freshUlid } from "./fresh-ulid.ts";
 import type { Transport } from "./transport.ts";
 
 /** Times in ms since the epoch. */
@@ -33,7 +33,7 @@ export async function sendSystem(
   const { transport, clock } = parts;
   const { type, ...payload } = order;
   const envelope = {
-    id: options.id ?? `sys_${ulid()}`,
+    id: options.id ?? `sys_${freshUlid()}`,
     type,
     payload: SYSTEM_MESSAGES[type].parse(payload),
     sentAt: clock.now(),
