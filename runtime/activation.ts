@@ -22,7 +22,7 @@ import type { Pace } from "./pace.ts";
 import { RecordKeeper } from "./record-keeper.ts";
 import { Refill } from "./refill.ts";
 import { Refusals } from "./refusals.ts";
-import { openedLanes, refusalOf, type Standing, standingAt } from "./standing.ts";
+import { openedLanes, type Standing, standingAt } from "./standing.ts";
 import type { Mail } from "./transport.ts";
 
 export interface ActivationParts extends BatchHandlerParts {
@@ -215,8 +215,8 @@ export class Activation {
     this.#inbox.dropMail();
   }
 
-  #refuse(test: (ask: AskItem) => boolean, error: () => BerthError): void {
-    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error());
+  #refuse(test: (ask: AskItem) => boolean, error: (ask: AskItem) => BerthError): void {
+    for (const ask of this.#inbox.removeAsks(test)) answerError(ask, error(ask));
   }
 
   /** Undefined while the actor is active, and before its record is loaded: the handler looks again after that. */
@@ -290,7 +290,7 @@ export class Activation {
     const standing = this.#standing(now);
     if (standing) {
       const refused = (ask: AskItem) => this.#handler.isRefused(ask, standing);
-      this.#refuse(refused, () => refusalOf(standing, now));
+      this.#refuse(refused, (ask) => this.#handler.refusal(ask, standing, now));
     }
     const limit = this.#handler.isCareful ? 1 : MAX_BATCH;
     const ready = (ask: AskItem) => this.#handler.isReady(ask);

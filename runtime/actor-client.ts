@@ -4,6 +4,7 @@
  * Invariants:
  * C1 An ask is sent again under the same id and number when nobody listened, when the one who did said that the actor
  *    moved, and after a silence: it or its answer may be lost. Actors recognise it by its number and handle it once (R3).
+ *    Once it was sent again, a refusal by who has not looked at the actor's record says nothing of the other sendings.
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
  * C3 An ask says that it is alone when no earlier one of this client to that actor is open: only then a read may be
  *    answered before what waits there (R4).
@@ -16,16 +17,17 @@ import { PLATFORM_TENANT, parseId, refName } from "../protocols/ids.ts";
 import { partitionOf } from "../protocols/partition.ts";
 import type { Lane, Messages, Protocol } from "../protocols/protocol.ts";
 import { subjects } from "../protocols/subjects.ts";
-import { decodeReply, pack } from "./ask-codec.ts";
+import { decodeReply } from "./ask-codec.ts";
 import { inquiry } from "./ask-inquiry.ts";
 import { AskNumbers } from "./ask-numbers.ts";
+import { AskSending } from "./ask-sending.ts";
 import { inSpan } from "./call-span.ts";
 import type { ActorHandle, CallOptions, Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { freshUlid } from "./fresh-ulid.ts";
 import type { Metrics } from "./metrics.ts";
 import { noTracer, type Tracer } from "./tracing.ts";
-import type { Again, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 10;
@@ -158,21 +160,14 @@ class ActorClient {
       ...(isAlone ? { alone: true } : {}),
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
     };
-    let data = pack(request);
-    const again = {
-      everyMs: AGAIN_MS,
-      data: () => {
-        data = pack({ ...request, again: true });
-        return data;
-      },
-    };
+    const sending = new AskSending(request, { everyMs: AGAIN_MS, isReadOnly });
     try {
       for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
         const left = until - clock.monotonic();
-        const reply = await this.#once(ref, subject, data, { left, again });
+        const reply = await this.#once(ref, subject, sending, left);
         if (reply.ok) return reply.payload;
         const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
-        if (error.retry !== "elsewhere" || left <= pause) throw error; // C1
+        if (error.retry !== "elsewhere" || left <= pause) throw sending.verdict(error); // C1
         options.signal?.throwIfAborted();
         await clock.sleep(pause, options.signal);
       }
@@ -181,14 +176,10 @@ class ActorClient {
     }
   }
 
-  async #once(
-    ref: ActorRef,
-    subject: string,
-    data: Uint8Array,
-    { left, again }: { readonly left: number; readonly again: Again },
-  ) {
+  async #once(ref: ActorRef, subject: string, sending: AskSending, left: number) {
     const { transport } = this.#parts;
     const timeoutMs = Math.max(1, left);
+    const { again, data } = sending;
     let why: string | undefined;
     const late = inquiry(transport, ref, timeoutMs, (told) => {
       why = told;

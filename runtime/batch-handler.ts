@@ -12,7 +12,8 @@
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { refName } from "../protocols/ids.ts";
 import type { Activity } from "./activity.ts";
-import { answerError, type Done, runBatch } from "./batch.ts";
+import { wasHandled } from "./askers.ts";
+import { answerError, answerLost, type Done, runBatch } from "./batch.ts";
 import type { FailureLog } from "./failure.ts";
 import { FailureHandler, UNREADABLE } from "./failure-handler.ts";
 import type { AskItem, Inbox, Item } from "./inbox.ts";
@@ -155,7 +156,7 @@ export class BatchHandler {
       if (isMail ? !this.isOver(item.mail) : !this.isRefused(item, standing)) continue;
       this.#drop(open, item);
       if (isMail) item.mail.ack();
-      else answerError(item, refusalOf(standing, now));
+      else answerError(item, this.refusal(item, standing, now));
     }
     this.#putBack(open, (item) => !admits(standing, item));
   }
@@ -169,6 +170,12 @@ export class BatchHandler {
   isRefused(ask: AskItem, standing: Standing): boolean {
     const cursor = this.#keeper.loaded?.record.cursor ?? {};
     return !admits(standing, ask) || isHeldBack(standing, ask, cursor);
+  }
+
+  /** What a refused ask is told: one that was handled, and is sent again, is told that (R3). */
+  refusal({ request: { by } }: AskItem, standing: Standing, now: number): BerthError {
+    const askers = this.#keeper.loaded?.record.askers;
+    return askers && by && wasHandled(askers, by) ? answerLost() : refusalOf(standing, now);
   }
 
   #putBack(open: Set<Item>, test: (item: Item) => boolean): void {

@@ -27,9 +27,7 @@ export interface BatchOutcome {
 
 /** So young an ask was sent once: a client waits twice as long before it sends one again (C1). */
 const ALONE_MS = 250;
-const ANSWER_LOST = encodeError(
-  new BerthError("ask.timeout", "It was handled, and its answer was lost"),
-);
+const ANSWER_LOST = encodeError(answerLost());
 
 /**
  * Runs turns on one stage until one throws, or changes whether those behind it are taken at all, or there is no more
@@ -83,6 +81,11 @@ function noteAsk({ now, stage }: TurnParts, item: Item): void {
 function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {
   if (!span) return runTurn(turn, item);
   return turn.tracer.within(span, () => runTurn(turn, item, span.traceparent));
+}
+
+/** What an ask that was handled before is told. */
+export function answerLost(): BerthError {
+  return new BerthError("ask.timeout", "It was handled, and its answer was lost");
 }
 
 export function answerError(ask: AskItem, error: BerthError): void {

@@ -6,6 +6,7 @@ import { BerthError } from "../../../protocols/errors.ts";
 import { actorClient } from "../../../runtime/actor-client.ts";
 import { AskNumbers } from "../../../runtime/ask-numbers.ts";
 import { type Askers, addHandled, wasHandled } from "../../../runtime/askers.ts";
+import { encodeError } from "../../../runtime/batch.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
@@ -74,7 +75,7 @@ test("a client's numbers for one actor have no gaps, never come twice, and say w
 
 /** One host, whose incoming asks and outgoing answers a test may lose or keep back. */
 async function rig(
-  meddle: (incoming: Incoming, pass: (one: Incoming) => void) => void,
+  meddle: (incoming: Incoming, pass: (one: Incoming) => void) => void | Promise<void>,
   onStep?: OnStep,
 ) {
   const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
@@ -84,9 +85,10 @@ async function rig(
     bus: {
       ...inner.bus,
       serve: (subject, queue, handle) =>
-        inner.bus.serve(subject, queue, (incoming) =>
-          subject.startsWith("berth.ask.") ? meddle(incoming, handle) : handle(incoming),
-        ),
+        inner.bus.serve(subject, queue, (incoming) => {
+          if (subject.startsWith("berth.ask.")) void meddle(incoming, handle);
+          else handle(incoming);
+        }),
     },
   };
   const host = partitionHost({
@@ -238,6 +240,53 @@ describe("an ask", () => {
     await eventually(async () => (await at.read({})).heard.includes("active"), { name: "active" });
     kept[1]?.();
     expect(await at.add({ n: 10 })).toEqual({ total: 10 });
+    await host.close();
+  });
+
+  test("that was handled and is refused when it is sent again is not told as if it had not happened", async () => {
+    let arrived = 0;
+    const { at, host } = await rig((incoming, pass) => {
+      arrived += 1;
+      if (arrived === 1) pass({ ...incoming, reply: () => {} });
+      else if (arrived < 4) incoming.reply(encodeError(new BerthError("actor.moved")));
+      else incoming.reply(encodeError(new BerthError("actor.overloaded")));
+    });
+    await expect(at.add({ n: 1 }, { timeoutMs: 8_000 })).rejects.toMatchObject({
+      code: "ask.timeout",
+      message: expect.stringContaining("too many asks") as string,
+    });
+    expect(arrived).toBe(4);
+    await host.close();
+  });
+
+  test("that nobody takes until its time is over is told so, as long as it was sent once at a time", async () => {
+    const { at, host } = await rig((incoming) =>
+      incoming.reply(encodeError(new BerthError("actor.moved"))),
+    );
+    await expect(at.add({ n: 1 }, { timeoutMs: 300 })).rejects.toMatchObject({
+      code: "actor.moved",
+    });
+    await host.close();
+  });
+
+  test("that was handled before its actor was parked is told that, not that the actor is parked", async () => {
+    let arrived = 0;
+    const { at, host } = await rig(async (incoming, pass) => {
+      arrived += 1;
+      if (arrived === 1) pass({ ...incoming, reply: () => {} });
+      else if (arrived > 2) pass(incoming);
+      else {
+        await at.park({ code: "test", message: "for a while" });
+        await eventually(async () => (await at.read({})).heard.includes("parked"), {
+          name: "parked",
+        });
+        pass(incoming);
+      }
+    });
+    await expect(at.add({ n: 1 }, { timeoutMs: 8_000 })).rejects.toMatchObject({
+      code: "ask.timeout",
+      message: expect.stringContaining("was handled") as string,
+    });
     await host.close();
   });
 });
