@@ -1,14 +1,10 @@
-/** R1 to R8 over thousands of schedules: real nodes and clients, a modelled broker, faults from a seed. */
+/** Of schedules: that a seed repeats its own, and that planned comings and goings cost nothing. */
 import { describe, expect, test } from "vitest";
 import type { Fault } from "../../runtime/testkit/fault-plan.ts";
 import { runSchedule } from "../../runtime/testkit/schedule.ts";
 import { describeFailure, sweep } from "../../runtime/testkit/sweep.ts";
 import { promises } from "./scenario.ts";
 
-const SCHEDULES = 3_000;
-/** A slow machine runs fewer, never none. */
-const BUDGET_MS = 150_000;
-const FEWEST = 50;
 const REPEATED = 8;
 /** A node joins, and then all are restarted, one after the other. */
 const ROLLING: readonly Fault[] = [
@@ -40,19 +36,5 @@ describe("schedules", () => {
       faults: ROLLING,
     });
     if (failure) expect.fail(describeFailure(failure));
-  });
-
-  test("keep R1 to R8 whatever goes wrong", async () => {
-    const { schedules, events, failure } = await sweep(promises(), {
-      first: 1,
-      schedules: SCHEDULES,
-      budgetMs: BUDGET_MS,
-    });
-    process.stdout.write(`simulated ${schedules} schedules with ${events} events\n`);
-    if (failure) {
-      const again = `npm run simulate -- --seed ${failure.seed}`;
-      expect.fail(`${describeFailure(failure)}\nsee it again: ${again}`);
-    }
-    expect(schedules).toBeGreaterThanOrEqual(FEWEST);
   });
 });
