@@ -1,6 +1,7 @@
 /**
  * One attempt at one job, from its order to the acknowledgement of its last frame. Invariants:
- * A1 the outcome is reported only when no process of the attempt is left and its workspace is wiped.
+ * A1 the outcome is reported only when no process of the attempt is left and what it wrote is wiped: its workspace, and in
+ *    a container of our own all the rest (K1, K2).
  * A2 it ends once: a cancel or time limit that comes after the program's own end changes nothing.
  * A3 an abandoned attempt reports no outcome: whoever took the worker away says how the job ended.
  */
@@ -14,7 +15,9 @@ import type { AgentFact, ProgramAgent } from "./agents/agent.ts";
 import { agentNamed } from "./agents/registry.ts";
 import type { ExecutorConfig } from "./config.ts";
 import type { Contact } from "./contact.ts";
+import type { Premises } from "./container.ts";
 import { agentEnvironment } from "./environment.ts";
+import { decideOutOfMemory } from "./memory-cgroup.ts";
 import { decideOutcome, type Ending, failedToStart } from "./outcome.ts";
 import type { TreeUse } from "./process-tree.ts";
 import { Program } from "./program.ts";
@@ -28,6 +31,8 @@ export interface AttemptOptions {
   readonly clock: Clock;
   readonly contact: Contact;
   readonly log: Logger;
+  /** Undefined: others live beside us, and what a job leaves outside of its workspace stays. */
+  readonly container?: Premises | undefined;
 }
 
 /** A timer for longer would fire at once. */
@@ -132,9 +137,12 @@ export class Attempt {
 
   /** A1. */
   async #runProgram(agent: ProgramAgent): Promise<void> {
-    const { config, order } = this.#options;
+    const { config, order, container } = this.#options;
     let workspace: Workspace | undefined;
     let outcome: Outcome;
+    await container?.enter().catch((thrown: unknown) => {
+      throw this.#giveUp(thrown);
+    });
     try {
       workspace = openWorkspace(config.workspace, `${order.job_id}-${order.attempt}`);
       outcome = await this.#outcomeOf(agent, workspace);
@@ -145,6 +153,7 @@ export class Attempt {
     }
     try {
       await workspace?.wipe();
+      await container?.leave();
     } finally {
       if (this.#ending === "abandoned") this.#uplink.last();
       else this.#uplink.end(outcome);
@@ -158,6 +167,8 @@ export class Attempt {
   }
 
   async #outcomeOf(agent: ProgramAgent, workspace: Workspace): Promise<Outcome> {
+    const { container } = this.#options;
+    const memory = container?.memory();
     if (this.#ending === undefined) this.#program = await this.#start(agent, workspace);
     const program = this.#program;
     if (program === undefined) return { state: "cancelled", processes_killed: 0 };
@@ -173,11 +184,12 @@ export class Attempt {
       limitMs: this.order.timeout_ms ?? 0,
       usage: this.#usage,
       failure: this.#failure,
+      outOfMemory: decideOutOfMemory(memory, container?.memory()),
     });
   }
 
   async #start(agent: ProgramAgent, { place }: Workspace): Promise<Program> {
-    const { config, clock } = this.#options;
+    const { config, clock, container } = this.#options;
     const order = await this.#resumable(agent, place.home);
     const launch = agent.launch(order, place);
     const env = agentEnvironment({ ...config, order, place, extra: launch.env });
@@ -191,6 +203,7 @@ export class Attempt {
       graceMs: config.graceMs,
       clock,
       onFact: (fact) => this.#take(fact),
+      container,
     });
   }
 

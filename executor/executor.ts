@@ -11,6 +11,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { Attempt } from "./attempt.ts";
 import type { ExecutorConfig } from "./config.ts";
 import type { Contact } from "./contact.ts";
+import type { Premises } from "./container.ts";
 import type { UplinkWire } from "./uplink.ts";
 
 export interface ExecutorOptions {
@@ -19,6 +20,8 @@ export interface ExecutorOptions {
   readonly clock: Clock;
   readonly contact: Contact;
   readonly log: Logger;
+  /** Undefined: others live beside us. */
+  readonly container?: Premises | undefined;
   /** The worker was told to end, or must (X3). */
   readonly onStop: (reason: string) => void;
 }
@@ -95,6 +98,7 @@ export class Executor {
       case "status":
         return { ok: true, status: this.status() };
       case "stop":
+        this.#isStopping = true;
         this.#options.onStop(request.reason);
         break;
     }
@@ -130,6 +134,7 @@ export class Executor {
     attempt.ended
       .catch((thrown: unknown) => {
         log.error({ error: asBerthError(thrown).message }, "the attempt could not be cleaned up");
+        this.#isStopping = true;
         this.#options.onStop("an attempt could not be cleaned up");
       })
       .finally(() => {

@@ -2,6 +2,7 @@
 import { asBerthError } from "../protocols/errors.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { healthPortOf, parseExecutorConfig } from "./config.ts";
+import { Container } from "./container.ts";
 import { ON_STANDARD_INPUT, readIdentity, WAITS_FOR_IDENTITY } from "./identity.ts";
 import { lineLogger } from "./log.ts";
 import { runWorker } from "./worker.ts";
@@ -22,7 +23,12 @@ try {
     process.env["BERTH_IDENTITY"] === ON_STANDARD_INPUT ? await waitForIdentity() : undefined;
   const config = parseExecutorConfig(process.env, identity);
   const worker = log.child({ worker: config.worker });
-  await runWorker({ config, clock: systemClock, log: worker, signal: asked.signal, health });
+  const container = config.workspace.isolated ? Container.own(config, systemClock) : undefined;
+  await runWorker({
+    ...{ config, log: worker, health, container },
+    clock: systemClock,
+    signal: asked.signal,
+  });
   process.exitCode = 0;
 } catch (thrown) {
   log.error({ error: asBerthError(thrown).message }, "the worker failed");

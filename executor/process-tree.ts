@@ -3,10 +3,10 @@
  * P1 a process is a member if its parent, session or group is a member's, if it was a member before, or if it
  *    carries the run's marker in its environment: a double fork with `setsid` loses its parent, not its marker.
  * P2 a signal goes only to a pid whose start time is the member's: a pid that was used again is a stranger.
- * P3 `kill` resolves only when no member is left; if some outlive even SIGKILL it rejects.
+ * P3 is `process-end.ts`.
  */
-import { BerthError } from "../protocols/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { endProcesses } from "./process-end.ts";
 import {
   hasEnvironment,
   type ProcessEntry,
@@ -21,10 +21,6 @@ export const RUN_MARKER = "BERTH_RUN";
 export function markerOf(...parts: readonly (string | number)[]): string {
   return `${RUN_MARKER}=${parts.map((part) => `${part}.`).join("")}`;
 }
-
-/** Past this, members that do not die are stuck in the kernel, and waiting longer helps nobody. */
-const KILL_BOUND_MS = 30_000;
-const POLL_MS = 10;
 
 export interface TreeUse {
   readonly cpuMs: number;
@@ -55,9 +51,9 @@ export class ProcessTree {
   }
 
   /** The members that live now (P1). Each look also remembers them, so that later ones find who has moved away. */
-  look(): ProcessEntry[] {
+  look(table = readProcessTable()): ProcessEntry[] {
     const members = decideMembers({
-      table: readProcessTable(),
+      table,
       known: this.#known,
       root: this.#root,
       startedAt: this.#startedAt,
@@ -78,42 +74,7 @@ export class ProcessTree {
 
   /** SIGTERM to all, SIGKILL after the grace, to newcomers too (P2, P3). Resolves with how many processes it met. */
   async kill(graceMs: number): Promise<number> {
-    const met = new Set<string>();
-    const started = this.#clock.monotonic();
-    let signalled = new Set<string>();
-    let signal: NodeJS.Signals = "SIGTERM";
-    for (;;) {
-      const members = this.look();
-      if (members.length === 0) return met.size;
-      const elapsed = this.#clock.monotonic() - started;
-      if (signal === "SIGTERM" && elapsed >= graceMs) {
-        signal = "SIGKILL";
-        signalled = new Set();
-      }
-      if (elapsed > graceMs + KILL_BOUND_MS) {
-        throw new BerthError("internal.unexpected", `${members.length} processes outlived SIGKILL`);
-      }
-      const fresh = members.filter((entry) => !signalled.has(identity(entry)));
-      for (const entry of fresh) {
-        met.add(identity(entry));
-        signalled.add(identity(entry));
-        send(entry, signal);
-      }
-      // Newcomers under SIGKILL mean that something forks as fast as it dies: look again at once.
-      if (signal === "SIGTERM" || fresh.length === 0) await this.#clock.sleep(POLL_MS);
-    }
-  }
-}
-
-const identity = ({ pid, startedAt }: ProcessEntry) => `${pid}@${startedAt}`;
-
-function send(entry: ProcessEntry, signal: NodeJS.Signals): void {
-  try {
-    process.kill(entry.pid, signal);
-    // A stopped process takes a SIGTERM only once it runs.
-    if (signal === "SIGTERM") process.kill(entry.pid, "SIGCONT");
-  } catch {
-    // It ended in between.
+    return await endProcesses(() => this.look(), graceMs, this.#clock);
   }
 }
 

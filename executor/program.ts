@@ -1,6 +1,7 @@
 /**
  * One agent program: started in a session of its own, read, fed, and ended with everything it started. Invariants:
- * G1 `ended` resolves only when no process of the run is left, also after an end that nobody asked for.
+ * G1 `ended` resolves only when no process of the run is left, also after an end that nobody asked for. In a container of
+ *    our own that holds for processes too that nothing ties to the run any more (K1).
  * G2 whatever the program printed before its end has been handed on before `ended` resolves.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
@@ -9,6 +10,8 @@ import { delimiter, isAbsolute, join } from "node:path";
 import { BerthError } from "../protocols/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { AgentFact, Launch } from "./agents/agent.ts";
+import type { Premises } from "./container.ts";
+import { startFirstToGo } from "./oom-score.ts";
 import { OutputBudget } from "./output-budget.ts";
 import { readOutput } from "./output-stream.ts";
 import { markerOf, ProcessTree, type TreeUse } from "./process-tree.ts";
@@ -24,6 +27,8 @@ export interface ProgramOptions {
   readonly graceMs: number;
   readonly clock: Clock;
   readonly onFact: (fact: AgentFact) => void;
+  /** Undefined: others live beside us. */
+  readonly container: Premises | undefined;
 }
 
 export interface ProgramEnd {
@@ -49,15 +54,15 @@ export class Program {
   #killing: Promise<number> | undefined;
   #stderrTail = "";
 
-  private constructor(child: ChildProcessWithoutNullStreams, pid: number, options: ProgramOptions) {
+  private constructor(
+    child: ChildProcessWithoutNullStreams,
+    tree: ProcessTree,
+    options: ProgramOptions,
+  ) {
     this.#child = child;
     this.#options = options;
-    this.pid = pid;
-    this.#tree = new ProcessTree({
-      root: pid,
-      marker: markerOf(...options.run),
-      clock: options.clock,
-    });
+    this.pid = child.pid ?? 0;
+    this.#tree = tree;
     this.ended = this.#end(this.#read());
   }
 
@@ -72,8 +77,13 @@ export class Program {
         `"${launch.command}", which agent ${agent} runs, is not installed`,
       );
     }
-    const child = spawn(command, launch.args, { cwd, env, stdio: "pipe", detached: true });
+    const child = startFirstToGo(() =>
+      spawn(command, launch.args, { cwd, env, stdio: "pipe", detached: true }),
+    );
     child.stdin.on("error", () => {});
+    // Before anything else can happen: nobody may take the new process for a stray.
+    const tree = treeOf(child, options);
+    if (tree !== undefined) options.container?.hold(tree);
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
       child.once("error", (cause) => {
@@ -86,8 +96,8 @@ export class Program {
         );
       });
     });
-    if (child.pid === undefined) throw new BerthError("agent.unavailable");
-    const program = new Program(child, child.pid, options);
+    if (tree === undefined) throw new BerthError("agent.unavailable");
+    const program = new Program(child, tree, options);
     if (launch.stdin !== "open") child.stdin.end(launch.stdin.text);
     return program;
   }
@@ -151,12 +161,13 @@ export class Program {
       },
     );
     const graceMs = Math.min(this.#options.graceMs, LEFTOVER_GRACE_MS);
-    const killed = await (this.#killing ?? this.#tree.kill(graceMs));
+    const members = await (this.#killing ?? this.#tree.kill(graceMs));
+    const strays = (await this.#options.container?.release(this.#tree)) ?? 0;
     const cut = new AbortController();
     void this.#cutIdle(cut.signal);
     await drained;
     cut.abort();
-    return { ...exit, killed, stderrTail: this.#stderrTail };
+    return { ...exit, killed: members + strays, stderrTail: this.#stderrTail };
   }
 
   /**
@@ -171,6 +182,15 @@ export class Program {
         if (!stream.isPaused()) stream.destroy();
     }
   }
+}
+
+/** Undefined for a process that could not be made. */
+function treeOf(
+  { pid }: ChildProcessWithoutNullStreams,
+  { run, clock }: ProgramOptions,
+): ProcessTree | undefined {
+  if (pid === undefined) return undefined;
+  return new ProcessTree({ root: pid, marker: markerOf(...run), clock });
 }
 
 function findCommand(command: string, path: string): string | undefined {

@@ -7,6 +7,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { ExecutorConfig } from "./config.ts";
 import { Contact } from "./contact.ts";
+import type { Premises } from "./container.ts";
 import { parseDownRequest } from "./down.ts";
 import { Executor } from "./executor.ts";
 import type { Health } from "./health.ts";
@@ -22,8 +23,10 @@ export async function runWorker(options: {
   readonly signal: AbortSignal;
   /** Is told when the worker is ready: when a host knows it. */
   readonly health?: Health | undefined;
+  /** When it is the worker's own. */
+  readonly container?: Premises | undefined;
 }): Promise<string> {
-  const { config, clock, log, health } = options;
+  const { config, clock, log, health, container } = options;
   const stopping = new AbortController();
   const onStop = (reason: string) => stopping.abort(reason);
   options.signal.addEventListener("abort", () => onStop("the process was asked to end"), {
@@ -31,7 +34,7 @@ export async function runWorker(options: {
   });
   const contact = new Contact(clock);
   const link = await Link.open(config.natsUrl, config.worker, log);
-  const executor = new Executor({ config, wire: link, clock, contact, log, onStop });
+  const executor = new Executor({ config, wire: link, clock, contact, log, container, onStop });
   await link.serve(subjects.down(config.worker), (data) =>
     Promise.resolve(pack(answer(executor, data))),
   );

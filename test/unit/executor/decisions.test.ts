@@ -83,6 +83,7 @@ describe("the outcome", () => {
     limitMs: 5,
     usage: undefined,
     failure: undefined,
+    outOfMemory: undefined,
   };
   const end = { exitCode: 0, signal: null, stderrTail: "", killed: 2 };
 
@@ -110,6 +111,32 @@ describe("the outcome", () => {
       usage: { input_tokens: 1 },
       error: { code: "agent.failed", message: expect.stringContaining("no credit") },
     });
+  });
+
+  it("is that memory ran out, with the limit, when a program fails for it; not one that was ended or succeeds (O1)", () => {
+    const killed = { ...end, exitCode: null, signal: "SIGKILL" };
+    const outOfMemory = { oomKills: 1, limitBytes: 512 * 1024 ** 2 };
+    const error = {
+      code: "job.out_of_memory",
+      message: "out of memory: the worker's limit is 512 MiB",
+    };
+    expect(decideOutcome({ ...base, end: killed, outOfMemory })).toEqual({
+      ...{ state: "failed", exit_code: 137, error },
+    });
+    expect(
+      decideOutcome({ ...base, end: { ...end, exitCode: 1 }, outOfMemory, failure: "tool died" }),
+    ).toMatchObject({ exit_code: 1, error });
+    expect(
+      decideOutcome({ ...base, end: killed, outOfMemory: { oomKills: 1, limitBytes: undefined } }),
+    ).toMatchObject({
+      error: { code: "job.out_of_memory", message: expect.not.stringMatching(/MiB/) },
+    });
+    const states = [
+      decideOutcome({ ...base, end, outOfMemory }),
+      decideOutcome({ ...base, end: killed, outOfMemory, ending: "cancelled" }),
+      decideOutcome({ ...base, end: killed, outOfMemory, ending: "timed_out" }),
+    ].map(({ state }) => state);
+    expect(states).toEqual(["succeeded", "cancelled", "timed_out"]);
   });
 
   it("of a program that dies names its code, or its signal, and what it last complained of", () => {
