@@ -16,6 +16,7 @@ import {
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import "./node-version.mjs";
+import { bundleExecutor } from "./bundle.mjs";
 import { mustRun, runMain, SetupError } from "./command.mjs";
 import { withBootstrapLock } from "./lock.mjs";
 import { DIST, fromRoot, readJson, say } from "./place.mjs";
@@ -25,7 +26,12 @@ const COMPILER = fromRoot("node_modules", "typescript", "bin", "tsc");
 const STAMP = ".built-from";
 /** Served as they are; the compiler does not carry them over. */
 const STATIC = join("gateway", "dashboard");
-const SETTINGS = ["tsconfig.json", "tsconfig.build.json", "package-lock.json"];
+const SETTINGS = [
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "package-lock.json",
+  "deploy/bootstrap/bundle.mjs",
+];
 
 export async function ensureBuilt() {
   const sources = listSources();
@@ -48,6 +54,7 @@ export async function ensureBuilt() {
       mkdirSync(dirname(join(draft, path)), { recursive: true });
       cpSync(fromRoot(path), join(draft, path));
     }
+    await bundleExecutor(draft);
     writeFileSync(join(draft, STAMP), digest);
     putInPlace(draft);
   } finally {

@@ -9,9 +9,14 @@ export class SetupError extends Error {}
 
 /**
  * Resolves with the exit code; null when the program does not exist, was killed, or took too long.
- * Options: `timeoutMs` (required), `cwd`, `env` (added to ours), `quiet` (its standard output is dropped).
+ * Options: `timeoutMs` (required), `cwd`, `env` (added to ours), `quiet` (its standard output is dropped), `isMain` (a
+ * signal to us is for it, and we live until it has ended).
  */
-export function run(command, args, { timeoutMs, cwd = ROOT, env = {}, quiet = false }) {
+export function run(
+  command,
+  args,
+  { timeoutMs, cwd = ROOT, env = {}, quiet = false, isMain = false },
+) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd,
@@ -20,9 +25,22 @@ export function run(command, args, { timeoutMs, cwd = ROOT, env = {}, quiet = fa
       timeout: timeoutMs,
       killSignal: "SIGKILL",
     });
-    child.once("error", () => resolve(null));
-    child.once("close", (code) => resolve(code));
+    const release = isMain ? passSignals(child) : () => undefined;
+    const end = (code) => {
+      release();
+      resolve(code);
+    };
+    child.once("error", () => end(null));
+    child.once("close", end);
   });
+}
+
+/** A terminal sends its Ctrl-C to both of us. */
+function passSignals(child) {
+  const pass = () => child.kill("SIGTERM");
+  const hold = () => undefined;
+  process.on("SIGTERM", pass).on("SIGINT", hold);
+  return () => process.off("SIGTERM", pass).off("SIGINT", hold);
 }
 
 /** As `run`, but anything other than success throws `SetupError` with `sentence`. */

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { runMain } from "./command.mjs";
+import { offerExecutorImage } from "./image-offer.mjs";
 import { DIST, ROOT } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
 
@@ -16,6 +17,7 @@ await runMain(async () => {
   process.chdir(ROOT);
   await prepare();
   stopWithNpm();
+  await offerExecutorImage();
   const main = join(DIST, "deploy", "main.js");
   process.argv.splice(1, 1, main, "up");
   await import(pathToFileURL(main).href);

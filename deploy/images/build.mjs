@@ -1,52 +1,57 @@
 /**
- * `npm run image`: the image `berth` from `all-in-one.Dockerfile`. Options: `--offline` for a machine that reaches no
- * image registry (see `offline.mjs`), `--agents "PACKAGE..."` to put agents' command line tools in, `--tag NAME`.
+ * `npm run image`: all images, or those that are named. Options: `--offline` for a machine that reaches no image registry
+ * (see `offline.mjs`), `--agents "PACKAGE..."` for other command line tools of agents than an image has by itself (`""`
+ * for none), `--tag NAME` for one image, `--suffix TEXT` behind the names of all.
  */
 import "../bootstrap/node-version.mjs";
 import { parseArgs } from "node:util";
-import { mustRun, runMain, SetupError } from "../bootstrap/command.mjs";
-import { fromRoot, ROOT, say } from "../bootstrap/place.mjs";
-import { answers } from "./docker.mjs";
-import { withOffline } from "./offline.mjs";
-
-const DOCKERFILE = fromRoot("deploy", "images", "all-in-one.Dockerfile");
-const BUILD_TIMEOUT_MS = 30 * 60_000;
+import { runMain, SetupError } from "../bootstrap/command.mjs";
+import { say } from "../bootstrap/place.mjs";
+import { engineAnswers } from "./docker.mjs";
+import { buildImages } from "./image.mjs";
+import { RECIPES, takesAgents } from "./recipes.mjs";
 
 await runMain(async () => {
-  const { agents, offline, tag } = readOptions();
-  if (!answers(["version"])) {
+  const { agents, names, offline, suffix, tag } = readOptions();
+  if (!engineAnswers()) {
     throw new SetupError("Docker does not answer: install it, start it, and try again.");
   }
-  const tools = agents.split(" ").filter((name) => name !== "");
-  if (offline) await withOffline(tools, (context, settings) => build(tag, context, settings));
-  else await build(tag, ROOT, tools.length === 0 ? [] : [`AGENTS=${tools.join(" ")}`]);
-  say(`built ${tag}; docs/docker.md says how to run it`);
+  const images = names.map((name) => ({
+    name,
+    tag: tag ?? `${RECIPES[name].tag}${suffix}`,
+    agents: (takesAgents(name) && agents) || RECIPES[name].agents,
+  }));
+  await buildImages(images, { offline });
+  say("docs/docker.md says how to run them");
 });
 
-async function build(tag, context, settings) {
-  // A client without the plugin would ask for it, although this Dockerfile needs nothing of it.
-  const hasBuildKit = answers(["buildx", "version"]);
-  await mustRun(
-    "docker",
-    [
-      ...["build", "--file", DOCKERFILE, "--tag", tag],
-      ...settings.flatMap((setting) => ["--build-arg", setting]),
-      context,
-    ],
-    { timeoutMs: BUILD_TIMEOUT_MS, env: hasBuildKit ? {} : { DOCKER_BUILDKIT: "0" } },
-    "The image could not be built: see Docker's message above.",
-  );
+function readOptions() {
+  const { positionals, values } = parse();
+  const names = positionals.length === 0 ? Object.keys(RECIPES) : positionals;
+  const unknown = names.find((name) => !Object.hasOwn(RECIPES, name));
+  if (unknown !== undefined) {
+    throw new SetupError(
+      `There is no image "${unknown}"; there are ${Object.keys(RECIPES).join(", ")}.`,
+    );
+  }
+  if (values.tag !== undefined && names.length > 1) {
+    throw new SetupError("Name one image to give it a tag.");
+  }
+  const agents = values.agents?.split(" ").filter((name) => name !== "");
+  return { ...values, agents, names };
 }
 
-function readOptions() {
+function parse() {
   try {
     return parseArgs({
+      allowPositionals: true,
       options: {
         offline: { type: "boolean", default: false },
-        agents: { type: "string", default: "" },
-        tag: { type: "string", default: "berth" },
+        agents: { type: "string" },
+        suffix: { type: "string", default: "" },
+        tag: { type: "string" },
       },
-    }).values;
+    });
   } catch (thrown) {
     throw new SetupError(thrown.message, { cause: thrown });
   }

@@ -1,8 +1,65 @@
+/** The docker command, as far as images need it. */
 import { spawnSync } from "node:child_process";
+import { mustRun, SetupError } from "../bootstrap/command.mjs";
 
-const TIMEOUT_MS = 30_000;
+const ANSWER_MS = 60_000;
+/** `npm start` waits no longer to find out that there is none. */
+const HELLO_MS = 10_000;
+const IMPORT_MS = 5 * 60_000;
+const BUILD_MS = 30 * 60_000;
 
-/** Whether a docker command succeeds; what it says is nobody's business. */
-export function answers(args) {
-  return spawnSync("docker", args, { stdio: "ignore", timeout: TIMEOUT_MS }).status === 0;
+/** Standard output of a docker command; undefined when it failed. An engine that does not answer in time throws. */
+export function tryDocker(args, timeoutMs = ANSWER_MS) {
+  const { error, status, stdout } = spawnSync("docker", args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: timeoutMs,
+    killSignal: "SIGKILL",
+  });
+  if (error?.code === "ETIMEDOUT") throw new SetupError("Docker takes too long to answer.");
+  return status === 0 ? stdout.trim() : undefined;
+}
+
+export function engineAnswers() {
+  try {
+    return tryDocker(["version", "--format", "{{.Server.Version}}"], HELLO_MS) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** `{ id, labels, bytes }`; undefined when there is no such image. */
+export function inspectImage(image) {
+  const text = tryDocker(["image", "inspect", image]);
+  if (text === undefined) return undefined;
+  const [{ Id: id, Config: config, Size: bytes }] = JSON.parse(text);
+  return { id, bytes, labels: config?.Labels ?? {} };
+}
+
+/** The image that had the tag goes, unless a container is of it: else each change of a source would leave one. */
+export async function buildTagged({ tag, dockerfile, settings, context, quiet }) {
+  const before = inspectImage(tag);
+  // A client without the plugin would ask for it, although these Dockerfiles need nothing of it.
+  const hasBuildKit = tryDocker(["buildx", "version"]) !== undefined;
+  await mustRun(
+    "docker",
+    [
+      ...["build", ...(quiet ? ["--quiet"] : []), "--file", dockerfile, "--tag", tag],
+      ...Object.entries(settings).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]),
+      context,
+    ],
+    { timeoutMs: BUILD_MS, env: hasBuildKit ? {} : { DOCKER_BUILDKIT: "0" }, quiet },
+    "The image could not be built: see Docker's message above.",
+  );
+  if (before !== undefined && before.id !== inspectImage(tag)?.id) tryDocker(["rmi", before.id]);
+}
+
+/** The archive becomes an image of one layer. */
+export async function mustImport(archive, tag) {
+  await mustRun(
+    "docker",
+    ["import", archive, tag],
+    { timeoutMs: IMPORT_MS, quiet: true },
+    `Docker could not import ${tag}: see its message above.`,
+  );
 }

@@ -1,5 +1,6 @@
 /** The scripts behind `npm start` and `npm test`, run in a small checkout of their own. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -39,16 +40,19 @@ async function makeCheckout(): Promise<Checkout> {
   const path = (...parts: string[]) => join(dir, ...parts);
   const write = (name: string, content: string) => writeFile(path(name), content);
   await mkdir(path("gateway", "dashboard"), { recursive: true });
-  await cp(join(ROOT, "deploy", "bootstrap"), path("deploy", "bootstrap"), { recursive: true });
+  await mkdir(path("executor"));
+  for (const folder of ["bootstrap", "images"])
+    await cp(join(ROOT, "deploy", folder), path("deploy", folder), { recursive: true });
   for (const name of ["package.json", "package-lock.json", "tsconfig.json"]) {
     await cp(join(ROOT, name), path(name));
   }
   await symlink(join(ROOT, "node_modules"), path("node_modules"));
   await write(
     "tsconfig.build.json",
-    '{"extends":"./tsconfig.json","include":["deploy","gateway"]}',
+    '{"extends":"./tsconfig.json","include":["deploy","executor","gateway"]}',
   );
   await write("deploy/main.ts", MAIN);
+  await write("executor/main.ts", 'console.log("worker");\n');
   await write("gateway/dashboard/index.html", "<h1>page</h1>");
   return {
     dir,
@@ -65,7 +69,9 @@ async function makeCheckout(): Promise<Checkout> {
 
 function start(script: string, args: readonly string[], env: Record<string, string> = {}) {
   const { npm_lifecycle_event: _, ...inherited } = process.env;
-  return spawn(process.execPath, [script, ...args], { env: { ...inherited, ...env } });
+  // Without Docker, whatever this machine has: those who want it say otherwise.
+  const own = { BERTH_DRIVER: "process", ...env };
+  return spawn(process.execPath, [script, ...args], { env: { ...inherited, ...own } });
 }
 
 async function finished(child: ChildProcess): Promise<Ended> {
@@ -121,6 +127,22 @@ describe("npm start", () => {
     expect(await readFile(checkout.path("dist/deploy/main.js"), "utf8")).toContain("--stay");
   });
 
+  it("makes of the same sources the same worker's program in any folder", async () => {
+    await using checkout = await makeCheckout();
+    for (const layer of ["protocols", "runtime", "executor"])
+      await cp(join(ROOT, layer), checkout.path(layer), { recursive: true });
+    const bundle = (root: string) => `
+      const { bundleExecutor } = await import(${JSON.stringify(join(root, "deploy/bootstrap/bundle.mjs"))});
+      await bundleExecutor(${JSON.stringify(checkout.dir)});`;
+
+    await checkout.evaluate(bundle(ROOT));
+    const ours = await readFile(checkout.path("executor.mjs"), "utf8");
+    await checkout.evaluate(bundle(checkout.dir));
+
+    expect(await readFile(checkout.path("executor.mjs"), "utf8")).toBe(ours);
+    expect(ours).not.toContain(checkout.dir);
+  });
+
   it("names the Node that is needed when this one is too old", async () => {
     await using checkout = await makeCheckout();
     await checkout.write("package.json", '{"type":"module","engines":{"node":">=99.1"}}');
@@ -164,16 +186,112 @@ describe("npm start", () => {
       spawn(${JSON.stringify(command)}, ${JSON.stringify(args)}, { stdio: "inherit" });
       setInterval(() => {}, 1_000);`;
     const npm = spawn(process.execPath, ["--input-type=module", "-e", child], {
-      env: { ...process.env, npm_lifecycle_event: "start" },
+      env: { ...process.env, BERTH_DRIVER: "process", npm_lifecycle_event: "start" },
       stdio: ["ignore", "pipe", "inherit"],
     });
-    const [line] = (await once(npm.stdout, "data")) as [Buffer];
-    const pid = Number(line.toString().split(" ")[1]);
-    expect(isAlive(pid)).toBe(true);
+    try {
+      const [line] = (await once(npm.stdout, "data")) as [Buffer];
+      const pid = Number(line.toString().split(" ")[1]);
+      expect(isAlive(pid)).toBe(true);
 
-    npm.kill("SIGKILL");
+      npm.kill("SIGKILL");
 
-    await eventually(() => !isAlive(pid), { within: 10_000, name: "start.mjs gone" });
+      await eventually(() => !isAlive(pid), { within: 10_000, name: "start.mjs gone" });
+    } finally {
+      npm.kill("SIGKILL");
+    }
+  });
+});
+
+describe("npm start where Docker answers", () => {
+  /** A stand-in of the docker command that has no image until it builds one, or one of this build; it notes what it is told to do. */
+  async function withDocker(checkout: Checkout, build?: string) {
+    const log = checkout.path("docker.log");
+    const labels = { "berth.build": build };
+    const image = JSON.stringify([{ Id: "sha256:1", Size: 1, Config: { Labels: labels } }]);
+    const script = `#!/bin/sh
+case "$1" in
+  version) echo 20.10 ;;
+  image) ${build === undefined ? `grep -qs ^build ${log} || exit 1;` : ""} echo '${image}' ;;
+  buildx | rmi) exit 1 ;;
+  *) echo "$@" >> ${log} ;;
+esac
+`;
+    await mkdir(checkout.path("bin"), { recursive: true });
+    await writeFile(checkout.path("bin/docker"), script, { mode: 0o755 });
+    return { BERTH_DRIVER: "auto", PATH: `${checkout.path("bin")}:${process.env["PATH"]}` };
+  }
+
+  const done = (checkout: Checkout) =>
+    readFile(checkout.path("docker.log"), "utf8").catch(() => "");
+
+  it.each([
+    ["is missing", undefined],
+    ["is of another build", "other"],
+  ])(
+    "says how to build the image of workers when it %s, and waits for no answer that nobody can give",
+    async (what, build) => {
+      await using checkout = await makeCheckout();
+
+      const { stdout } = await checkout.run("start.mjs", [], await withDocker(checkout, build));
+
+      expect(stdout.split("\n")).toEqual([
+        "building (tsc)",
+        `Docker answers, and the image of workers berth-executor ${what}: "npm run image -- executor" builds it`,
+        expect.stringMatching(/^main /),
+        "",
+      ]);
+      expect(await done(checkout)).toBe("");
+    },
+  );
+
+  it("says nothing of an image of this build, nor of another image that is wanted", async () => {
+    await using checkout = await makeCheckout();
+    await checkout.run("build.mjs");
+    const build = createHash("sha256")
+      .update(await readFile(checkout.path("dist/executor.mjs")))
+      .digest("hex");
+
+    const current = await checkout.run("start.mjs", [], await withDocker(checkout, build));
+    const environment = await withDocker(checkout);
+    const own = { ...environment, BERTH_DOCKER_IMAGE: "mine" };
+    const another = await checkout.run("start.mjs", [], own);
+
+    expect(current.stdout).toMatch(/^main .*\n$/);
+    expect(another.stdout).toMatch(/^main .*\n$/);
+  });
+
+  /** Under a terminal of its own, at which this is typed. */
+  async function runAtTerminal(checkout: Checkout, typed: string): Promise<string> {
+    const command = `${process.execPath} ${checkout.path("deploy/bootstrap/start.mjs")}`;
+    const child = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
+      env: { ...process.env, ...(await withDocker(checkout)) },
+    });
+    child.stdout.once("data", () => child.stdin.write(typed));
+    return (await finished(child)).stdout;
+  }
+
+  it.each([
+    ["builds the image when that is what the person at the terminal wants", "\n", true],
+    ["does not when it is not", "n\n", false],
+    ["does not when the terminal has no answer", "\u0004", false],
+  ])("%s", async (_name, typed, isBuilt) => {
+    await using checkout = await makeCheckout();
+    await checkout.run("build.mjs");
+
+    const output = await runAtTerminal(checkout, typed);
+
+    expect(output).toContain("is missing. Build it now? [Y/n]");
+    expect(output).toMatch(/^main /m);
+    const told = await done(checkout);
+    expect(told === "" ? [] : told.trim().split("\n")).toEqual(
+      isBuilt
+        ? [
+            expect.stringMatching(/^pull --quiet node:/),
+            expect.stringMatching(/^build .*--tag berth-executor .*--build-arg AGENTS=@anthropic/),
+          ]
+        : [],
+    );
   });
 });
 
