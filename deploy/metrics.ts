@@ -47,6 +47,23 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
     "tier",
   ),
 
+  berth_worker_starts_total: counter(
+    "Workers whose start ended on this node, by whether a dormant one was claimed",
+    "tier",
+    "kind",
+    "outcome",
+  ),
+  berth_worker_start_seconds: histogram(
+    "From a host's order to start a worker until the worker was heard",
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    "tier",
+    "kind",
+  ),
+  berth_worker_exits_total: counter("Workers of this node that nobody had stopped", "tier", "code"),
+  berth_workers_dormant: gauge("Workers of this node that are paused and nobody's yet", "tier"),
+  berth_worker_memory_bytes: gauge("Memory of this node's workers together", "tier"),
+  berth_worker_cpu_seconds_total: counter("CPU time of this node's workers together", "tier"),
+
   berth_turns_total: counter("Messages handled", "kind"),
   berth_turn_seconds: histogram(
     "From a handler's start to its answer, commit and outbox included; turns of one commit count once",

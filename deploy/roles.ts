@@ -24,6 +24,7 @@ import { type RunningNode, startNode } from "../runtime/node.ts";
 import type { Tracer } from "../runtime/tracing.ts";
 import type { Config } from "./config.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
+import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 
 import { version } from "./version.ts";
@@ -135,6 +136,7 @@ export async function startNodeRole(
     driver,
     bus: transport.bus,
     clock,
+    metrics,
     log: logger,
     connection: () => ({ natsUrl: workerUrl, partitions: transport.partitions }),
     onExit: (exit) =>
@@ -158,12 +160,14 @@ export async function startNodeRole(
   const service = await startNodeService({ connection: transport.connection, node, version, host });
   const gauges = new FleetGauges(base);
   await gauges.start();
+  const hostGauges = new HostGauges({ ...base, driver });
+  hostGauges.start();
   return {
     node,
     async stop({ workers }) {
       await service.stop();
       await reconciler.close();
-      await gauges.stop();
+      await Promise.all([gauges.stop(), hostGauges.stop()]);
       await node.stop();
       if (workers) {
         const stopped = await host.stopAll();

@@ -12,7 +12,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { ExecutorConfig } from "./config.ts";
 import { CGROUP_ROOT, type MemoryReading, readMemory } from "./memory-cgroup.ts";
 import { endProcesses } from "./process-end.ts";
-import { readProcessTable } from "./process-table.ts";
+import { ProcessSnapshot } from "./process-table.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { emptyPlaces, SHARED_PLACES } from "./shared-places.ts";
 import { decideStrays } from "./strays.ts";
@@ -79,10 +79,10 @@ export class Container {
   }
 
   #strays() {
-    const table = readProcessTable();
-    const spared = [...this.#trees].flatMap((tree) => tree.look(table));
+    const snapshot = new ProcessSnapshot();
+    const spared = [...this.#trees].flatMap((tree) => tree.look(snapshot));
     return decideStrays({
-      table,
+      table: snapshot.table,
       self: process.pid,
       spared: new Set(spared.map(({ pid }) => pid)),
     });

@@ -19,8 +19,10 @@ import type { HostWorkers, StartStep, WorkerSpec, WorkerStatus } from "../protoc
 import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { type Metrics, noMetrics } from "../runtime/metrics.ts";
 import type { Bus, Incoming, Serving } from "../runtime/transport.ts";
 import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
+import { StartMetrics } from "./start-metrics.ts";
 import { WorkerRoster } from "./worker-roster.ts";
 
 export interface DriverHostOptions {
@@ -29,6 +31,8 @@ export interface DriverHostOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: none. */
+  readonly metrics?: Metrics;
   /** Makes the credential of one worker. */
   readonly connection: (spec: WorkerSpec) => WorkerConnection | Promise<WorkerConnection>;
   /** A worker ended that nobody had stopped: its tenant's supervisor is to be told. */
@@ -70,6 +74,7 @@ export async function startDriverHost(options: DriverHostOptions): Promise<Drive
 
 class Host implements DriverHost {
   readonly #options: DriverHostOptions;
+  readonly #counts: StartMetrics;
   readonly #roster = new WorkerRoster();
   readonly #gone = new Set<string>();
   readonly #starting = new Map<string, Promise<DriverOutput<"start">>>();
@@ -79,6 +84,7 @@ class Host implements DriverHost {
 
   constructor(options: DriverHostOptions) {
     this.#options = options;
+    this.#counts = new StartMetrics(options.metrics ?? noMetrics, options.clock);
   }
 
   async open(): Promise<void> {
@@ -185,10 +191,15 @@ class Host implements DriverHost {
   async #start(spec: WorkerSpec): Promise<DriverOutput<"start">> {
     const { driver, clock, node, connection } = this.#options;
     this.#gone.delete(spec.worker);
+    // A worker that lives already is no start.
+    const start = this.#roster.has(spec.worker) ? undefined : this.#counts.begin(spec);
     const { ready } = this.#roster.add(spec, clock.monotonic());
     const waiting = new AbortController();
     try {
-      const onStep = (step: StartStep) => this.#steps.set(spec.worker, step);
+      const onStep = (step: StartStep) => {
+        this.#steps.set(spec.worker, step);
+        start?.step(step);
+      };
       await driver.start(spec, await connection(spec), onStep);
       onStep("connecting");
       const within = this.#options.helloWithinMs ?? HELLO_WITHIN_MS;
@@ -199,8 +210,10 @@ class Host implements DriverHost {
         );
       });
       await Promise.race([ready, late]);
+      start?.end("started");
       return { host: node, driver: driver.name };
     } catch (thrown) {
+      start?.end("failed");
       await this.#stop(spec.worker, true);
       throw new BerthError("worker.start_failed", asBerthError(thrown).message, { cause: thrown });
     } finally {
@@ -245,6 +258,7 @@ class Host implements DriverHost {
   #exited(exit: WorkerExit): void {
     const reason = new BerthError("worker.start_failed", `The worker ended: ${exit.reason}`);
     this.#roster.remove(exit.worker, reason);
+    this.#counts.exited(exit);
     this.#options.log.warn(
       { worker: exit.worker, tenant: exit.spec.tenant, reason: exit.reason },
       "a worker ended",

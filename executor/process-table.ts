@@ -48,9 +48,17 @@ export function ticksToMs(ticks: number): number {
   return ticks * TICK_MS;
 }
 
-/** Does the process carry a variable that begins so? False also when its environment may not be read. */
-export function hasEnvironment(pid: number, prefix: string): boolean {
-  return environmentOf(pid).some((variable) => variable.startsWith(prefix));
+/** One reading of the process table, for all that look at the same time: no environment is read twice. */
+export class ProcessSnapshot {
+  readonly table: readonly ProcessEntry[] = readProcessTable();
+  readonly #environments = new Map<number, readonly string[]>();
+
+  /** Does the process carry a variable that begins so? False also when its environment may not be read. */
+  hasEnvironment(pid: number, prefix: string): boolean {
+    const variables = this.#environments.get(pid) ?? environmentOf(pid);
+    this.#environments.set(pid, variables);
+    return variables.some((variable) => variable.startsWith(prefix));
+  }
 }
 
 /** The first process that carries exactly this variable. */

@@ -7,13 +7,7 @@
  */
 import type { Clock } from "../runtime/clock.ts";
 import { endProcesses } from "./process-end.ts";
-import {
-  hasEnvironment,
-  type ProcessEntry,
-  readProcess,
-  readProcessTable,
-  ticksToMs,
-} from "./process-table.ts";
+import { type ProcessEntry, ProcessSnapshot, readProcess, ticksToMs } from "./process-table.ts";
 
 /** `<worker>.<job>.<attempt>.` in every agent's environment; what starts a worker sets `<worker>.`, so that one prefix names all of it. */
 export const RUN_MARKER = "BERTH_RUN";
@@ -51,13 +45,13 @@ export class ProcessTree {
   }
 
   /** The members that live now (P1). Each look also remembers them, so that later ones find who has moved away. */
-  look(table = readProcessTable()): ProcessEntry[] {
+  look(snapshot = new ProcessSnapshot()): ProcessEntry[] {
     const members = decideMembers({
-      table,
+      table: snapshot.table,
       known: this.#known,
       root: this.#root,
       startedAt: this.#startedAt,
-      isMarked: (pid) => hasEnvironment(pid, this.#marker),
+      isMarked: (pid) => snapshot.hasEnvironment(pid, this.#marker),
     });
     this.#known = new Map(members.map((entry) => [entry.pid, entry]));
     const ticks = members.reduce((sum, entry) => sum + entry.cpuTicks, 0);

@@ -16,7 +16,7 @@ import { parseId } from "../../protocols/ids.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { formatIdentity, identityOf, ON_STANDARD_INPUT } from "../identity.ts";
-import { findByEnvironment, readProcess, ticksToMs } from "../process-table.ts";
+import { findByEnvironment, ProcessSnapshot, readProcess, ticksToMs } from "../process-table.ts";
 import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "./driver.ts";
 import { KeptLogs } from "./kept-logs.ts";
@@ -143,8 +143,9 @@ export class ProcessDriver implements Driver {
   }
 
   use(): Promise<ReadonlyMap<string, WorkerUse>> {
+    const snapshot = new ProcessSnapshot();
     const entries = [...this.#known.values()].map((known): [string, WorkerUse] => {
-      const members = this.#treeOf(known).look();
+      const members = this.#treeOf(known).look(snapshot);
       const sum = (of: (member: (typeof members)[number]) => number) =>
         members.reduce((total, member) => total + of(member), 0);
       const use = {

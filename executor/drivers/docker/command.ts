@@ -10,12 +10,17 @@ export interface CommandEnd {
   readonly stderr: string;
 }
 
-/** The port to the host's programs. Never rejects for how a program ended. */
-export type RunCommand = (program: string, args: readonly string[]) => Promise<CommandEnd>;
+/** The port to the host's programs. Never rejects for how a program ended. `input`: what it reads; default: nothing. */
+export type RunCommand = (
+  program: string,
+  args: readonly string[],
+  input?: string,
+) => Promise<CommandEnd>;
 
 /** Enough to check a large filesystem; everything else takes milliseconds. */
 const TIMEOUT_MS = 120_000;
-const MAX_OUTPUT_BYTES = 1024 * 1024;
+/** A firewall's listing has hundreds of bytes for each network of an engine. */
+const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 const MAX_QUOTED_UNITS = 500;
 /** Nothing of our own environment, and messages in one language. A plain user's path lacks the folders of `sbin`. */
 const ENVIRONMENT = {
@@ -23,7 +28,7 @@ const ENVIRONMENT = {
   LC_ALL: "C",
 };
 
-export const runCommand: RunCommand = (program, args) =>
+export const runCommand: RunCommand = (program, args, input) =>
   new Promise((resolve) => {
     const options = {
       env: ENVIRONMENT,
@@ -37,7 +42,9 @@ export const runCommand: RunCommand = (program, args) =>
       else if (typeof error.code === "number") resolve({ code: error.code, stdout, stderr });
       else resolve({ code: null, stdout, stderr: stderr || error.message });
     });
-    child.stdin?.end();
+    // One that ended early, or never began, says why by its end.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(input);
   });
 
 /** What it wrote to its standard output. Rejects with `driver.failed`, in the program's own words, for any code but `allowed`. */

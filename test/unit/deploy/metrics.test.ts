@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { METRICS, prometheusMetrics } from "../../../deploy/metrics.ts";
 import { readSources } from "../../support/source.ts";
@@ -33,6 +34,21 @@ describe("the table of metrics", () => {
         "berth_queue_wait_seconds",
       ]),
     );
+  });
+
+  it("is what the page for operators shows, label by label", () => {
+    const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+    const shown = [...page.matchAll(/`(berth_\w+)(?:\{([\w,]+)\})?`/g)].map(
+      ([, name = "", labels]) => ({ name, labels: labels?.split(",") }),
+    );
+    for (const { labels, name } of shown) {
+      const row = METRICS[name];
+      expect(row, name).toBeDefined();
+      if (labels) expect(labels, name).toEqual(row?.labels);
+    }
+    const names = new Set(shown.map(({ name }) => name));
+    const ofWorkers = Object.keys(METRICS).filter((name) => /^berth_(worker|job|queue)/.test(name));
+    expect(ofWorkers.filter((name) => !names.has(name))).toEqual([]);
   });
 
   it("is exported whole, also what nothing has written yet", async () => {

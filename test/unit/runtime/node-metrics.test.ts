@@ -11,17 +11,7 @@ import type { Transport } from "../../../runtime/transport.ts";
 import { Probe, probe, probeTools } from "../../support/actors.ts";
 import { startCluster } from "../../support/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
-
-/** The values of a metric, by its labels. */
-function valuesIn(text: string, name: string): Map<string, number> {
-  const lines = text.split("\n").filter((line) => new RegExp(`^${name}(\\{|\\s)`).test(line));
-  return new Map(
-    lines.map((line): [string, number] => {
-      const at = line.lastIndexOf(" ");
-      return [line.slice(name.length, at), Number(line.slice(at + 1))];
-    }),
-  );
-}
+import { valuesIn } from "../../support/metrics-text.ts";
 
 async function startMeasured() {
   const metrics = prometheusMetrics();

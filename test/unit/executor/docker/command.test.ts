@@ -14,11 +14,18 @@ describe("a program of the host", () => {
     expect((await runCommand("sh", ["-c", "kill -9 $$"])).code).toBeNull();
   });
 
-  it("reads no input and sees nothing of our environment", async () => {
+  it("reads nothing by default and sees nothing of our environment", async () => {
     const { stdout } = await runCommand("sh", ["-c", "cat; env | grep -v -e ^PWD= -e ^_= | sort"]);
     expect(
       stdout.split("\n").filter((line) => !/^(?:LC_ALL|PATH|SHLVL|OLDPWD)=/.test(line)),
     ).toEqual([""]);
+  });
+
+  it("reads what it is given, and says why it ended when it does not read", async () => {
+    expect((await runCommand("cat", [], "given")).stdout).toBe("given");
+    const much = "x".repeat(1024 ** 2);
+    expect(await runCommand("sh", ["-c", "exit 3"], much)).toMatchObject({ code: 3 });
+    expect((await runCommand("berth-no-such-program", [], much)).stderr).toContain("ENOENT");
   });
 
   it("that must succeed fails in its own words, unless the code is allowed", async () => {
