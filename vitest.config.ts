@@ -53,6 +53,17 @@ export default defineConfig({
         extends: true,
         test: {
           ...real,
+          // They kill what all others need.
+          name: "engine",
+          include: ["test/engine/**/*.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...real,
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
           maxWorkers: 1,

@@ -19,6 +19,7 @@ export async function startBerth(bench: Bench, slots: number): Promise<DevFile> 
   };
   await startChild(bench, "berth", {
     env: {
+      BERTH_DRIVER: "process",
       BERTH_DATA: dataDir,
       BERTH_CACHE: CACHE_DIR,
       BERTH_PORT: "0",

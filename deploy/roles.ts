@@ -2,14 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { delimiter, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { admitUplink } from "../actors/admit-uplink.ts";
 import { hostDesires } from "../actors/hosting/host-desires.ts";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
 import { startDriverHost } from "../executor/driver-host.ts";
-import { ProcessDriver } from "../executor/drivers/process.ts";
 import { startReconciler } from "../executor/reconciler.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
 import { asBerthError } from "../protocols/errors.ts";
@@ -23,6 +22,7 @@ import { connectNats, type NatsTransport } from "../runtime/nats/transport.ts";
 import { type RunningNode, startNode } from "../runtime/node.ts";
 import type { Tracer } from "../runtime/tracing.ts";
 import type { Config } from "./config.ts";
+import { openDriver } from "./drivers.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
@@ -69,6 +69,12 @@ export async function connect(
 
 export interface NodeRole {
   readonly node: RunningNode;
+  /** What starts its workers, what that cannot keep them from, and what a better one would need. */
+  readonly driver: {
+    readonly name: string;
+    readonly weaknesses: readonly string[];
+    readonly hint: string;
+  };
   /** Hands partitions over. With `workers` its workers end too, their workspaces stay. */
   stop(options: { readonly workers: boolean }): Promise<void>;
 }
@@ -81,15 +87,17 @@ export async function startNodeRole(
 ): Promise<NodeRole> {
   const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
-  const driver = await ProcessDriver.open({
-    dataDir: resolve(config.BERTH_DATA),
-    command: [process.execPath, join(BUILT, "executor", "main.js")],
-    env: workerEnvironment(config),
-    clock,
-    log: logger,
-    graceMs: config.BERTH_KILL_GRACE * 2,
-  });
   const running: { node?: RunningNode } = {};
+  const { driver, hint } = await openDriver({
+    config,
+    clock,
+    logger,
+    buckets: transport.buckets,
+    nodeId,
+    workerUrl,
+    liveNodes: () => (running.node?.nodes() ?? []).map(({ id }) => id),
+    workerProgram: join(BUILT, "executor", "main.js"),
+  });
   const tools = actorTools({
     bus: transport.bus,
     buckets: transport.buckets,
@@ -164,6 +172,7 @@ export async function startNodeRole(
   hostGauges.start();
   return {
     node,
+    driver: { name: driver.name, weaknesses: driver.weaknesses, hint },
     async stop({ workers }) {
       await service.stop();
       await reconciler.close();
@@ -178,23 +187,19 @@ export async function startNodeRole(
         // When the broker is away, too, the next start tells it.
         await atMost(clock, config.BERTH_DRAIN_TIMEOUT, Promise.all(told));
       }
-      await host.close();
-      await driver.dispose();
+      await host.close({ removeAll: workers });
     },
   };
 }
 
-function workerEnvironment(config: Config): Record<string, string> {
-  const path = [config.BERTH_AGENTS_PATH, config.path]
-    .filter((part) => part !== undefined)
-    .join(delimiter);
-  return {
-    PATH: config.path,
-    BERTH_AGENT_PATH: path,
-    BERTH_GRACE_MS: String(config.BERTH_KILL_GRACE),
-    BERTH_ORPHAN_AFTER_MS: String(config.BERTH_ORPHAN_AFTER),
-    BERTH_OUTPUT_LIMIT_BYTES: String(config.BERTH_OUTPUT_LIMIT_BYTES),
-  };
+/** The lines that a start prints of its driver. */
+export function driverLines({ name, weaknesses, hint }: NodeRole["driver"]): string[] {
+  const what = name === "docker" ? "workers are containers" : "workers are processes";
+  return [
+    `${what} (driver ${name})`,
+    ...weaknesses.map((weakness) => `note: ${weakness}`),
+    ...(hint === "" ? [] : [`note: no containers: ${hint}`]),
+  ];
 }
 
 async function stableNodeId(dataDir: string): Promise<string> {

@@ -19,7 +19,7 @@ import { newKey, putKey } from "./keys.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
 import { replacement } from "./replacement.ts";
-import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
+import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
 import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 
@@ -64,6 +64,7 @@ export async function startNodeProcess(
     });
     const pool = node.client.actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY);
     await pool.warm({});
+    for (const line of driverLines(role.driver)) options.print(line);
     options.print(`berth node ${node.id} ready ${health.url}`);
     const stop = async () => {
       await role.stop({ workers: options.endWorkers }); // G1

@@ -21,7 +21,7 @@ import { findNatsServer } from "./nats/find-server.ts";
 import { NatsServer } from "./nats/server.ts";
 import { choosePort } from "./ports.ts";
 import { replacement } from "./replacement.ts";
-import { type Base, connect, startGatewayRole, startNodeRole } from "./roles.ts";
+import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
 import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 
@@ -71,9 +71,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     print("starting a node");
     const role = await startNodeRole(base, nats.workerUrl, { onReplaced: replaced.report });
     undo.push(() => role.stop({ workers: true }));
-    print(
-      `workers are processes of this machine (driver ${config.BERTH_DRIVER}): they are NOT isolated, run trusted agents only`,
-    );
+    for (const line of driverLines(role.driver)) print(line);
 
     const keys = await ensureDevelopment({
       transport,

@@ -54,8 +54,8 @@ export interface DriverHost {
   log(worker: string): Promise<string>;
   /** Stops all, keeping workspaces, and resolves with those that lived. */
   stopAll(): Promise<readonly LiveWorker[]>;
-  /** Serves no more. Workers live on. */
-  close(): Promise<void>;
+  /** Serves no more. Workers live on; with `removeAll` nothing else that the driver made for them does. */
+  close(options?: { readonly removeAll: boolean }): Promise<void>;
 }
 
 const HELLO_WITHIN_MS = 30_000;
@@ -141,10 +141,10 @@ class Host implements DriverHost {
     return live;
   }
 
-  async close(): Promise<void> {
+  async close(options = { removeAll: false }): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#servings.map((serving) => serving.close()));
-    await this.#options.driver.dispose();
+    await this.#options.driver.dispose(options);
   }
 
   async #serve(verb: DriverVerb, request: Incoming): Promise<void> {

@@ -66,6 +66,6 @@ export interface Driver {
   sweep(wanted: Wanted): Promise<readonly string[]>;
   /** Calls back when something may have changed that a sweep should look at: events of the engine, its return after a loss. */
   onChange(fn: () => void): void;
-  /** Stops watching. Workers live on, for the next process to adopt. */
-  dispose(): Promise<void>;
+  /** Stops watching. Workers live on, for the next process to adopt; what is kept ready for others goes with `removeAll`. */
+  dispose(options?: { readonly removeAll: boolean }): Promise<void>;
 }

@@ -1,6 +1,11 @@
 /** What every driver promises; run for each by the `.test.ts` files beside it. */
 import { describe, expect, it } from "vitest";
-import type { Driver, WorkerConnection, WorkerExit } from "../../executor/drivers/driver.ts";
+import type {
+  Driver,
+  KeptWorkspace,
+  WorkerConnection,
+  WorkerExit,
+} from "../../executor/drivers/driver.ts";
 import type { WorkerSpec } from "../../protocols/executor.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -111,6 +116,51 @@ export function driverConformance(make: () => Promise<DriverRig>): void {
       await rig.driver.removeWorkspace(spec.tenant, spec.workspace_key);
       expect(await rig.hasMark(spec)).toBe(false);
       await rig.driver.removeWorkspace(spec.tenant, spec.workspace_key);
+    });
+
+    it("removes a workspace in a sweep when nobody wants it, and never while nobody can say", async () => {
+      await using rig = await make();
+      const spec = specOf();
+      await rig.driver.start(spec, rig.connection);
+      await rig.mark(spec);
+      const asked: KeptWorkspace[] = [];
+      const sweep = (answer: () => Promise<boolean>) =>
+        rig.driver.sweep({
+          workers: new Set([spec.worker]),
+          isWorkspaceWanted: (workspace) => {
+            asked.push(workspace);
+            return answer();
+          },
+        });
+      await sweep(() => Promise.resolve(false));
+      expect(asked).toEqual([]); // A worker uses it.
+      await rig.driver.stop(spec.worker, { keepWorkspace: true });
+      await sweep(() => Promise.resolve(true));
+      await sweep(() => Promise.reject(new Error("nobody answers"))).catch(() => {});
+      expect(await rig.hasMark(spec)).toBe(true);
+      expect(asked.map(({ tenant, key }) => [tenant, key])).toEqual([
+        [spec.tenant, spec.workspace_key],
+        [spec.tenant, spec.workspace_key],
+      ]);
+      const removed = await sweep(() => Promise.resolve(false));
+      expect(removed).toEqual([`workspace ${spec.tenant}/${spec.workspace_key}`]);
+      expect(await rig.hasMark(spec)).toBe(false);
+    });
+
+    it("says what a worker uses, and what it wrote, also when it has ended", async () => {
+      await using rig = await make();
+      const spec = specOf();
+      await rig.driver.start(spec, rig.connection);
+      await eventually(() => rig.hellos(spec.worker) > 0, { name: "hello", within: 20_000 });
+      const use = (await rig.driver.use()).get(spec.worker);
+      expect(use?.memory_bytes).toBeGreaterThan(1024 ** 2);
+      expect(use?.processes).toBeGreaterThan(0);
+      const said = async () => expect(await rig.driver.log(spec.worker)).toContain("worker ready");
+      await eventually(said, { name: "its log" });
+      await rig.driver.stop(spec.worker, { keepWorkspace: false });
+      await said();
+      expect((await rig.driver.use()).size).toBe(0);
+      expect(await rig.driver.log("wrk-nobody")).toBeUndefined();
     });
 
     it("refuses names that lead elsewhere", async () => {

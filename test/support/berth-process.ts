@@ -38,6 +38,7 @@ export async function spawnBerth(
     BERTH_PORT: String(await port("gateway")),
     BERTH_METRICS_PORT: String(await port("metrics")),
     BERTH_NATS_PORT: String(await port("nats-server")),
+    BERTH_DRIVER: "process",
     BERTH_TIERS: JSON.stringify({ free: { minWorkers: 1, maxWorkers: 2 } }),
     BERTH_KILL_GRACE: "1s",
     BERTH_ORPHAN_AFTER: "20s",

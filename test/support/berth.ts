@@ -62,6 +62,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
   const config = loadConfig({
     PATH: process.env["PATH"],
     BERTH_DATA: dataDir,
+    BERTH_DRIVER: "process",
     BERTH_TIERS: JSON.stringify(tiers),
     BERTH_KILL_GRACE: "1s",
     BERTH_LOG_LEVEL: "debug",

@@ -45,6 +45,7 @@ export async function roleProcesses(
           BERTH_PORT: String(await free("gateway")),
           BERTH_METRICS_PORT: String(await free("metrics")),
           BERTH_NODE_PORT: String(await free("node")),
+          BERTH_DRIVER: "process",
           BERTH_TIERS: JSON.stringify({ free: { minWorkers: 0, maxWorkers: 2 } }),
           BERTH_PARTITIONS: "8",
           // Workers outlive their nodes: those that the last one leaves behind must not stay for long.

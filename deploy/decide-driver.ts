@@ -1,0 +1,35 @@
+/** Which driver a node takes, and what people are told of it. Pure. */
+import { BerthError } from "../protocols/errors.ts";
+import type { Config } from "./config.ts";
+
+export interface EngineFacts {
+  /** Undefined: nothing answers. */
+  readonly version: string | undefined;
+  readonly hasImage: boolean;
+}
+
+export interface DriverChoice {
+  readonly driver: "docker" | "process";
+  /** What would have to change for the better one; empty when it was taken. */
+  readonly hint: string;
+}
+
+/** Throws `driver.unavailable` when Docker is asked for by name and cannot be had. */
+export function decideDriver(
+  {
+    BERTH_DRIVER: wish,
+    BERTH_DOCKER_IMAGE: image,
+  }: Pick<Config, "BERTH_DRIVER" | "BERTH_DOCKER_IMAGE">,
+  { version, hasImage }: EngineFacts,
+): DriverChoice {
+  if (wish === "process") return { driver: "process", hint: "" };
+  const missing =
+    version === undefined
+      ? "no Docker Engine answers"
+      : hasImage
+        ? ""
+        : `Docker has no image ${image}: "npm run image -- executor" builds it`;
+  if (missing === "") return { driver: "docker", hint: "" };
+  if (wish === "docker") throw new BerthError("driver.unavailable", missing);
+  return { driver: "process", hint: missing };
+}

@@ -1,0 +1,163 @@
+/** Opens the driver that a node starts its workers with: part of the composition root. */
+import { randomBytes } from "node:crypto";
+import { delimiter, join, resolve } from "node:path";
+import { BucketClaims } from "../executor/drivers/docker/claims.ts";
+import { DockerDriver } from "../executor/drivers/docker/docker.ts";
+import { DormantPool, type Flavour } from "../executor/drivers/docker/dormant-pool.ts";
+import { Engine } from "../executor/drivers/docker/engine.ts";
+import type { EngineOwner } from "../executor/drivers/docker/labels.ts";
+import { Networks } from "../executor/drivers/docker/networks.ts";
+import { openWorkspaces } from "../executor/drivers/docker/open-workspaces.ts";
+import { DORMANT_PREFIX } from "../executor/drivers/docker/roster.ts";
+import { Sandboxes } from "../executor/drivers/docker/sandboxes.ts";
+import { Strangers } from "../executor/drivers/docker/strangers.ts";
+import type { Driver } from "../executor/drivers/driver.ts";
+import { KeptLogs } from "../executor/drivers/kept-logs.ts";
+import { ProcessDriver } from "../executor/drivers/process.ts";
+import { serversOf } from "../executor/link.ts";
+import { TIERS, type TierTable } from "../protocols/tiers.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Buckets } from "../runtime/transport.ts";
+import type { Config } from "./config.ts";
+import { decideDriver, type EngineFacts } from "./decide-driver.ts";
+import { deploymentId } from "./deployment.ts";
+
+export interface DriverParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly buckets: Buckets;
+  readonly nodeId: string;
+  /** As the node reaches the broker on behalf of its workers. */
+  readonly workerUrl: string;
+  /** Nodes with a lease, as this node sees them. */
+  readonly liveNodes: () => readonly string[];
+  /** The worker's program, for drivers that have no image of it. */
+  readonly workerProgram: string;
+}
+
+export interface OpenedDriver {
+  readonly driver: Driver;
+  /** What would have to change for a driver that isolates; empty when it does. */
+  readonly hint: string;
+}
+
+const BUILD_LABEL = "berth.build";
+const ID_BYTES = 6;
+/** Beyond the time after which a worker without a node ends itself. */
+const STRANGER_MARGIN_MS = 60_000;
+const DEFAULT_NATS_PORT = 4222;
+
+/** Throws `driver.unavailable` when Docker is asked for by name and cannot be had. */
+export async function openDriver(parts: DriverParts): Promise<OpenedDriver> {
+  const engine = new Engine(parts.config.BERTH_DOCKER_SOCKET);
+  const facts = await factsOf(engine, parts.config);
+  const { driver, hint } = decideDriver(parts.config, facts);
+  const opened = driver === "docker" ? openDocker(parts, engine) : openProcess(parts);
+  return { driver: await opened, hint };
+}
+
+async function factsOf(engine: Engine, config: Config): Promise<EngineFacts> {
+  if (config.BERTH_DRIVER === "process") return { version: undefined, hasImage: false };
+  try {
+    const version = await engine.version();
+    return {
+      version,
+      hasImage: (await engine.imageLabels(config.BERTH_DOCKER_IMAGE)) !== undefined,
+    };
+  } catch {
+    return { version: undefined, hasImage: false };
+  }
+}
+
+function openProcess({ config, clock, logger, workerProgram }: DriverParts): Promise<Driver> {
+  const path = [config.BERTH_AGENTS_PATH, config.path]
+    .filter((part) => part !== undefined)
+    .join(delimiter);
+  return ProcessDriver.open({
+    dataDir: resolve(config.BERTH_DATA),
+    command: [process.execPath, workerProgram],
+    env: { PATH: config.path, BERTH_AGENT_PATH: path, ...executorEnvironment(config) },
+    clock,
+    log: logger,
+    graceMs: config.BERTH_KILL_GRACE * 2,
+  });
+}
+
+async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
+  const { buckets, clock, config, liveNodes, logger: log, nodeId, workerUrl } = parts;
+  const { BERTH_DOCKER_IMAGE: image, BERTH_DOCKER_DOOR_PORT: doorPort } = config;
+  const owner: EngineOwner = { deployment: await deploymentId(buckets, config), node: nodeId };
+  const { docker } = engine;
+  const dataDir = resolve(config.BERTH_DATA);
+  const workspaces = await openWorkspaces({ docker, owner, dataDir, image, clock, log });
+  const networks = await Networks.open({
+    engine: docker,
+    owner,
+    subnets: config.BERTH_DOCKER_SUBNETS,
+    doorPort,
+    natsTargets: () => targetsOf(workerUrl),
+    clock,
+    log,
+  });
+  const common = { engine, owner, clock, log, networks, workspaces };
+  const runtime = config.BERTH_DOCKER_RUNTIME;
+  const env = executorEnvironment(config);
+  const sandboxes = new Sandboxes({ ...common, image, runtime, env });
+  const claims = new BucketClaims({ buckets, node: nodeId });
+  const build = (await engine.imageLabels(image))?.[BUILD_LABEL] ?? image;
+  const newId = () => `${DORMANT_PREFIX}${randomBytes(ID_BYTES).toString("hex")}`;
+  const flavours = flavoursOf(config.tiers);
+  return await DockerDriver.open({
+    ...common,
+    image,
+    sandboxes,
+    claims,
+    strangers: new Strangers({
+      ...common,
+      liveNodes,
+      graceMs: config.BERTH_ORPHAN_AFTER + STRANGER_MARGIN_MS,
+    }),
+    logs: new KeptLogs(join(dataDir, "workers", "ended")),
+    pool: (isQuiet) =>
+      new DormantPool({ ...common, flavours, sandboxes, claims, build, newId, isQuiet }),
+    doorPort,
+    graceMs: config.BERTH_KILL_GRACE * 2,
+  });
+}
+
+/** What every worker is told beside its identity. */
+function executorEnvironment(config: Config): Record<string, string> {
+  return {
+    BERTH_GRACE_MS: String(config.BERTH_KILL_GRACE),
+    BERTH_ORPHAN_AFTER_MS: String(config.BERTH_ORPHAN_AFTER),
+    BERTH_OUTPUT_LIMIT_BYTES: String(config.BERTH_OUTPUT_LIMIT_BYTES),
+  };
+}
+
+function flavoursOf(tiers: TierTable): Flavour[] {
+  return TIERS.map((tier) => {
+    const limits = tiers[tier];
+    return {
+      count: limits.dormantWorkers,
+      size: {
+        tier,
+        workspace: limits.workspace,
+        cpus: limits.cpus,
+        memory_bytes: limits.memoryBytes,
+        storage_bytes: limits.storageBytes,
+        processes: limits.processes,
+        network: limits.network,
+        internet: limits.internet,
+      },
+    };
+  });
+}
+
+function targetsOf(url: string): { readonly host: string; readonly port: number }[] {
+  return serversOf(url).servers.map((server) => {
+    const { hostname, port } = new URL(`nats://${server}`);
+    return { host: hostname, port: port === "" ? DEFAULT_NATS_PORT : Number(port) };
+  });
+}

@@ -1,0 +1,81 @@
+/** Removes what a driver made and nobody wants any more. Each step looks first and may be repeated; what fails stays for the next sweep. */
+import { asBerthError } from "../../../protocols/errors.ts";
+import type { Logger } from "../../../runtime/logger.ts";
+import type { Wanted } from "../driver.ts";
+import { slotOf } from "./adoption.ts";
+import type { Claims } from "./claims.ts";
+import type { Engine } from "./engine.ts";
+import { type EngineOwner, filterOf } from "./labels.ts";
+import type { Networks } from "./networks.ts";
+import type { Roster } from "./roster.ts";
+import type { Sandboxes } from "./sandboxes.ts";
+import type { Strangers } from "./strangers.ts";
+import type { Workspaces } from "./workspaces.ts";
+
+export interface SweepParts {
+  readonly engine: Engine;
+  readonly owner: EngineOwner;
+  readonly claims: Claims;
+  readonly roster: Roster;
+  readonly sandboxes: Sandboxes;
+  readonly networks: Networks;
+  readonly workspaces: Workspaces;
+  readonly strangers: Strangers;
+  readonly log: Logger;
+}
+
+/** Resolves with the names of what went. */
+export async function sweepAll(parts: SweepParts, wanted: Wanted): Promise<readonly string[]> {
+  return [
+    ...(await sweepContainers(parts)),
+    ...(await sweepSlots(parts)),
+    ...(await parts.networks.sweep()),
+    ...(await sweepWorkspaces(parts, wanted)),
+    ...(await parts.strangers.sweep()),
+  ];
+}
+
+/** A removal failed, or a start was cut off. */
+async function sweepContainers(parts: SweepParts): Promise<string[]> {
+  const { claims, engine, owner, roster, sandboxes } = parts;
+  const removed: string[] = [];
+  for (const { id, labels, name, network } of await engine.list(filterOf(owner))) {
+    const slot = slotOf(labels, name);
+    if (roster.owns({ container: id, slot })) continue;
+    await sandboxes.destroy({ container: id, slot, network: network?.name });
+    removed.push(`container ${name}`);
+  }
+  for (const { sandbox } of await claims.all())
+    if (!roster.owns({ slot: sandbox })) await claims.release(sandbox);
+  return removed;
+}
+
+async function sweepSlots({ roster, workspaces }: SweepParts): Promise<string[]> {
+  const removed: string[] = [];
+  for (const slot of await workspaces.slots()) {
+    if (roster.owns({ slot })) continue;
+    await workspaces.closeSlot(slot);
+    removed.push(`slot ${slot}`);
+  }
+  return removed;
+}
+
+async function sweepWorkspaces(
+  { log, roster, workspaces }: SweepParts,
+  { isWorkspaceWanted }: Wanted,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const workspace of await workspaces.kept()) {
+    const { key, tenant } = workspace;
+    const isUsed = async () => roster.mayUse(tenant, key) || (await workspaces.isUsed(tenant, key));
+    try {
+      // Asked again after the answer: a worker may have started meanwhile.
+      if ((await isUsed()) || (await isWorkspaceWanted(workspace)) || (await isUsed())) continue;
+      await workspaces.remove(tenant, key);
+      removed.push(`workspace ${tenant}/${key}`);
+    } catch (thrown) {
+      log.warn({ err: asBerthError(thrown), tenant, key }, "a workspace stays for now");
+    }
+  }
+  return removed;
+}
