@@ -19,8 +19,13 @@ import { decideStrays } from "./strays.ts";
 import { removeSystemV } from "./system-v.ts";
 
 /** What a job needs of it. */
-export type Premises = Pick<Container, "enter" | "hold" | "release" | "leave" | "memory">;
+export type Premises = Pick<
+  Container,
+  "enter" | "hold" | "killAll" | "release" | "leave" | "memory"
+>;
 
+/** But ourselves and init, as the kernel takes it. */
+const EVERYBODY = -1;
 /** The machine's own, by the kernel's fixed number: there, all other processes would be strays. */
 const MACHINE_PROCESSES = "pid:[4026531836]";
 
@@ -64,10 +69,28 @@ export class Container {
     this.#trees.add(tree);
   }
 
+  /**
+   * SIGKILL to all at one instant, who came from outside among them, unless another job runs: the last resort against
+   * what forks faster than it can be listed.
+   */
+  killAll(tree: ProcessTree): void {
+    if ([...this.#trees].some((other) => other !== tree)) return;
+    try {
+      process.kill(EVERYBODY, "SIGKILL");
+    } catch {
+      // There is nobody.
+    }
+  }
+
   /** Ends what belongs to no other tree (K1). Resolves with how many processes it met. */
   async release(tree: ProcessTree): Promise<number> {
     this.#trees.delete(tree);
-    return await endProcesses(() => this.#strays(), 0, this.#clock);
+    return await endProcesses({
+      look: () => this.#strays(),
+      graceMs: 0,
+      clock: this.#clock,
+      onSwarm: () => this.killAll(tree),
+    });
   }
 
   /** After `release` (K2). Rejects when something is left. */

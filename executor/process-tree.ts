@@ -67,8 +67,8 @@ export class ProcessTree {
   }
 
   /** SIGTERM to all, SIGKILL after the grace, to newcomers too (P2, P3). Resolves with how many processes it met. */
-  async kill(graceMs: number): Promise<number> {
-    return await endProcesses(() => this.look(), graceMs, this.#clock);
+  async kill(graceMs: number, onSwarm?: () => void): Promise<number> {
+    return await endProcesses({ look: () => this.look(), graceMs, clock: this.#clock, onSwarm });
   }
 }
 

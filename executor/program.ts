@@ -11,9 +11,9 @@ import { BerthError } from "../protocols/errors.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { AgentFact, Launch } from "./agents/agent.ts";
 import type { Premises } from "./container.ts";
-import { startFirstToGo } from "./oom-score.ts";
 import { OutputBudget } from "./output-budget.ts";
 import { readOutput } from "./output-stream.ts";
+import { letWait, startFirstToGo } from "./precedence.ts";
 import { markerOf, ProcessTree, type TreeUse } from "./process-tree.ts";
 
 export interface ProgramOptions {
@@ -81,9 +81,7 @@ export class Program {
       spawn(command, launch.args, { cwd, env, stdio: "pipe", detached: true }),
     );
     child.stdin.on("error", () => {});
-    // Before anything else can happen: nobody may take the new process for a stray.
     const tree = treeOf(child, options);
-    if (tree !== undefined) options.container?.hold(tree);
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
       child.once("error", (cause) => {
@@ -109,7 +107,7 @@ export class Program {
 
   /** Ends it all: SIGTERM, the grace, SIGKILL. `ended` tells when it is done. */
   kill(): void {
-    this.#killing ??= this.#tree.kill(this.#options.graceMs);
+    this.#killing ??= this.#endTree(this.#options.graceMs);
     this.#killing.catch(() => {});
     this.pause(false);
   }
@@ -153,6 +151,10 @@ export class Program {
     ]);
   }
 
+  #endTree(graceMs: number): Promise<number> {
+    return this.#tree.kill(graceMs, () => this.#options.container?.killAll(this.#tree));
+  }
+
   async #end(drained: Promise<unknown>): Promise<ProgramEnd> {
     const child = this.#child;
     const exit = await new Promise<{ exitCode: number | null; signal: string | null }>(
@@ -161,7 +163,7 @@ export class Program {
       },
     );
     const graceMs = Math.min(this.#options.graceMs, LEFTOVER_GRACE_MS);
-    const members = await (this.#killing ?? this.#tree.kill(graceMs));
+    const members = await (this.#killing ?? this.#endTree(graceMs));
     const strays = (await this.#options.container?.release(this.#tree)) ?? 0;
     const cut = new AbortController();
     void this.#cutIdle(cut.signal);
@@ -184,13 +186,18 @@ export class Program {
   }
 }
 
-/** Undefined for a process that could not be made. */
+/** Undefined for a process that could not be made. Called before anything else can happen: nobody may take it for a stray. */
 function treeOf(
   { pid }: ChildProcessWithoutNullStreams,
-  { run, clock }: ProgramOptions,
+  { run, clock, container }: ProgramOptions,
 ): ProcessTree | undefined {
   if (pid === undefined) return undefined;
-  return new ProcessTree({ root: pid, marker: markerOf(...run), clock });
+  const tree = new ProcessTree({ root: pid, marker: markerOf(...run), clock });
+  if (container !== undefined) {
+    container.hold(tree);
+    letWait(pid);
+  }
+  return tree;
 }
 
 function findCommand(command: string, path: string): string | undefined {

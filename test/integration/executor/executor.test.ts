@@ -25,6 +25,7 @@ it("a job's end in a container waits for what others left, ends strays, wipes; a
   const container: Premises = {
     memory: () => undefined,
     enter: async () => void calls.push("enter"),
+    killAll: () => void calls.push("killAll"),
     hold: () => void calls.push("hold"),
     release: call("release"),
     async leave() {
