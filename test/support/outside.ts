@@ -21,6 +21,8 @@ export interface Outside extends AsyncDisposable {
   /** Its name server listens here, too: any name is `publicAddress`. */
   readonly privateAddress: string;
   readonly linkLocalAddress: string;
+  /** This host's end of the cable. */
+  readonly device: string;
   /** Whether it can connect to a port of an address that this host forwards to. */
   reaches(address: string, port: number): Promise<boolean>;
 }
@@ -57,6 +59,7 @@ export async function startOutside(): Promise<Outside> {
     publicAddress,
     privateAddress,
     linkLocalAddress,
+    device: near,
     async reaches(address, port) {
       const url = `http://${address}:${port}/`;
       const { code } = await space.run("curl", [

@@ -4,8 +4,8 @@
  *
  * Invariants:
  * N1 One owner has one network, however many ask at once: finding, making and removing of one name take turns.
- * N2 A network that somebody holds is not removed. Holding begins before the network is looked for and ends after the work;
- *    removal looks at holders last, with nothing awaited between that look and the engine's order.
+ * N2 A network that somebody holds is not removed. Holding begins before the network is looked for and ends after the work.
+ *    A removal's turn begins with a look at the holders; whoever comes later looks for the network in a later turn.
  * N3 Two networks that are made at once are given different addresses (network-maker.ts).
  * N4 A network's door is open before work begins in it, and closes after the network is gone.
  */
@@ -88,12 +88,12 @@ export class Networks {
     const place = this.#place(name);
     place.holders += 1; // N2
     try {
-      // Who shares a look that began earlier is counted by any removal that comes after it.
-      place.ready ??= place
-        .inTurn(() => this.#ensure({ network, reach, name, labels }, place))
-        .finally(() => {
+      place.ready ??= place.inTurn(() =>
+        this.#ensure({ network, reach, name, labels }, place).finally(() => {
+          // Within the turn: nobody shares what a removal may come after (N2).
           place.ready = undefined;
-        });
+        }),
+      );
       return await work(await place.ready);
     } finally {
       place.holders -= 1;
@@ -161,8 +161,8 @@ export class Networks {
   }
 
   async #removeUnused(name: string, place: Place): Promise<boolean> {
-    if (place.holders > 0 || (await this.#engine.used(name)).has(name)) return false;
     if (place.holders > 0) return false; // N2
+    if ((await this.#engine.used(name)).has(name)) return false;
     const isRemoved = await this.#engine.remove(name);
     await place.closeDoor(); // N4
     return isRemoved;

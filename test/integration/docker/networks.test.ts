@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import Docker from "dockerode";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { mustRun, runCommand } from "../../../executor/drivers/docker/command.ts";
 import { EngineNetworks } from "../../../executor/drivers/docker/engine-networks.ts";
@@ -177,12 +178,21 @@ describeDocker("the networks of a node", () => {
     expect(await rig.names()).toEqual([]);
   });
 
-  test("can be many more than the engine's own pools hold, all with addresses of their own", async () => {
+  test("can be many more than the engine's own pools hold, and no two are given the same addresses though all are made at once", async () => {
+    let orders = 0;
+    const engine: Docker = Object.assign(new Docker(), {
+      createNetwork(options: Docker.NetworkCreateOptions) {
+        orders += 1;
+        return docker.createNetwork(options);
+      },
+    });
+    // 64 blocks: many begin their search at the same one.
+    const crowded = await rig.open({ engine, subnets: "10.211.240.0/21" });
     const many = Array.from({ length: 60 }, (_, n) => userOf(n));
-    const got = await Promise.all(many.map((owner) => networks.use(owner, OPEN, keep)));
-    const subnets = await Promise.all(got.map(subnetOf));
-    expect(new Set(subnets).size).toBe(60);
-    expect(await networks.sweep()).toHaveLength(60);
+    const got = await Promise.all(many.map((owner) => crowded.use(owner, OPEN, keep)));
+    expect(new Set(await Promise.all(got.map(subnetOf))).size).toBe(60);
+    expect(orders).toBe(60);
+    expect(await crowded.sweep()).toHaveLength(60);
     expect(await rig.names()).toEqual([]);
   });
 
