@@ -162,7 +162,15 @@ const AGENT_VARIABLES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Read elsewhere: by the command line as a client, by workers, and by tests. */
-const FOREIGN = new Set(["BERTH_KEY", "BERTH_URL", "BERTH_TEST_DOCKER", "BERTH_TEST_NATS"]);
+const FOREIGN = new Set([
+  "BERTH_KEY",
+  "BERTH_URL",
+  "BERTH_IMAGE_OFFLINE",
+  "BERTH_TEST_DOCKER",
+  "BERTH_TEST_ENGINE",
+  "BERTH_TEST_EXECUTOR_IMAGE",
+  "BERTH_TEST_NATS",
+]);
 
 export interface Config extends Readonly<Environment> {
   readonly tiers: TierTable;

@@ -28,7 +28,7 @@ const LOG = fromRoot(".berth", "dockerd.log");
 const PATIENCE_MS = 60_000;
 const POLL_MS = 200;
 
-/** `{ stop }`, to be called in the end; undefined where none can be had. */
+/** `{ stop, isOwn }`, the first to be called in the end; undefined where none can be had. */
 export async function ensureDockerEngine() {
   if (engineAnswers()) return BORROWED;
   if (process.env.DOCKER_HOST !== undefined) return without("No Docker Engine at DOCKER_HOST");
@@ -41,7 +41,7 @@ export async function ensureDockerEngine() {
   return isRunning() || engineAnswers() ? await borrow() : await start();
 }
 
-const BORROWED = { stop: () => Promise.resolve() };
+const BORROWED = { stop: () => Promise.resolve(), isOwn: false };
 
 function without(reason) {
   say(`${reason}: ${WITHOUT}.`);
@@ -82,7 +82,7 @@ async function start() {
     }
   });
   const stop = () => (lives ? stopOwn(child, ended) : undefined);
-  if (await waitFor(() => lives)) return { stop };
+  if (await waitFor(() => lives)) return { stop, isOwn: true };
   await stop();
   return without(`The Docker Engine did not start, see ${LOG}`);
 }

@@ -27,7 +27,7 @@ await runMain(async () => {
   try {
     // Where everything has to be tested, nothing that can be had is skipped.
     if (engine === undefined && process.env.CI) return end({ line: NOTHING, isGreen: false });
-    end(await runTests(engine === undefined ? {} : await dockerSettings()));
+    end(await runTests(engine === undefined ? {} : await dockerSettings(engine)));
   } finally {
     await engine?.stop();
   }
@@ -39,12 +39,14 @@ function end({ line, isGreen }) {
 }
 
 /** Builds the image of workers, and says to the tests what it is called. */
-async function dockerSettings() {
+async function dockerSettings({ isOwn }) {
   const offline = canMakeBase();
   await ensureExecutorImage({ tag: EXECUTOR_IMAGE, offline });
   return {
     BERTH_TEST_DOCKER: offline ? "1" : "registry",
     BERTH_TEST_EXECUTOR_IMAGE: EXECUTOR_IMAGE,
+    // One that was here before us is not ours to kill.
+    ...(isOwn ? { BERTH_TEST_ENGINE: "own" } : {}),
   };
 }
 
