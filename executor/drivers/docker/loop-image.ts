@@ -92,7 +92,7 @@ export class LoopImage {
     return isFirst || !size.mustGrow;
   }
 
-  /** Unmounts it. Safe to repeat. */
+  /** Unmounts it. Safe to repeat. With its folder goes what a namespace apart from ours still has mounted there. */
   async close(): Promise<void> {
     await this.#parts.mounts.unmount(this.folder);
     if (existsSync(this.folder)) rmdirSync(this.folder);

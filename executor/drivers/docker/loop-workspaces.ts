@@ -139,7 +139,8 @@ export class LoopWorkspaces implements Workspaces {
     await this.#closeIdle();
     const { root } = this.#parts;
     const isEmpty = !this.#mounts.all().some(({ target }) => target.startsWith(`${root}/`));
-    if (isEmpty && this.#records.slots().length === 0) await this.#mounts.unmount(root);
+    // Whoever still looks into it keeps it there, and nothing is lost by that.
+    if (isEmpty && this.#records.slots().length === 0) await this.#parts.run("umount", [root]);
   }
 
   async #putScratch(slot: string, record: SlotRecord, bytes: number): Promise<void> {
