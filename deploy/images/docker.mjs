@@ -28,17 +28,15 @@ export function engineAnswers() {
   }
 }
 
-/** `{ id, labels, bytes }`; undefined when there is no such image. */
+/** `{ labels, bytes }`; undefined when there is no such image. */
 export function inspectImage(image) {
   const text = tryDocker(["image", "inspect", image]);
   if (text === undefined) return undefined;
-  const [{ Id: id, Config: config, Size: bytes }] = JSON.parse(text);
-  return { id, bytes, labels: config?.Labels ?? {} };
+  const [{ Config: config, Size: bytes }] = JSON.parse(text);
+  return { bytes, labels: config?.Labels ?? {} };
 }
 
-/** The image that had the tag goes, unless a container is of it: else each change of a source would leave one. */
 export async function buildTagged({ tag, dockerfile, settings, context, quiet }) {
-  const before = inspectImage(tag);
   // A client without the plugin would ask for it, although these Dockerfiles need nothing of it.
   const hasBuildKit = tryDocker(["buildx", "version"]) !== undefined;
   await mustRun(
@@ -51,7 +49,18 @@ export async function buildTagged({ tag, dockerfile, settings, context, quiet })
     { timeoutMs: BUILD_MS, env: hasBuildKit ? {} : { DOCKER_BUILDKIT: "0" }, quiet },
     "The image could not be built: see Docker's message above.",
   );
-  if (before !== undefined && before.id !== inspectImage(tag)?.id) tryDocker(["rmi", before.id]);
+  removeReplaced(tag);
+}
+
+/**
+ * Images of ours that lost their tag to a newer one, unless a container is of them: else each change of a source would
+ * leave one. Only those older than `tag`: one that is built beside it may not have its tag yet.
+ */
+function removeReplaced(tag) {
+  const filters = ["dangling=true", "label=berth.build", `before=${tag}`];
+  const list = ["image", "ls", "--quiet", ...filters.flatMap((one) => ["--filter", one])];
+  const replaced = tryDocker(list) ?? "";
+  for (const id of replaced.split("\n").filter((line) => line !== "")) tryDocker(["rmi", id]);
 }
 
 /** The archive becomes an image of one layer. */
