@@ -320,6 +320,22 @@ describe("building at once", () => {
   );
 });
 
+describe("what npm test runs", () => {
+  it("gets a signal that was sent to npm test, which lives until it has cleaned up", async () => {
+    await using checkout = await makeCheckout();
+    const child = `process.once("SIGTERM", () => process.exit(console.log("cleaned up") ?? 3));
+      setInterval(() => {}, 1_000);
+      process.kill(process.ppid, "SIGTERM");`;
+
+    const stdout = await checkout.evaluate(`
+      import { run } from "./deploy/bootstrap/command.mjs";
+      const settings = { timeoutMs: 30_000, isMain: true };
+      console.log("ended with", await run(process.execPath, ["-e", ${JSON.stringify(child)}], settings));`);
+
+    expect(stdout).toBe("cleaned up\nended with 3\n");
+  });
+});
+
 describe("the last line of a test run", () => {
   const report = {
     numPassedTests: 5,
