@@ -44,6 +44,11 @@ export interface PlaceOptions {
 export interface SupervisorOptions {
   /** How often live workers are compared with what their hosts say. */
   readonly sweepMs: number;
+  /**
+   * How long a worker whose host has no lease, and which does not answer, is kept: longer than an executor without contact
+   * takes to end itself and all it started (60 s, and its time to kill).
+   */
+  readonly hostGraceMs: number;
   /** Starts of one worker before the place is told that it is lost. */
   readonly maxStarts: number;
   readonly startBackoff: { readonly initialMs: number; readonly maxMs: number };
@@ -100,6 +105,7 @@ export function actorOptions(settings: ActorSettings): ActorOptions {
     },
     supervisor: {
       sweepMs: 30 * SECOND,
+      hostGraceMs: 75 * SECOND,
       maxStarts: 3,
       startBackoff: { initialMs: SECOND, maxMs: 30 * SECOND },
       maxStops: 10,

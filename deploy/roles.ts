@@ -114,6 +114,7 @@ export async function startNodeRole(
       supervisor: {
         fleetAgents: config.BERTH_FLEET_AGENTS,
         sweepMs: config.BERTH_SWEEP_EVERY,
+        hostGraceMs: hostGraceMs(config),
       },
       capacity: { maxWorkers: config.BERTH_MAX_WORKERS, maxStarts: config.BERTH_START_CONCURRENCY },
     }),
@@ -190,6 +191,14 @@ export async function startNodeRole(
       await host.close({ removeAll: workers });
     },
   };
+}
+
+/** An executor finds out at its next beats that it has no contact, ends its agents, and sends what they have said. */
+const BEATS_AND_FAREWELL_MS = 10_000;
+
+/** After so long without contact nothing of a worker runs any more. */
+function hostGraceMs({ BERTH_ORPHAN_AFTER, BERTH_KILL_GRACE }: Config): number {
+  return BERTH_ORPHAN_AFTER + BERTH_KILL_GRACE + BEATS_AND_FAREWELL_MS;
 }
 
 /** The lines that a start prints of its driver. */

@@ -51,7 +51,12 @@ export const EVENT_DATA = {
   }),
   "job.cancelled": z.object({ by: z.string(), processes_killed: z.number().optional() }),
   "job.timed_out": z.object({ limit_ms: z.number() }),
-  "job.interrupted": z.object({ reason: z.string(), will_retry: z.boolean() }),
+  "job.interrupted": z.object({
+    reason: z.string(),
+    will_retry: z.boolean(),
+    /** How the worker ended, such as `worker.lost` or `worker.out_of_memory`, where that is known. */
+    code: z.string().optional(),
+  }),
   "session.gap": z.object({ oldest: z.number() }),
 } as const;
 

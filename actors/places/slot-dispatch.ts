@@ -60,8 +60,8 @@ export function slotDispatch(
         ready(scene(ctx), worker);
         settle(scene(ctx));
       },
-      workerLost(ctx, { worker, reason }) {
-        lose(scene(ctx), worker, reason);
+      workerLost(ctx, { worker, reason, code }) {
+        lose(scene(ctx), worker, { reason, code });
         settle(scene(ctx));
       },
       idleCheck(ctx, { worker }) {
@@ -147,14 +147,21 @@ function ready(scene: PlaceScene, id: string): void {
   ctx.state.held_until = 0;
 }
 
-function lose({ ctx, options }: PlaceScene, id: string, reason: string): void {
+function lose(
+  { ctx, options }: PlaceScene,
+  id: string,
+  { reason, code }: { readonly reason: string; readonly code: string | undefined },
+): void {
   const { state } = ctx;
   const worker = state.workers[id];
   if (!worker) return;
   moveWorker(worker.phase, "cold");
   delete state.workers[id];
   for (const { job_id, attempt, session_id, tenant } of worker.jobs) {
-    ctx.in(tenant).actor(Session, session_id).lost({ job_id, attempt, worker: id, reason });
+    ctx
+      .in(tenant)
+      .actor(Session, session_id)
+      .lost({ job_id, attempt, worker: id, reason, ...(code === undefined ? {} : { code }) });
   }
   if (worker.phase !== "starting") return;
   state.failures += 1;

@@ -87,8 +87,14 @@ function markStarted(
   else watch(scene, job, limitMs + options.session.overtimeMs);
 }
 
+/** Why an attempt is lost, and how its worker ended where that is known. */
+export interface Loss {
+  readonly reason: string;
+  readonly code?: string | undefined;
+}
+
 /** The attempt will not report any more: the job ends, or is queued again (`decideRetry`). */
-export function loseAttempt(scene: Scene, job: ActiveJob, reason: string): void {
+export function loseAttempt(scene: Scene, job: ActiveJob, loss: Loss): void {
   const verdict = decideRetry(
     {
       attempt: job.ticket.attempt,
@@ -97,16 +103,20 @@ export function loseAttempt(scene: Scene, job: ActiveJob, reason: string): void 
     },
     scene.options.session.maxAttempts,
   );
-  if (verdict === "retry") retry(scene, job, reason);
+  if (verdict === "retry") retry(scene, job, loss);
   else if (verdict === "cancelled") {
     endJob(scene, job, { state: "cancelled", data: { by: job.cancel_by ?? "berth" } });
-  } else endJob(scene, job, { state: "interrupted", data: { reason, will_retry: false } });
+  } else endJob(scene, job, { state: "interrupted", data: { ...told(loss), will_retry: false } });
 }
 
-function retry(scene: Scene, job: ActiveJob, reason: string): void {
+function told({ reason, code }: Loss): { readonly reason: string; readonly code?: string } {
+  return code === undefined ? { reason } : { reason, code };
+}
+
+function retry(scene: Scene, job: ActiveJob, loss: Loss): void {
   const { ctx, options } = scene;
   const { ticket } = job;
-  journal(scene, "job.interrupted", ticket.job_id, { reason, will_retry: true });
+  journal(scene, "job.interrupted", ticket.job_id, { ...told(loss), will_retry: true });
   leavePlace(scene, job);
   markEnded(ctx, job);
   ctx.forget(watchName(ticket.job_id));

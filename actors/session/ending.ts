@@ -86,7 +86,10 @@ function errorOf({ state, data }: Ending): WireError | null {
   if (state === "timed_out") {
     return { code: "job.timed_out", message: `the job passed its limit of ${data.limit_ms} ms` };
   }
-  return state === "interrupted" ? { code: "job.executor_lost", message: data.reason } : null;
+  if (state !== "interrupted") return null;
+  // Clients know the one code for every loss; want of memory is a cause that they can do something about.
+  const code = data.code === "worker.out_of_memory" ? data.code : "job.executor_lost";
+  return { code, message: data.reason };
 }
 
 function usageOf({ data }: Ending): Usage | undefined {

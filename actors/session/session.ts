@@ -141,7 +141,8 @@ function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued
     );
   } else if (assigned) {
     startAttempt(scene, job, assigned.worker);
-    if (assigned.lost !== null) loseAttempt(scene, job, assigned.lost);
+    if (assigned.lost !== null)
+      loseAttempt(scene, job, { reason: assigned.lost, code: assigned.lost_code });
   }
 }
 
@@ -188,12 +189,13 @@ function releaseEarly(ctx: SessionTurn, jobId: string): void {
   placePeer(ctx, place).released({ job_id: jobId, attempt: ticket.attempt, worker });
 }
 
-function lose(scene: Scene, { job_id, attempt, worker, reason }: Received<"lost">): void {
+function lose(scene: Scene, { job_id, attempt, worker, reason, code }: Received<"lost">): void {
   const { jobs, early_assigns } = scene.ctx.state;
   const job = jobs[job_id];
-  if (job?.ticket.attempt === attempt && job.worker === worker) loseAttempt(scene, job, reason);
+  if (job?.ticket.attempt === attempt && job.worker === worker)
+    loseAttempt(scene, job, { reason, code });
   const early = early_assigns.find((one) => one.ticket.job_id === job_id && one.worker === worker);
-  if (early) early.lost = reason;
+  if (early) Object.assign(early, { lost: reason, lost_code: code });
 }
 
 function overdue(scene: Scene, { job_id, attempt }: Received<"overdue">): void {
@@ -208,13 +210,18 @@ function overdue(scene: Scene, { job_id, attempt }: Received<"overdue">): void {
       { job: job_id, worker: job.worker },
       "a worker that does not report cannot be ended",
     );
-    loseAttempt(scene, job, reason);
+    loseAttempt(scene, job, { reason });
     return;
   }
   // Only the end of the whole worker proves that nothing of the attempt is left.
-  const { ticket, worker } = job;
-  placePeer(ctx, placeOf(options.tiers, ticket)).condemn({ worker, ticket, reason });
+  condemn(scene, job, reason);
   watch(scene, job, options.session.cancelTimeoutMs);
+}
+
+/** No more jobs for its worker, which is ended as a whole. */
+function condemn({ ctx, options }: Scene, { ticket, worker }: ActiveJob, reason: string): void {
+  if (worker === null) return;
+  placePeer(ctx, placeOf(options.tiers, ticket)).condemn({ worker, ticket, reason });
 }
 
 function cancelJob(scene: Scene, job: ActiveJob, by: string): void {
@@ -252,7 +259,8 @@ function runFailed(scene: Scene, { effect, error }: Received<"runFailed">): void
     return;
   }
   if (code !== "worker.busy") orderCancel(scene, job, job.cancel_by ?? "berth");
-  loseAttempt(scene, job, error.message);
+  if (code === "worker.lost") condemn(scene, job, error.message);
+  loseAttempt(scene, job, { reason: error.message, code });
 }
 
 /**
@@ -263,6 +271,6 @@ function cancelFailed(scene: Scene, { effect, error }: Received<"cancelFailed">)
   const job = Object.values(scene.ctx.state.jobs).find((other) => other.cancel_effect === effect);
   if (!job || !error) return;
   if (error.code === "worker.lost" || error.code === "worker.not_found") {
-    loseAttempt(scene, job, error.message);
+    loseAttempt(scene, job, { reason: error.message, code: error.code });
   }
 }

@@ -61,8 +61,9 @@ export const sessionStateSchema = z.object({
         ticket: jobTicketSchema,
         worker: z.string(),
         place: refSchema,
-        /** Why the worker is lost again already, if it is. */
+        /** Why the worker is lost again already, if it is, and how it ended. */
         lost: z.string().nullable(),
+        lost_code: z.string().optional(),
       }),
     )
     .default([]),

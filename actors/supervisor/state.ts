@@ -16,7 +16,7 @@ const ownedWorkerSchema = z.object({
   driver: z.string().nullable(),
   created_at: z.number(),
   ready_at: z.number().nullable(),
-  /** The start or stop that is under way; an answer to an older one is stale. */
+  /** The choice of a host, start or stop that is under way; an answer to an older one is stale. */
   effect: z.string().nullable(),
   /** Capacity has let it start, but its workspace is still being removed. */
   granted: z.boolean(),
@@ -30,6 +30,8 @@ const ownedWorkerSchema = z.object({
   idle_effect: z.string().nullable(),
   cpu: z.object({ cpuMs: z.number(), at: z.number() }).nullable(),
   cpu_active_at: z.number().nullable(),
+  /** Since when its host has no lease and it does not answer itself. */
+  away_since: z.number().nullable().default(null),
 });
 export type OwnedWorker = z.infer<typeof ownedWorkerSchema>;
 
@@ -45,6 +47,8 @@ export const supervisorStateSchema = z.object({
   workers: z.record(z.string(), ownedWorkerSchema).default({}),
   /** Kept workspaces without a worker, by key. */
   workspaces: z.record(z.string(), idleWorkspaceSchema).default({}),
+  /** Hosts of workspaces that are kept for good, by key. */
+  homes: z.record(z.string(), z.string()).default({}),
   sweeping: z.boolean().default(false),
 });
 export type SupervisorState = z.infer<typeof supervisorStateSchema>;

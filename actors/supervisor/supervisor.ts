@@ -5,6 +5,10 @@
  * 2. A worker passes capacity's gate before each start, and gives its place there back when it is gone.
  * 3. Its place hears `workerReady` at most once while it lives and `workerLost` once at its end, whatever ended it.
  * 4. A worker id is used once; answers of tools count only if they are of the newest call (`effect`).
+ * 5. Its host is chosen once and recorded before anything is created there: a start that is tried again meets what an
+ *    earlier try has left, so one incarnation never lives twice.
+ * 6. A worker whose host has no lease is kept: it outlives its host. It counts as gone when its host is back and says so,
+ *    or when it has not answered itself for `hostGraceMs`, in which it has ended itself.
  */
 
 import { DedicatedFleet } from "../../protocols/actors/place.ts";
@@ -18,16 +22,21 @@ import type { ReceivedOf } from "../../protocols/protocol.ts";
 import { type ActorDefinition, actor } from "../../runtime/actor.ts";
 import type { ActorOptions } from "../options.ts";
 import { placePeer } from "../place-peer.ts";
+import { askForHost, noteAbsence } from "./hosts.ts";
 import { afterReading, armIdle, idleDue, noteCpu } from "./idling.ts";
 import {
   acquire,
   armSweep,
   becomeReady,
   begin,
+  failChoice,
   failStart,
   failStop,
+  hurrySweep,
   orderStop,
   stop,
+  stopAway,
+  takeHost,
   vanish,
 } from "./lifecycle.ts";
 import { type OwnedWorker, show, supervisorStateSchema, workerRecord, type Yard } from "./state.ts";
@@ -54,6 +63,12 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
       workspaceWanted: ({ state }, { workspace_key }) => ({
         wanted: isWorkspaceWanted(state, workspace_key, options),
       }),
+      hostChosen(ctx, { effect, output, error }) {
+        const worker = byEffect(yard(ctx), effect);
+        if (!worker) return;
+        if (output) takeHost(yard(ctx), worker, output.host);
+        else failChoice(yard(ctx), worker, error ?? NO_ANSWER);
+      },
       ensure: (ctx, input) => ensure(yard(ctx), input),
       retire: (ctx, { worker, reason }) => retire(yard(ctx), worker, reason),
       idleAnswer(ctx, { worker: id, idle_since, may_go }) {
@@ -81,11 +96,12 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
         if (output) becomeReady(yard(ctx), worker, output);
         else failStart(yard(ctx), worker, error ?? NO_ANSWER);
       },
-      stopped(ctx, { effect, error }) {
+      stopped(ctx, { effect, output, error }) {
         const worker = byEffect(yard(ctx), effect);
         if (!worker) return;
         if (error) failStop(yard(ctx), worker, error.message);
-        else vanish(yard(ctx), worker, worker.leaving ?? "stopped");
+        else if (output?.away) stopAway(yard(ctx), worker);
+        else vanish(yard(ctx), worker, { reason: worker.leaving ?? "stopped" });
       },
       verified: (ctx, result) => verified(yard(ctx), result),
       workspaceRemoved(ctx, result) {
@@ -154,9 +170,11 @@ function ensure(yard: Yard, { spec, place }: Received<"ensure">): void {
     idle_effect: null,
     cpu: null,
     cpu_active_at: null,
+    away_since: null,
   };
   ctx.state.workers[spec.worker] = worker;
   acquire(yard, worker);
+  askForHost(yard, worker);
   show(yard, worker);
 }
 
@@ -168,7 +186,7 @@ function retire(yard: Yard, id: string, reason: string): void {
       placePeer(ctx, ctx.from).workerLost({ worker: id, reason: "there is no such worker" });
     return;
   }
-  if (worker.state === "wanted") vanish(yard, worker, reason);
+  if (worker.state === "wanted") vanish(yard, worker, { reason });
   else if (worker.state === "ready") stop(yard, worker, reason);
   // A start that is under way cannot be called back: the worker stops as soon as it is over.
   else if (worker.state === "starting") worker.leaving = reason;
@@ -183,7 +201,7 @@ function exited(yard: Yard, id: string, reason: string, code?: string): void {
   if (!worker) yard.ctx.put("workers", id, undefined);
   else if (worker.state === "starting") {
     failStart(yard, worker, { code: code ?? "worker.start_failed", message: reason });
-  } else if (worker.state === "ready") vanish(yard, worker, reason);
+  } else if (worker.state === "ready") vanish(yard, worker, { reason, code });
 }
 
 function sweep(yard: Yard): void {
@@ -203,7 +221,12 @@ function verified(yard: Yard, { effect, output }: Received<"verified">): void {
     const worker = ctx.state.workers[id];
     if (worker) noteCpu(yard, worker, cpuMs);
   }
-  for (const id of output?.lost ?? []) exited(yard, id, "the worker is not on its host any more");
+  const lost = "worker.lost";
+  for (const id of output?.lost ?? [])
+    exited(yard, id, "the worker is not on its host any more", lost);
+  for (const id of output ? noteAbsence(yard, output) : [])
+    exited(yard, id, "its host is gone and it does not answer", lost);
+  hurrySweep(yard);
   for (const worker of Object.values(ctx.state.workers)) {
     if (worker.idle_effect === effect) afterReading(yard, worker);
   }

@@ -12,7 +12,9 @@ export function keepWorkspace({ ctx, options }: Yard, { spec, host }: OwnedWorke
   if (spec.workspace === "job" || keptMs === null) return;
   const { workspace_key } = spec;
   if (isUsed({ ctx, options }, workspace_key)) return;
-  const reminder = ctx.state.workspaces[workspace_key]?.reminder ?? ctx.newId("space");
+  // Not claimed yet by a worker that never came to its start.
+  if (ctx.state.workspaces[workspace_key]) return;
+  const reminder = ctx.newId("space");
   ctx.state.workspaces[workspace_key] = { host, reminder, effect: null, tries: 0 };
   ctx.remind("workspaceDue", { workspace_key }, { afterMs: keptMs }, reminder);
 }

@@ -43,7 +43,10 @@ const messages = {
   ),
   /** From the supervisor. */
   workerReady: tell({ worker: z.string() }, { lane: "control" }),
-  workerLost: tell({ worker: z.string(), reason: z.string() }, { lane: "control" }),
+  workerLost: tell(
+    { worker: z.string(), reason: z.string(), code: z.string().optional() },
+    { lane: "control" },
+  ),
   /** From the supervisor: may this idle worker go? Answered by `Supervisor.idleAnswer`. */
   idleCheck: tell({ worker: z.string() }),
   /** From a gateway, now and then: a client of the user is attached. */

@@ -87,7 +87,14 @@ export const Session = protocol("session", {
   /** From the user actor. */
   cancel: tell({ job_id: z.string(), by: z.string() }, { lane: "control" }),
   /** From a place: the worker is gone. */
-  lost: tell({ job_id: z.string(), attempt: z.number(), worker: z.string(), reason: z.string() }),
+  lost: tell({
+    job_id: z.string(),
+    attempt: z.number(),
+    worker: z.string(),
+    reason: z.string(),
+    /** How the worker ended by itself. */
+    code: z.string().optional(),
+  }),
   /** From the executor, through the up subject; acknowledged once journaled. */
   frame: ask(frameSchema.shape, { acked: z.number() }),
   runFailed: tell(runAttempt.result),

@@ -6,10 +6,20 @@ import { ask, protocol, tell, tool } from "../protocol.ts";
 import { tenantRecordSchema } from "../records.ts";
 import { tierSchema } from "../tiers.ts";
 
+/** Chooses the node that is to host a worker: that of its workspace while that lives. */
+export const chooseHost = tool(
+  "worker.choose-host",
+  { spec: workerSpecSchema, home: z.string().nullable() },
+  { host: z.string() },
+);
 /** Starts a worker through a driver and resolves once its executor has said hello. Safe to run twice for one worker id. */
 export const startWorker = tool(
   "worker.start",
-  { spec: workerSpecSchema },
+  {
+    spec: workerSpecSchema,
+    /** Absent: of a build that chose anew at each try. */
+    host: z.string().optional(),
+  },
   { host: z.string(), driver: z.string() },
 );
 /** Stops a worker and removes what it left; resolves when it is gone. A worker that does not exist is gone. */
@@ -21,7 +31,10 @@ export const stopWorker = tool(
     reason: z.string(),
     keep_workspace: z.boolean(),
   },
-  {},
+  {
+    /** Its host has no lease, so nobody could be asked: it may still live. */
+    away: z.boolean().optional(),
+  },
 );
 /** Which of these workers no longer live, as their hosts say. */
 export const verifyWorkers = tool(
@@ -29,6 +42,8 @@ export const verifyWorkers = tool(
   { workers: z.array(z.object({ worker: z.string(), host: z.string().nullable() })) },
   {
     lost: z.array(z.string()),
+    /** Their hosts have no lease, and they do not answer themselves: they may live or not. */
+    away: z.array(z.string()).optional(),
     /** CPU time per live worker in ms: growth since the last check means activity. */
     cpu_ms: z.record(z.string(), z.number()),
   },
@@ -72,6 +87,7 @@ export const Supervisor = protocol("supervisor", {
     { worker: z.string(), jobs: z.array(z.string()), idle_since: z.number().nullable() },
     { lane: "background" },
   ),
+  hostChosen: tell(chooseHost.result),
   started: tell(startWorker.result),
   stopped: tell(stopWorker.result),
   verified: tell(verifyWorkers.result),

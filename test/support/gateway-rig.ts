@@ -91,6 +91,7 @@ class FakeExecutor {
 
   tools(): Tools {
     return {
+      "worker.choose-host": () => Promise.resolve({ host: "rig" }),
       "worker.start": async () => {
         await this.startsAfter;
         return { host: "rig", driver: "fake" };

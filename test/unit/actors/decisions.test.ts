@@ -11,6 +11,7 @@ import {
 } from "../../../actors/places/worker-phase.ts";
 import { decideFrame } from "../../../actors/session/decide-frame.ts";
 import { decideRetry } from "../../../actors/session/decide-retry.ts";
+import { decideAbsence } from "../../../actors/supervisor/decide-absence.ts";
 import { canMove, moveState, WORKER_STATES } from "../../../actors/supervisor/worker-state.ts";
 import { decideAdmission, quotaAt } from "../../../actors/user/decide-admission.ts";
 import { decideNext } from "../../../actors/user/decide-next.ts";
@@ -296,6 +297,31 @@ describe("decideGrants", () => {
     expect(names({ maxWorkers: 10, maxStarts: 3 })).toEqual(["w1", "w2"]);
     expect(names({ maxWorkers: 8, maxStarts: 9 })).toEqual(["w1"]);
     expect(names({ maxWorkers: 5, maxStarts: 9 })).toEqual([]);
+  });
+});
+
+describe("decideAbsence", () => {
+  it("calls nothing gone before it was absent for the whole grace, whenever it is looked at", () => {
+    const gaps = fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(gaps, fc.integer({ min: 1, max: 2_000 }), (pauses, graceMs) => {
+        let now = 1_000;
+        let since: number | null = null;
+        for (const pause of pauses) {
+          const verdict = decideAbsence(since, graceMs, now);
+          expect(verdict.gone).toBe(now - (since ?? now) >= graceMs);
+          if (verdict.gone) return;
+          expect(verdict.since).toBe(1_000);
+          expect(verdict.askAt).toBe(1_000 + graceMs);
+          since = verdict.since;
+          now += pause;
+        }
+      }),
+    );
+  });
+
+  it("calls gone at once what nobody has to wait for", () => {
+    expect(decideAbsence(null, 0, 5)).toEqual({ gone: true });
   });
 });
 

@@ -277,7 +277,9 @@ describe("a job, from its user to its end", () => {
       concurrent: { running: 2 },
       queued: { waiting: 1 },
     });
-    expect(await rig.types(third.session)).toEqual(["job.queued"]);
+    await eventually(async () => expect(await rig.types(third.session)).toEqual(["job.queued"]), {
+      name: "the third is journaled",
+    });
     await rig.cancel(held[0] ?? third);
     expect(await rig.ended(third)).toMatchObject({ state: "succeeded" });
   });

@@ -252,6 +252,54 @@ describe("a session", () => {
     expect(told(lost)).toContain("acme/user/ann finished");
   });
 
+  it("says in event and record that its worker ran out of memory, with the host's own words", () => {
+    queue();
+    assign();
+    frame(1, { events: [started()] });
+    const code = "worker.out_of_memory";
+    const reason = "it used more than its 512 MiB";
+    const lost = rig.turn("lost", { job_id: job, attempt: 1, worker, reason, code });
+    expect(lost.events).toMatchObject([
+      { type: "job.interrupted", data: { reason, code, will_retry: false } },
+    ]);
+    expect(lost.puts).toMatchObject([
+      { value: { state: "interrupted", error: { code, message: reason } } },
+    ]);
+  });
+
+  it("names how a worker ended also when its job is tried again, and keeps one code for the others' records", () => {
+    queue();
+    assign();
+    const code = "worker.lost";
+    const first = rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "killed", code });
+    expect(first.events[0]?.data).toEqual({ reason: "killed", code, will_retry: true });
+    assign(2, "wrk_2");
+    const end = rig.turn("lost", { job_id: job, attempt: 2, worker: "wrk_2", reason: "", code });
+    expect(end.puts).toMatchObject([{ value: { error: { code: "job.executor_lost" } } }]);
+  });
+
+  it("keeps the cause of a loss that overtook its job", () => {
+    assign();
+    rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "oom", code: "worker.lost" });
+    expect(queue().events[2]).toMatchObject({
+      type: "job.interrupted",
+      data: { reason: "oom", code: "worker.lost" },
+    });
+  });
+
+  it("has a worker ended that nobody answers for, so that its next jobs do not go there too", () => {
+    queue();
+    const effect = assign().effects[0]?.id;
+    const error = { code: "worker.lost", message: "it does not answer" };
+    const lost = rig.turn("runFailed", { effect, error });
+    expect(types(lost)).toEqual(["job.interrupted", "job.queued"]);
+    expect(lost.tells).toMatchObject([
+      { type: "condemn", payload: { worker, reason: "it does not answer" } },
+      { type: "released" },
+      { type: "enqueue", payload: { ticket: { attempt: 2 } } },
+    ]);
+  });
+
   it("ignores the loss of a worker that no longer has the job", () => {
     queue();
     assign();

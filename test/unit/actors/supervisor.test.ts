@@ -7,9 +7,16 @@ import { tierTable } from "../../../protocols/tiers.ts";
 import { type Recorded, type TurnRig, turnRig } from "../../support/turn.ts";
 
 const tiers = tierTable({ pro: { idleTimeoutMs: 5_000, workspaceKeptMs: 60_000 } });
+const GRACE = 75_000;
 const options = actorOptions({
   tiers,
-  supervisor: { maxStarts: 2, maxStops: 2, fleetAgents: ["shell", "echo"] },
+  supervisor: {
+    maxStarts: 2,
+    maxStops: 2,
+    sweepMs: 30_000,
+    hostGraceMs: GRACE,
+    fleetAgents: ["shell", "echo"],
+  },
   capacity: { maxWorkers: 2, maxStarts: 1, startTimeoutMs: 10_000 },
 });
 const place = { kind: "user-worker", tenant: "acme", key: "ann" };
@@ -39,7 +46,13 @@ describe("a tenant's supervisor", () => {
   beforeEach(() => {
     rig = turnRig(supervisorActor(options), { kind: "supervisor", tenant: "acme", key: "main" });
   });
-  const ensure = (id = worker) => rig.turn("ensure", { spec: spec(id), place });
+  /** The first turn of a worker; then its host is chosen, while it waits for its grant. */
+  const ensure = (id = worker, host = "node-1") => {
+    const wanted = rig.turn("ensure", { spec: spec(id), place });
+    const effect = effectOf(wanted, "worker.choose-host");
+    if (effect) rig.turn("hostChosen", { effect, output: { host } });
+    return wanted;
+  };
   const grant = (id = worker) => rig.turn("granted", { worker: id }).effects[0]?.id;
   const started = (effect: string | undefined) =>
     rig.turn("started", { effect, output: { host: "node-1", driver: "process" } });
@@ -54,10 +67,15 @@ describe("a tenant's supervisor", () => {
     const wanted = ensure();
     expect(phases(wanted)).toEqual(["wanted"]);
     expect(told(wanted)).toEqual([`${CAPACITY} acquire`]);
-    expect(wanted.effects).toEqual([]);
+    expect(wanted.effects).toMatchObject([
+      { tool: "worker.choose-host", input: { spec: { worker }, home: null } },
+    ]);
     const starting = rig.turn("granted", { worker });
     expect(phases(starting)).toEqual(["starting"]);
-    expect(starting.effects).toMatchObject([{ tool: "worker.start", input: { spec: { worker } } }]);
+    expect(starting.effects).toMatchObject([
+      { tool: "worker.start", input: { spec: { worker }, host: "node-1" } },
+    ]);
+    expect(starting.puts).toMatchObject([{ value: { host: "node-1" } }]);
     const ready = started(starting.effects[0]?.id);
     expect(phases(ready)).toEqual(["idle"]);
     expect(told(ready)).toEqual([`${CAPACITY} settled`, `${PLACE} workerReady`]);
@@ -99,7 +117,8 @@ describe("a tenant's supervisor", () => {
       { to: PLACE, type: "workerLost", payload: { reason: "no image" } },
     ]);
     expect(phases(gone)).toEqual(["removed"]);
-    expect(rig.reminders.size).toBe(0);
+    // A start that died half may have made its workspace.
+    expect([...rig.reminders.values()].map((due) => due.type)).toEqual(["workspaceDue"]);
   });
 
   it("does not repeat a start that can never succeed", () => {
@@ -197,6 +216,135 @@ describe("a tenant's supervisor", () => {
     expect(rig.turn("stopped", { effect: first, error }).tells).toEqual([]);
     const second = effectOf(rig.fire(`retry-${worker}`), "worker.stop");
     expect(told(rig.turn("stopped", { effect: second, error }))).toContain(`${PLACE} workerLost`);
+  });
+
+  it("has a worker's host chosen once, so that a start tried again meets what the first has left (5)", () => {
+    ensure();
+    const error = { code: "ask.timeout", message: "no answer" };
+    rig.turn("started", { effect: grant(), error });
+    rig.fire(`retry-${worker}`);
+    const again = rig.turn("granted", { worker });
+    expect(again.effects).toMatchObject([{ tool: "worker.start", input: { host: "node-1" } }]);
+  });
+
+  it("starts once both host and grant are there, whichever comes first", () => {
+    const wanted = rig.turn("ensure", { spec: spec(), place });
+    expect(rig.turn("granted", { worker }).effects).toEqual([]);
+    const effect = effectOf(wanted, "worker.choose-host");
+    expect(rig.turn("hostChosen", { effect, output: { host: "node-1" } }).effects).toMatchObject([
+      { tool: "worker.start", input: { host: "node-1" } },
+    ]);
+    expect(rig.turn("hostChosen", { effect, output: { host: "node-2" } }).effects).toEqual([]);
+  });
+
+  it("takes a choice without a host for a failed start, but only when it was the worker's turn", () => {
+    const none = { code: "driver.unavailable", message: "no node" };
+    const wanted = rig.turn("ensure", { spec: spec(), place });
+    const first = effectOf(wanted, "worker.choose-host");
+    expect(rig.turn("hostChosen", { effect: first, error: none }).tells).toEqual([]);
+    const second = effectOf(rig.turn("granted", { worker }), "worker.choose-host");
+    expect(told(rig.turn("hostChosen", { effect: second, error: none }))).toEqual([
+      `${CAPACITY} release`,
+    ]);
+    expect(told(rig.fire(`retry-${worker}`))).toEqual([`${CAPACITY} acquire`]);
+    const third = effectOf(rig.turn("granted", { worker }), "worker.choose-host");
+    const gone = rig.turn("hostChosen", { effect: third, error: none });
+    expect(told(gone)).toEqual([`${CAPACITY} release`, `${PLACE} workerLost`]);
+  });
+
+  it("brings a worker back to the host that holds its workspace", () => {
+    const home = (recorded: Recorded) => recorded.effects[0]?.input["home"];
+    ensure(worker, "node-7");
+    rig.turn("started", { effect: grant(), output: { host: "node-7", driver: "process" } });
+    rig.turn("exited", { worker, reason: "" });
+    expect(home(ensure("wrk_2", "node-8"))).toBe("node-7");
+    expect(home(ensure("wrk_3"))).toBe("node-8");
+  });
+
+  it("remembers the host of a workspace that is kept for good", () => {
+    const kept = (id: string) => ({
+      ...spec(id),
+      tier: "enterprise",
+      workspace: "tenant",
+      workspace_key: "a-shell",
+    });
+    const wanted = rig.turn("ensure", { spec: kept(worker), place });
+    rig.turn("hostChosen", { effect: wanted.effects[0]?.id, output: { host: "node-7" } });
+    rig.turn("started", { effect: grant(), output: { host: "node-7", driver: "process" } });
+    rig.turn("exited", { worker, reason: "" });
+    const next = rig.turn("ensure", { spec: kept("wrk_2"), place });
+    expect(next.effects).toMatchObject([{ input: { home: "node-7" } }]);
+    expect([...rig.reminders.values()].map((due) => due.type)).not.toContain("workspaceDue");
+  });
+
+  it("tells how a worker ended, where its host knows", () => {
+    bringUp();
+    const dead = rig.turn("exited", { worker, reason: "killed", code: "worker.out_of_memory" });
+    expect(dead.tells[1]).toMatchObject({
+      type: "workerLost",
+      payload: { worker, reason: "killed", code: "worker.out_of_memory" },
+    });
+  });
+
+  const sweepFinds = (output: object) => {
+    const effect = effectOf(rig.fire("sweep"), "worker.verify");
+    return rig.turn("verified", { effect, output: { lost: [], cpu_ms: {}, ...output } });
+  };
+
+  it("keeps a worker whose host is away until the grace is over, and then calls it lost (6)", () => {
+    bringUp();
+    expect(sweepFinds({ away: [worker] }).tells).toEqual([]);
+    const since = rig.now;
+    expect(sweepFinds({ away: [worker] }).tells).toEqual([]);
+    expect(sweepFinds({ away: [worker] }).tells).toEqual([]);
+    expect(rig.reminders.get("sweep")?.at).toBe(since + GRACE);
+    const lost = sweepFinds({ away: [worker] });
+    expect(rig.now).toBe(since + GRACE);
+    expect(lost.tells).toMatchObject([
+      { to: CAPACITY, type: "release" },
+      { to: PLACE, type: "workerLost", payload: { worker, code: "worker.lost" } },
+    ]);
+  });
+
+  it("begins the grace anew for a worker that has answered meanwhile, itself or by its host (6)", () => {
+    bringUp();
+    sweepFinds({ away: [worker] });
+    sweepFinds({ cpu_ms: { [worker]: 5 } });
+    const since = rig.now + 30_000;
+    for (let sweeps = 0; sweeps < 3; sweeps += 1)
+      expect(sweepFinds({ away: [worker] }).tells).toEqual([]);
+    expect(rig.reminders.get("sweep")?.at).toBe(since + GRACE);
+  });
+
+  it("loses a worker at once that its host says is gone, however long the host was away (6)", () => {
+    bringUp();
+    sweepFinds({ away: [worker] });
+    expect(told(sweepFinds({ lost: [worker] }))).toContain(`${PLACE} workerLost`);
+  });
+
+  const stopFinds = (recorded: Recorded, output: object) =>
+    rig.turn("stopped", { effect: effectOf(recorded, "worker.stop"), output });
+
+  it("does not wait for an absent host to stop a worker that runs nothing", () => {
+    bringUp();
+    const stopping = rig.turn("retire", { worker, reason: "idle" });
+    expect(told(stopFinds(stopping, { away: true }))).toContain(`${PLACE} workerLost`);
+  });
+
+  it("waits with the end of a worker that may run a job until its host is back or the grace is over (6)", () => {
+    for (const isBack of [true, false]) {
+      bringUp();
+      rig.turn("load", { worker, jobs: ["job_1"], idle_since: null });
+      let stopping = rig.turn("retire", { worker, reason: "it does not report" });
+      const since = rig.now;
+      for (let tries = 0; tries < 3; tries += 1) {
+        expect(stopFinds(stopping, { away: true }).tells).toEqual([]);
+        stopping = rig.fire(`retry-${worker}`);
+      }
+      expect(rig.now).toBe(since + GRACE);
+      const gone = stopFinds(stopping, isBack ? {} : { away: true });
+      expect(told(gone)).toContain(`${PLACE} workerLost`);
+    }
   });
 
   it("removes a workspace when it was unused for as long as the tier keeps it", () => {

@@ -47,24 +47,35 @@ describe("decideHost", () => {
     fc.assert(
       fc.property(fc.uuid(), fc.shuffledSubarray(nodes), (key, others) => {
         const kept = spec({ workspace_key: key });
-        const home = decideHost(kept, nodes);
+        const home = decideHost(kept, null, nodes);
         const left = nodes.filter((one) => one === home || others.includes(one));
-        expect(decideHost({ ...kept, worker: "wrk_2" }, left)).toBe(home);
+        expect(decideHost({ ...kept, worker: "wrk_2" }, null, left)).toBe(home);
       }),
     );
   });
 
   it("spreads workers without a workspace of their own over the hosts", () => {
     const hosts = Array.from({ length: 100 }, (_, n) =>
-      decideHost(spec({ workspace: "job", worker: `wrk_${n}` }), nodes),
+      decideHost(spec({ workspace: "job", worker: `wrk_${n}` }), null, nodes),
     );
     expect(new Set(hosts).size).toBe(4);
   });
 
   it("takes no node that drains or hosts no driver", () => {
     expect(
-      decideHost(spec(), [node("a", { draining: true }), node("b", { drivers: [] })]),
+      decideHost(spec(), "a", [node("a", { draining: true }), node("b", { drivers: [] })]),
     ).toBeUndefined();
+  });
+
+  it("takes the host that has the workspace, also when others have joined, and another when it is gone", () => {
+    fc.assert(
+      fc.property(fc.uuid(), fc.constantFrom(...nodes), (key, home) => {
+        const kept = spec({ workspace_key: key });
+        expect(decideHost(kept, home.id, nodes)).toBe(home);
+        const others = nodes.filter((one) => one !== home);
+        expect(others).toContain(decideHost(kept, home.id, others));
+      }),
+    );
   });
 });
 
@@ -115,10 +126,46 @@ describe("the tools", () => {
     });
   });
 
-  it("take a worker of a host without a lease for stopped", async () => {
+  it("choose the host that has the workspace, and start the worker there and nowhere else", async () => {
+    const chosen = await call("worker.choose-host", { spec: spec(), home: "b" });
+    expect(chosen).toEqual({ host: "b" });
+    const asked: string[] = [];
+    for (const { id } of hosts) {
+      serve(subjects.driver(id, "start"), () => {
+        asked.push(id);
+        return { ok: true, output: { host: id, driver: "process" } };
+      });
+    }
+    await call("worker.start", { spec: spec(), host: "b" });
+    expect(asked).toEqual(["b"]);
+    hosts = [node("a")];
+    await expect(call("worker.start", { spec: spec(), host: "b" })).rejects.toMatchObject({
+      code: "driver.unavailable",
+    });
+    expect(asked).toEqual(["b"]);
+  });
+
+  it("end a start when the run of the node that has it is gone, not when its time is up", async () => {
+    transport.bus.serve(subjects.driver("a", "start"), undefined, () => {
+      hosts = [node("a", { incarnation: "the next" })];
+    });
+    await expect(call("worker.start", { spec: spec(), host: "a" })).rejects.toMatchObject({
+      code: "driver.unavailable",
+      message: expect.stringContaining("ended before it could answer"),
+    });
+  });
+
+  it("tell a worker to end itself whose host has no lease, and say that nobody knows", async () => {
     hosts = [];
-    const input = { worker: "wrk_1", host: "a", reason: "", keep_workspace: true };
-    expect(await call("worker.stop", input)).toEqual({});
+    const told: unknown[] = [];
+    serve(subjects.down("wrk_1"), (request) => {
+      told.push(request);
+      return { ok: true };
+    });
+    const input = { worker: "wrk_1", host: "a", reason: "enough", keep_workspace: true };
+    expect(await call("worker.stop", input)).toEqual({ away: true });
+    expect(told).toEqual([{ type: "stop", reason: "enough" }]);
+    expect(await call("worker.stop", { ...input, worker: "wrk_2" })).toEqual({ away: true });
   });
 
   it("ask every host to stop a worker whose host nobody knows", async () => {
@@ -133,21 +180,27 @@ describe("the tools", () => {
     expect(asked.toSorted()).toEqual(["a", "b"]);
   });
 
-  it("call workers of a dead host lost, but not those of a live host that does not answer", async () => {
+  it("call workers lost that their host does not have, and away those of an absent host that do not answer", async () => {
     hosts = [node("a"), node("mute")];
     serve(subjects.driver("a", "verify"), () => ({
       ok: true,
       output: { lost: ["w2"], cpu_ms: { w1: 5 } },
+    }));
+    serve(subjects.down("w5"), () => ({
+      ok: true,
+      status: { worker: "w5", jobs: [], pid: 1, uptime_ms: 1, cpu_ms: 7, memory_bytes: 1 },
     }));
     const workers = [
       { worker: "w1", host: "a" },
       { worker: "w2", host: "a" },
       { worker: "w3", host: "mute" },
       { worker: "w4", host: "dead" },
+      { worker: "w5", host: "dead" },
     ];
     expect(await call("worker.verify", { workers })).toEqual({
-      lost: ["w4", "w2"],
-      cpu_ms: { w1: 5 },
+      lost: ["w2"],
+      away: ["w4"],
+      cpu_ms: { w1: 5, w5: 7 },
     });
   });
 

@@ -1,0 +1,166 @@
+/** Workers outlive the node that hosts them: what becomes of their jobs when it comes back, and when it does not. */
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { BerthClient } from "../../../gateway/client.ts";
+import type { ApiNode } from "../../../protocols/api-operators.ts";
+import type { SessionEvent } from "../../../protocols/events.ts";
+import { startCommand } from "../../support/berth-command.ts";
+import { eventually } from "../../support/eventually.ts";
+import { type RoleProcess, type RoleProcesses, roleProcesses } from "../../support/role-process.ts";
+
+const LEASE = "2s";
+const SWEEP = "1s";
+/** Of the orphan time, the time to kill, and ten seconds for beats and farewell. */
+const GRACE_MS = 3_000 + 1_000 + 10_000;
+const NAMES = ["one", "two"] as const;
+type Name = (typeof NAMES)[number];
+
+let processes: RoleProcesses;
+let nodes: Record<Name, RoleProcess>;
+let client: BerthClient;
+let operator: (method: string, path: string, body?: object) => Promise<unknown>;
+
+beforeAll(async () => {
+  processes = await roleProcesses({
+    BERTH_LEASE_TTL: LEASE,
+    BERTH_SWEEP_EVERY: SWEEP,
+    BERTH_ORPHAN_AFTER: "3s",
+    BERTH_KILL_GRACE: "1s",
+  });
+  nodes = {
+    one: await processes.start("node", "one"),
+    two: await processes.start("node", "two"),
+  };
+  const gateway = await processes.start("gateway", "gw");
+  await using made = startCommand(["operator-key", "--nats", processes.nats.url]);
+  expect(await made.done(), made.err()).toBe(0);
+  const authorization = `Bearer ${made.out().trim()}`;
+  operator = async (method, path, body) => {
+    const answer = await fetch(`${gateway.url}${path}`, {
+      method,
+      headers: { authorization, "content-type": "application/json" },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return await answer.json();
+  };
+  await operator("PUT", "/v1/tenants/acme", { name: "Acme", tier: "pro" });
+  const user = (await eventually(
+    () => operator("POST", "/v1/tenants/acme/keys", { name: "ann", user: "ann" }),
+    { name: "the tenant is known" },
+  )) as { key: string };
+  client = new BerthClient({ url: gateway.url, key: user.key, patienceMs: 60_000 });
+}, 120_000);
+afterAll(() => processes[Symbol.asyncDispose]());
+
+const liveNodes = async () =>
+  ((await operator("GET", "/v1/nodes")) as { data: ApiNode[] }).data.map(({ id }) => id);
+
+const hostOf = async (worker: string | null): Promise<Name> => {
+  const { data } = (await operator("GET", "/v1/workers")) as {
+    data: { id: string; host: Name }[];
+  };
+  return data.find(({ id }) => id === worker)?.host ?? "one";
+};
+
+/** Runs a job that prints a line each 0.2 s, and follows it in the background. */
+async function startLines(count: number) {
+  const job = await client.submit({
+    agent: "shell",
+    prompt: `for i in $(seq 1 ${count}); do echo line $i; sleep 0.2; done`,
+  });
+  const events: SessionEvent[] = [];
+  const reading = (async () => {
+    for await (const event of client.jobEvents(job.id)) events.push(event);
+  })();
+  const said = () =>
+    events
+      .filter(({ type }) => type === "agent.output")
+      .map(({ data }) => String(data["text"]))
+      .join("");
+  const lines = () => said().split("\n").length - 1;
+  await eventually(() => lines() > 0, { within: 30_000, name: "the job prints" });
+  const { worker } = await client.job(job.id);
+  return { job, events, reading, said, lines, worker, host: await hostOf(worker) };
+}
+
+/** SIGKILL; resolves when the others have noticed. */
+async function kill(name: Name): Promise<void> {
+  nodes[name].signal("SIGKILL");
+  await eventually(async () => !(await liveNodes()).includes(name), {
+    within: 15_000,
+    name: `${name} has no lease`,
+  });
+}
+
+/** Executor and agents, which carry their worker's id. */
+function pidsOf(worker: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "utf8").includes(worker);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+describe("a node that is killed under a running job", () => {
+  test("takes nothing from the job when it is back after its lease and some sweeps: one end, no gap", async () => {
+    const { host, events, reading, said, lines } = await startLines(80);
+    await kill(host);
+    const before = lines();
+    // Each sweep asks for the workers of a node that is not there.
+    await eventually(() => lines() > before + 25, {
+      within: 30_000,
+      name: "five sweeps have been",
+    });
+    nodes[host] = await processes.start("node", host);
+    await reading;
+    expect(said()).toBe(Array.from({ length: 80 }, (_, n) => `line ${n + 1}\n`).join(""));
+    expect(events.map(({ type }) => type).filter((type) => type !== "agent.output")).toEqual([
+      "job.queued",
+      "job.starting",
+      "job.started",
+      "job.succeeded",
+    ]);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, n) => n + 1));
+    // The node has adopted its worker: the next job gets it, warm.
+    await eventually(async () => (await liveNodes()).length === 2, {
+      name: "both nodes are there",
+    });
+    const next = await startLines(1);
+    await next.reading;
+    expect(next.events.at(-1)?.type).toBe("job.succeeded");
+    expect(next.host).toBe(host);
+  }, 120_000);
+
+  test("and never comes back, with its worker dead, too: the job is interrupted after the grace, the next runs elsewhere", async () => {
+    const { job, host, events, reading, worker } = await startLines(10_000);
+    await kill(host);
+    const killedAt = performance.now();
+    for (const pid of pidsOf(worker ?? "")) process.kill(pid, "SIGKILL");
+    await reading;
+    expect(performance.now() - killedAt).toBeGreaterThan(GRACE_MS - 1_000);
+    expect(events.at(-1)).toMatchObject({
+      type: "job.interrupted",
+      data: { code: "worker.lost", will_retry: false },
+    });
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, n) => n + 1));
+    await eventually(
+      async () =>
+        expect(await client.job(job.id)).toMatchObject({
+          state: "interrupted",
+          error: { code: "job.executor_lost" },
+        }),
+      { name: "the job's record says so" },
+    );
+    const next = await startLines(1);
+    await next.reading;
+    expect(next.events.at(-1)?.type).toBe("job.succeeded");
+    expect(next.host).toBe(host === "one" ? "two" : "one");
+    expect(next.worker).not.toBe(worker);
+  }, 120_000);
+});
