@@ -6,10 +6,12 @@ import { RESULTS_DIR } from "./place.ts";
 import { formatTable, machineLine, type Result, writeResults } from "./report.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import { ask } from "./scenarios/ask.ts";
+import { burst } from "./scenarios/burst.ts";
 import { durableTurn, syncedTurn } from "./scenarios/durable-turn.ts";
 import { idleActors } from "./scenarios/idle-actors.ts";
 import { jobs } from "./scenarios/jobs.ts";
 import { output } from "./scenarios/output.ts";
+import { starts } from "./scenarios/starts.ts";
 import { takeOver } from "./scenarios/take-over.ts";
 import { turnProfile } from "./scenarios/turn-profile.ts";
 
@@ -22,6 +24,8 @@ const SCENARIOS: readonly Scenario[] = [
   idleActors,
   jobs,
   output,
+  starts,
+  burst,
 ];
 const EXIT = { failed: 1, usage: 2, interrupted: 130 } as const;
 

@@ -15,7 +15,7 @@ import { isInstalled } from "./command.mjs";
 import { fromRoot, say } from "./place.mjs";
 import { ensureSystemPackages } from "./system-packages.mjs";
 
-const WITHOUT = "tests of Docker are skipped";
+const WITHOUT = "what needs Docker is skipped";
 const PACKAGES = [
   { name: "docker.io", programs: ["dockerd"], without: WITHOUT },
   { name: "iptables", programs: ["iptables"], without: WITHOUT },

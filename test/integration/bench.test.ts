@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { EXECUTOR_IMAGE } from "../support/docker.ts";
 
 /** Three brokers and a dozen processes start one after the other; a busy machine takes its time. */
 const WHOLE_RUN_MS = 240_000;
+const hasDocker = (process.env["BERTH_TEST_DOCKER"] ?? "") !== "";
 const MAIN = new URL("../../dist/bench/main.js", import.meta.url).pathname;
 
 let folder: string;
@@ -17,7 +19,10 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 async function runBench(...args: readonly string[]) {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, BERTH_BENCH_IMAGE: hasDocker ? EXECUTOR_IMAGE : "" },
+  });
   const exited = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [table, progress, code] = await Promise.all([
     text(child.stdout),
@@ -64,6 +69,7 @@ describe("the benchmarks", () => {
         "idle-actors",
         "jobs",
         "output",
+        ...(hasDocker ? ["starts", "burst"] : []),
       ]);
       for (const { figures, rounds, rows } of report.results) {
         for (const { label, values } of figures) {

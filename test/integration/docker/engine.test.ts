@@ -77,9 +77,9 @@ describeDocker("the engine of the tests", () => {
       console.log(await ensureDockerEngine());`);
 
     expect(lines).toEqual([
-      "No Docker Engine at DOCKER_HOST: tests of Docker are skipped.",
+      "No Docker Engine at DOCKER_HOST: what needs Docker is skipped.",
       "undefined",
-      "No Docker Engine answers, and only root on Debian or Ubuntu starts one: tests of Docker are skipped.",
+      "No Docker Engine answers, and only root on Debian or Ubuntu starts one: what needs Docker is skipped.",
       "undefined",
     ]);
   });
