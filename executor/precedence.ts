@@ -5,16 +5,20 @@ import { constants, setPriority } from "node:os";
 
 /** Of 1000: enough for the kernel to end it before us, whatever we hold. */
 const OOM_SCORE = 500;
-const OWN = "/proc/self/oom_score_adj";
 
-/** Starts a process that the kernel ends before us, as all that it starts: it inherits our score, which we have for that moment. */
+/**
+ * Starts a process that the kernel ends before us, as all that it starts: it inherits our score, which we have for that
+ * moment. Where nobody may look into us, we may not write it either, and set the child's a moment later.
+ */
 export function startFirstToGo<Child extends ChildProcess>(start: () => Child): Child {
   const own = tryRead();
-  const isRaised = tryWrite(Math.max(OOM_SCORE, own));
+  const isRaised = tryWrite("self", Math.max(OOM_SCORE, own));
   try {
-    return start();
+    const child = start();
+    if (!isRaised && child.pid !== undefined) tryWrite(child.pid, OOM_SCORE);
+    return child;
   } finally {
-    if (isRaised) tryWrite(own);
+    if (isRaised) tryWrite("self", own);
   }
 }
 
@@ -27,18 +31,20 @@ export function letWait(pid: number): void {
   }
 }
 
+const pathOf = (pid: number | "self") => `/proc/${pid}/oom_score_adj`;
+
 function tryRead(): number {
   try {
-    return Number(readFileSync(OWN, "utf8"));
+    return Number(readFileSync(pathOf("self"), "utf8"));
   } catch {
     return 0;
   }
 }
 
-/** False where the kernel has no such scores: then nobody goes first. */
-function tryWrite(score: number): boolean {
+/** False where we may not, or the kernel has no such scores. */
+function tryWrite(pid: number | "self", score: number): boolean {
   try {
-    writeFileSync(OWN, String(score));
+    writeFileSync(pathOf(pid), String(score));
     return true;
   } catch {
     return false;

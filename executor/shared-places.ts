@@ -4,7 +4,7 @@ import { access, chmod, constants, lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { removeTree } from "./workspace.ts";
 
-export const SHARED_PLACES = ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"] as const;
+export const SHARED_PLACES = ["/tmp", "/var/tmp", "/run/lock", "/dev/shm", "/dev/mqueue"] as const;
 
 const OWNER_ONLY = 0o700;
 

@@ -48,6 +48,11 @@ RUN { ! taken=$(getent passwd 1000) || userdel --remove "${taken%%:*}"; } \
     && useradd --uid 1000 --user-group --no-log-init --create-home --skel /nonexistent --shell /bin/sh berth-agent \
     && install -d -o 1000 -g 1000 /berth /berth/workspace \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+# Jobs run as the same user as the executor, and could read its credential in its memory, or change it for the next job's
+# sake. A process whose program may be run but not read is closed to them; here that is the loader which runs node.
+RUN install -d /opt/berth \
+    && install -m 0111 "$(ldd "$(command -v node)" | sed -n 's/^[[:space:]]*\(\/[^ ]*\/ld-[^ ]*\) .*/\1/p')" /opt/berth/closed \
+    && ln -s "$(command -v node)" /opt/berth/node
 COPY --from=chosen-agents /image /
 ENV NODE_ENV=production \
     PATH=/opt/agents/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -61,7 +66,7 @@ EXPOSE 8080
 # Rarely: each is a process in a container of which there may be hundreds.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
   CMD ["curl", "--fail", "--silent", "--show-error", "--max-time", "4", "http://127.0.0.1:8080/livez"]
-ENTRYPOINT ["node", "/opt/berth/executor.mjs"]
+ENTRYPOINT ["/opt/berth/closed", "/opt/berth/node", "/opt/berth/executor.mjs"]
 COPY --from=built /executor /
 ARG VERSION=
 ARG BUILD=

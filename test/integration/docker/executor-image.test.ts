@@ -55,7 +55,11 @@ describeDocker("the image of workers", () => {
     const { Config: config } = await docker.getImage(EXECUTOR_IMAGE).inspect();
 
     expect(config.User).toBe("1000:1000");
-    expect(config.Entrypoint).toEqual(["node", "/opt/berth/executor.mjs"]);
+    expect(config.Entrypoint).toEqual([
+      "/opt/berth/closed",
+      "/opt/berth/node",
+      "/opt/berth/executor.mjs",
+    ]);
     expect(config.Env.map((line) => line.replace(/=.*/, "")).toSorted()).toEqual([
       "BERTH_AGENT_PATH",
       "BERTH_HEALTH_PORT",
@@ -80,7 +84,7 @@ describeDocker("the image of workers", () => {
       expect.stringMatching(/^codex/),
       "/usr/bin/ipcrm",
       "berth-agent",
-      "executor.mjs",
+      ...["closed", "executor.mjs", "node"],
     ]);
   });
 

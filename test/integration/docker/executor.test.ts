@@ -66,6 +66,18 @@ describeDocker("in its own container an executor", () => {
     expect((await run(worker, "id -u; hostname")).text()).toContain("1000");
   });
 
+  it("is closed to its jobs, which run as the same user: memory, environment, descriptors, where it is", async () => {
+    await using worker = await startContainerWorker(broker, node);
+    const files = ["maps", "environ", "auxv", "cwd/", "fd/", "mem"];
+    const script = (of: string) =>
+      files.map((file) => `head -c 1 /proc/${of}/${file} 2>&1`).join("\n");
+    const lines = async (of: string) => (await run(worker, script(of))).text().trim().split("\n");
+    const refusals = (await lines("$PPID")).filter((line) => line.includes("Permission denied"));
+    expect(refusals).toHaveLength(files.length);
+    // It would have been told of a process that is open.
+    expect((await lines("$$")).join()).not.toContain("Permission denied");
+  });
+
   describe("that cancels a job", () => {
     it("ends what nothing ties to the job any more, before it says so, and leaves alone who came from outside", async () => {
       await using worker = await startContainerWorker(broker, node);
@@ -133,9 +145,10 @@ describeDocker("in its own container an executor", () => {
 
     it("is the last to be taken by the kernel, and the first to be served", async () => {
       await using worker = await startContainerWorker(broker, node);
-      // Its own score is theirs for the moment of a start, and they wait from the moment after it.
+      // Both hold from the moment after a start.
       const script = `
-        cat /proc/self/oom_score_adj; until grep -x 0 /proc/$PPID/oom_score_adj; do :; done
+        until grep -x 500 /proc/self/oom_score_adj; do :; done
+        until grep -x 0 /proc/$PPID/oom_score_adj; do :; done
         until nice | grep -x 19; do :; done; cut -d ' ' -f 19 /proc/$PPID/stat`;
       expect((await run(worker, script)).text()).toBe("500\n0\n19\n0\n");
     });
