@@ -2,12 +2,14 @@
 import { connect } from "./lib/connection.js";
 import { announce } from "./lib/dom.js";
 import { forgetKeys, keepKey, keyOf, takeKeysFromAddress } from "./lib/keys.js";
+import { SeenWorkers } from "./lib/seen-workers.js";
 import { startTicker } from "./lib/ticker.js";
 import { ConsoleView } from "./views/console.js";
 import { consoleKeyView, operatorSessionView } from "./views/guest-console.js";
 import { overviewView } from "./views/overview.js";
 import { signInView } from "./views/sign-in.js";
 import { TopBar } from "./views/top-bar.js";
+import { workerView } from "./views/worker.js";
 
 const main = document.getElementById("main");
 const top = document.getElementById("top");
@@ -15,6 +17,8 @@ const top = document.getElementById("top");
 /** Of the one who is signed in; `visitor` is the user that an operator uses the console as. */
 let connection;
 let visitor;
+/** Of this sign-in: what somebody else may not see. */
+let seen;
 let bar;
 let view;
 
@@ -32,6 +36,7 @@ function showSignIn(reason) {
 
 async function signIn(key) {
   connection = await connect(key);
+  seen = new SeenWorkers();
   keepKey("main", key);
   const consoleKey = keyOf("console");
   if (connection.identity.scope === "operator" && consoleKey) {
@@ -62,17 +67,23 @@ function route() {
   const [, page = "overview", ...rest] = location.hash.split("/");
   if (page === "session" && rest.length === 2) showForeignSession(rest);
   else if (page === "session" || page === "console") showConsole(rest[0]);
+  else if (page === "worker" && rest[0]) showWorker(rest[0]);
   else showOverview();
 }
 
 function showOverview() {
   bar.page("overview");
-  show(overviewView({ ...connection, announce }));
+  show(overviewView({ ...connection, announce, seen }));
 }
 
 function showForeignSession([tenant, sessionId]) {
   bar.page("overview");
   show(operatorSessionView({ connection, tenant, sessionId }));
+}
+
+function showWorker(id) {
+  bar.page("overview");
+  show(workerView({ ...connection, id }));
 }
 
 function showConsole(sessionId) {

@@ -42,7 +42,8 @@ export async function startBrowser(): Promise<Browser> {
       const page = await context.newPage();
       page.on("pageerror", (error) => complaints.push(String(error)));
       page.on("console", (message) => {
-        if (message.type() === "error") complaints.push(message.text());
+        if (message.type() === "error")
+          complaints.push(`${message.text()} ${message.location().url}`);
       });
       await page.goto(url);
       return page;

@@ -21,6 +21,11 @@ const WORKER_TONE = {
   lost: "bad",
 };
 
+/** In the order in which a start goes through them. */
+const STEPS = ["claiming", "creating", "starting", "connecting"];
+
+const WORKER_TEXT = { wanted: "waits for capacity" };
+
 const LIVE = new Set(["starting", "running", "busy"]);
 
 export const jobTone = (state) => JOB_TONE[state];
@@ -47,7 +52,18 @@ export function workerChip(phase) {
       "data-tone": WORKER_TONE[phase],
       "data-live": String(LIVE.has(phase)),
     },
-    phase,
+    WORKER_TEXT[phase] ?? phase,
+  );
+}
+
+/** How far a start is, of its four steps. */
+export function stepTrail(step) {
+  const reached = STEPS.indexOf(step);
+  return h(
+    "span",
+    { class: "trail", "data-step": step, title: `step ${reached + 1} of ${STEPS.length}` },
+    STEPS.map((_, at) => h("i", { "data-reached": String(at <= reached) })),
+    step,
   );
 }
 

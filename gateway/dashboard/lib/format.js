@@ -37,6 +37,14 @@ export function ago(at, now = Date.now()) {
   return `${Math.floor(ms / size)}${unit} ago`;
 }
 
+/** `512 MiB`, `1.5 GiB`. */
+export function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const at = count < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10));
+  const value = count / 1_024 ** at;
+  return `${value >= 10 || at === 0 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
+}
+
 /** Milliseconds of an RFC 3339 time, or of a number that is already that; `null` stays `null`. */
 export function millis(time) {
   if (time === null || time === undefined) return null;
@@ -52,5 +60,3 @@ export function clock(time) {
 export function shortId(id) {
   return id.length > 16 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id;
 }
-
-export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;

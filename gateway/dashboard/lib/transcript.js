@@ -49,6 +49,7 @@ function jobOf(transcript, event) {
       agent: null,
       prompt: null,
       worker: null,
+      wait: null,
       queuedAt: event.time,
       startedAt: null,
       endedAt: null,

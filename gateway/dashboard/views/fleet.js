@@ -1,9 +1,9 @@
-/** What operators see of the machinery: queues, workers, nodes, tenants. Pure functions from data to elements. */
-import { tierChip, workerChip } from "../lib/chips.js";
+/** What operators see of the machinery: queues, nodes, tenants. Pure functions from data to elements. */
+import { tierChip } from "../lib/chips.js";
 import { h } from "../lib/dom.js";
-import { millis, plural, shortId } from "../lib/format.js";
+import { millis, shortId } from "../lib/format.js";
 import { table } from "../lib/table.js";
-import { since, until } from "../lib/ticker.js";
+import { since } from "../lib/ticker.js";
 
 export function tiles(entries) {
   return h(
@@ -80,42 +80,6 @@ function phases(workers) {
     : present.map(([phase, count]) => `${count} ${phase}`).join(", ");
 }
 
-export function workersTable(workers) {
-  return table({
-    caption: "Workers",
-    rows: workers,
-    empty: {
-      title: "No workers",
-      text: "Workers start with the first job, or with the pool's minimum.",
-    },
-    columns: [
-      {
-        title: "Worker",
-        class: "tight mono",
-        cell: (worker) => h("span", { title: worker.id }, shortId(worker.id)),
-      },
-      { title: "State", class: "tight", cell: (worker) => workerChip(worker.phase) },
-      { title: "Tier", class: "tight", cell: (worker) => tierChip(worker.tier) },
-      { title: "For", class: "tight", cell: serves },
-      {
-        title: "Slots",
-        class: "num tight",
-        cell: (worker) => `${worker.jobs.length} / ${worker.slots}`,
-      },
-      { title: "Idle", class: "tight", cell: idle },
-      { title: "Driver", class: "tight", cell: (worker) => worker.driver ?? "" },
-    ],
-  });
-}
-
-const serves = (worker) => [worker.tenant, worker.user, worker.agent].filter(Boolean).join(" / ");
-
-function idle(worker) {
-  if (worker.idle_since === null) return h("span", { class: "muted" }, "in use");
-  if (worker.idle_deadline === null) return h("span", { class: "muted" }, "stays");
-  return h("span", {}, "goes in ", until(millis(worker.idle_deadline)));
-}
-
 export function nodesTable(nodes) {
   return table({
     caption: "Nodes",
@@ -180,8 +144,17 @@ export function tenantsTable(tenants) {
   });
 }
 
-export function workersNote(workers) {
-  const busy = workers.filter((worker) => worker.phase === "busy").length;
-  const free = workers.filter((worker) => worker.phase === "idle").length;
-  return `${plural(busy, "busy", "busy")}, ${plural(free, "idle", "idle")}`;
+export function workersNote(workers, dormant) {
+  const of = (phase) => workers.filter((worker) => worker.phase === phase).length;
+  const counts = [
+    [of("busy"), "busy"],
+    [of("idle"), "idle"],
+    [of("starting"), "starting"],
+    [of("wanted"), "waiting for capacity"],
+    [dormant, "dormant"],
+  ];
+  return counts
+    .filter(([count], at) => at < 2 || count > 0)
+    .map(([count, what]) => `${count} ${what}`)
+    .join(", ");
 }

@@ -1,25 +1,29 @@
 import { jobChip, jobTone } from "../lib/chips.js";
-import { announce, h } from "../lib/dom.js";
+import { announce, h, show } from "../lib/dom.js";
 import { clock, duration, millis, shortId } from "../lib/format.js";
+import { phasesOf } from "../lib/phases.js";
 import { elapsed } from "../lib/ticker.js";
 import { plainText, TERMINAL } from "../lib/transcript.js";
 
-/** One job of a transcript: head, prompt, a screen that grows, how it ended. */
+/** One job of a transcript: head, prompt, what it goes through until it runs, a screen that grows, how it ended. */
 export class JobCard {
   #job;
   #cancel;
+  #linksWorker;
   #state;
   #versions = [];
   #drawn = 0;
   #head = h("header", {});
   #prompt = h("div", { class: "prompt" });
+  #phases = h("ol", { class: "phases", "aria-label": "Until it runs" });
   #screen;
   #foot = h("footer", {});
 
-  /** `cancel(jobId)` resolves when the order is taken; absent where one may only look. */
-  constructor(job, cancel) {
+  /** `cancel(jobId)` resolves when the order is taken; absent where one may only look. `linksWorker`: the reader may see workers. */
+  constructor(job, { cancel, linksWorker = false }) {
     this.#job = job;
     this.#cancel = cancel;
+    this.#linksWorker = linksWorker;
     this.#screen = h("div", {
       class: "screen",
       role: "log",
@@ -32,6 +36,7 @@ export class JobCard {
       { class: "job", "data-job": job.id, "aria-label": `Job ${job.id}` },
       this.#head,
       this.#prompt,
+      this.#phases,
       this.#screen,
       this.#foot,
     );
@@ -40,7 +45,27 @@ export class JobCard {
 
   update() {
     if (this.#state !== this.#job.state || this.#head.childElementCount === 0) this.#drawState();
+    this.#drawPhases();
     this.#drawScreen();
+  }
+
+  #drawPhases() {
+    const phases = phasesOf(this.#job);
+    this.#phases.hidden = phases.length === 0;
+    this.#screen.hidden = phases.length > 0;
+    show(this.#phases, phases, () =>
+      phases.map(({ at, name, text }) =>
+        h(
+          "li",
+          { "data-at": at, "aria-current": at === "now" ? "step" : undefined },
+          h("strong", {}, name),
+          at === "now" && text ? ` ${text}` : "",
+          at === "now"
+            ? h("span", { class: "muted" }, " ", elapsed(millis(this.#job.queuedAt)))
+            : "",
+        ),
+      ),
+    );
   }
 
   #drawState() {
@@ -95,11 +120,16 @@ export class JobCard {
             ended === null ? "running for " : "took ",
             ended === null ? elapsed(started) : duration(ended - started),
           ),
-      job.worker === null
-        ? ""
-        : h("span", { class: "mono hide-narrow", title: job.worker }, shortId(job.worker)),
+      job.worker === null ? "" : this.#worker(job.worker),
       job.outcome === null ? "" : h("span", { class: "outcome" }, job.outcome),
     );
+  }
+
+  #worker(id) {
+    const look = { class: "mono hide-narrow", title: id };
+    return this.#linksWorker
+      ? h("a", { ...look, href: `#/worker/${id}` }, shortId(id))
+      : h("span", look, shortId(id));
   }
 
   /** Draws only what is new: pieces that fell out of the window, a last piece that grew, pieces that came. */

@@ -2,26 +2,19 @@ import { h, show } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { Poller } from "../lib/poller.js";
 import { panel } from "../lib/table.js";
-import {
-  nodesTable,
-  queuesTable,
-  tenantsTable,
-  tiles,
-  usedMeter,
-  workersNote,
-  workersTable,
-} from "./fleet.js";
+import { nodesTable, queuesTable, tenantsTable, tiles, usedMeter, workersNote } from "./fleet.js";
 import { isActive, jobsTable } from "./jobs.js";
+import { dormantCount, WORKERS_LISTED, WorkersPanel } from "./workers.js";
 
 const EVERY_MS = 2_000;
 const RECENT = 50;
 
 /** The state of the deployment for operators, and of one's own jobs and limits for everyone else. */
-export function overviewView({ api, identity, announce }) {
+export function overviewView({ api, identity, announce, seen }) {
   const isOperator = identity.scope === "operator";
   const isAdmin = identity.scope === "tenant_admin";
   const notice = h("p", { class: "notice bad", role: "alert", hidden: true });
-  const sections = isOperator ? operatorSections() : userSections(isAdmin);
+  const sections = isOperator ? operatorSections(seen) : userSections(isAdmin, seen);
   const cancel = (job) =>
     api
       .post(`/v1/jobs/${job.id}/cancel`, undefined, isOperator ? { tenant: job.tenant } : {})
@@ -39,7 +32,7 @@ export function overviewView({ api, identity, announce }) {
     const loaded = await Promise.allSettled([
       api.get("/v1/jobs", { limit: RECENT }).then((page) => page.data),
       ...(isOperator ? loadFleet(api) : [api.get("/v1/limits")]),
-      ...(isAdmin ? [api.list("/v1/workers")] : []),
+      ...(isAdmin ? [loadWorkers(api)] : []),
     ]);
     const [jobs, ...rest] = loaded.map((result) =>
       result.status === "fulfilled" ? result.value : undefined,
@@ -48,7 +41,7 @@ export function overviewView({ api, identity, announce }) {
     if (jobs) showJobs(sections, jobs, isOperator, cancel);
     if (isOperator) showFleet(sections, jobs, rest);
     else if (rest[0]) showLimits(sections, rest[0]);
-    if (isAdmin) fill(sections.workers, rest[1], workersTable);
+    if (isAdmin) sections.workers.update(rest[1]);
   };
 
   const poller = new Poller(load, EVERY_MS);
@@ -65,31 +58,27 @@ export function overviewView({ api, identity, announce }) {
   };
 }
 
+const loadWorkers = (api) => api.get("/v1/workers", { limit: WORKERS_LISTED });
+
 const loadFleet = (api) => [
   api.get("/v1/queues").then((page) => page.data),
-  api.list("/v1/workers"),
+  loadWorkers(api),
   api.list("/v1/nodes"),
   api.list("/v1/tenants"),
   api.get("/v1/dead-letters", { limit: 200 }),
 ];
 
-function operatorSections() {
+function operatorSections(seen) {
   const parts = {
     figures: h("div", {}),
     queues: panel("Queue depth by tier", { id: "queues" }),
-    workers: panel("Workers", { id: "workers" }),
+    workers: new WorkersPanel("Workers", seen),
     running: panel("Running and waiting jobs", { id: "running" }),
     recent: panel("Recent jobs", { id: "recent" }),
     nodes: panel("Nodes", { id: "nodes" }),
     tenants: panel("Tenants", { id: "tenants" }),
   };
-  const left = h(
-    "div",
-    { class: "stack" },
-    parts.running.element,
-    parts.recent.element,
-    parts.workers.element,
-  );
+  const left = h("div", { class: "stack" }, parts.running.element, parts.recent.element);
   const right = h(
     "div",
     { class: "stack" },
@@ -97,13 +86,16 @@ function operatorSections() {
     parts.nodes.element,
     parts.tenants.element,
   );
-  return { ...parts, elements: [parts.figures, h("div", { class: "columns" }, left, right)] };
+  return {
+    ...parts,
+    elements: [parts.figures, parts.workers.element, h("div", { class: "columns" }, left, right)],
+  };
 }
 
-function userSections(isAdmin) {
+function userSections(isAdmin, seen) {
   const parts = {
     figures: h("div", {}),
-    workers: panel("Workers of the tenant", { id: "workers" }),
+    workers: new WorkersPanel("Workers of the tenant", seen),
     running: panel("Running and waiting jobs", { id: "running" }),
     recent: panel("Recent jobs", { id: "recent" }),
   };
@@ -144,7 +136,7 @@ function showJobs(sections, jobs, isOperator, onCancel) {
 
 function showFleet(sections, jobs = [], [queues, workers, nodes, tenants, deadLetters]) {
   fill(sections.queues, queues, queuesTable);
-  fill(sections.workers, workers, workersTable);
+  sections.workers.update(workers);
   fill(sections.nodes, nodes, nodesTable);
   fill(sections.tenants, tenants, tenantsTable);
   const dead = deadLetters?.data.length;
@@ -158,7 +150,11 @@ function showFleet(sections, jobs = [], [queues, workers, nodes, tenants, deadLe
       value: queues?.reduce((sum, queue) => sum + queue.queued, 0) ?? "–",
       note: "over all tiers",
     },
-    { title: "Workers", value: workers?.length ?? "–", note: workers ? workersNote(workers) : "" },
+    {
+      title: "Workers",
+      value: workers?.data.length ?? "–",
+      note: workers ? workersNote(workers.data, dormantCount(workers)) : "",
+    },
     {
       title: "Nodes",
       value: nodes?.length ?? "–",

@@ -1,9 +1,13 @@
 import { h } from "../lib/dom.js";
+import { Poller } from "../lib/poller.js";
 import { addEvent, emptyTranscript } from "../lib/transcript.js";
 import { JobCard } from "./job-card.js";
 
 /** Events shown at first of a long session; the rest is a press away. */
 const RECENT_EVENTS = 2_000;
+/** How often it is asked what waiting jobs wait for, and for how many of them. */
+const WAITS_EVERY_MS = 1_000;
+const WAITS_ASKED = 3;
 
 /**
  * One session, live: its history from the log, then what comes, by cursor. Newest job first.
@@ -19,6 +23,7 @@ export class TranscriptView {
   #dirty = new Set();
   #frame;
   #closed = false;
+  #waits = new Poller(() => this.#readWaits(), WAITS_EVERY_MS);
   #list = h("div", { class: "transcript" });
   #note = h("p", { class: "notice", hidden: true });
   #earlier = h("button", { type: "button", hidden: true }, "Show earlier events");
@@ -50,6 +55,7 @@ export class TranscriptView {
   close() {
     this.#closed = true;
     cancelAnimationFrame(this.#frame);
+    this.#waits.stop();
     this.#connection.stream.unfollow(this.#sessionId);
   }
 
@@ -72,6 +78,7 @@ export class TranscriptView {
     if (job === undefined) return;
     this.#dirty.add(job);
     if (event.type.startsWith("job.")) this.#onState(job);
+    if (event.type === "job.queued") this.#waits.now();
     this.#frame ??= requestAnimationFrame(() => this.#draw());
   }
 
@@ -87,9 +94,30 @@ export class TranscriptView {
 
   #add(job) {
     const cancel = this.canCancel ? (id) => this.#connection.stream.cancel(id) : undefined;
-    const card = new JobCard(job, cancel);
+    const card = new JobCard(job, { cancel, linksWorker: this.#seesWorkers() });
     this.#cards.set(job.id, card);
     this.#list.prepend(card.element);
+  }
+
+  /** An admin does not see the workers that the free tier shares. */
+  #seesWorkers() {
+    const { scope, tier } = this.#connection.identity;
+    return scope === "operator" || (scope === "tenant_admin" && tier !== "free");
+  }
+
+  /** The log says that a job is queued; why it still is, only the gateway knows. */
+  async #readWaits() {
+    const waiting = [...this.#transcript.jobs.values()].filter(({ state }) => state === "queued");
+    const read = async (job) => {
+      const answer = await this.#connection.api
+        .get(`/v1/jobs/${job.id}/wait`, this.#query)
+        .catch(() => undefined);
+      // Its events may have come meanwhile, and know better.
+      if (answer === undefined || job.state !== "queued" || this.#closed) return;
+      job.wait = answer;
+      this.#cards.get(job.id)?.update();
+    };
+    await Promise.all(waiting.slice(0, WAITS_ASKED).map(read));
   }
 
   #say(text, isBad) {
