@@ -29,6 +29,8 @@ export interface ProbeLoad {
 
 export interface ProbeLoadOptions {
   readonly keys?: number;
+  /** Of the keys: loads of different ones do not meet (default "load"). */
+  readonly prefix?: string;
   readonly askTimeoutMs?: number;
   /** Between two messages of one client; keeps the load a load and not a stress test. */
   readonly pauseMs?: number;
@@ -40,7 +42,8 @@ const TELL_TIMEOUT_MS = 30_000;
 
 export function probeLoad(client: Client, options: ProbeLoadOptions = {}): ProbeLoad {
   const { askTimeoutMs = 10_000, keys: count = 12, pauseMs = 5, runEvery = 0 } = options;
-  const keys = Array.from({ length: count }, (_, n) => `load-${n}`);
+  const { prefix = "load" } = options;
+  const keys = Array.from({ length: count }, (_, n) => `${prefix}-${n}`);
   const added = new Map(keys.map((key) => [key, 0]));
   const told = new Map<string, string[]>(keys.map((key) => [key, []]));
   const ran = new Map(keys.map((key) => [key, 0]));

@@ -1,15 +1,26 @@
-/** A nats-server, nodes as processes of their own on it, and a client that is no node. */
+/** One nats-server or three, nodes as processes of their own on them, and a client that is no node. */
+import { expect } from "vitest";
 import { actorClient } from "../../runtime/actor-client.ts";
 import type { Client } from "../../runtime/client.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { connectNats } from "../../runtime/nats/transport.ts";
 import type { Transport } from "../../runtime/transport.ts";
+import { eventually } from "./eventually.ts";
 import { startNats, type TestNats } from "./nats.ts";
+import { startNatsCluster, type TestNatsCluster } from "./nats-cluster.ts";
 import { type NodeProcess, type NodeSettings, startNodeProcess } from "./node-process.ts";
 
+export interface ProcessClusterOptions {
+  /** On three servers every stream is on each of them (default: one). */
+  readonly on?: "nats" | "nats-cluster";
+}
+
 export interface ProcessCluster extends AsyncDisposable {
+  /** Only on "nats". */
   readonly nats: TestNats;
+  /** Only on "nats-cluster". */
+  readonly natsCluster: TestNatsCluster;
   readonly transport: Transport;
   readonly client: Client;
   readonly nodes: ReadonlyMap<string, NodeProcess>;
@@ -25,13 +36,19 @@ export interface ProcessCluster extends AsyncDisposable {
 const PARTITIONS = 16;
 const decoder = new TextDecoder();
 
-export async function startProcesses(ids: readonly string[]): Promise<ProcessCluster> {
-  const nats = await startNats();
+export async function startProcesses(
+  ids: readonly string[],
+  { on = "nats" }: ProcessClusterOptions = {},
+): Promise<ProcessCluster> {
+  const nats = on === "nats" ? await startNats() : undefined;
+  const natsCluster = on === "nats-cluster" ? await startNatsCluster() : undefined;
+  const url = (natsCluster ?? nats!).url;
+  const replicas = natsCluster ? 3 : 1;
   const transport = await connectNats({
-    url: nats.url,
+    url,
     name: "client",
     topology: {
-      replicas: 1,
+      replicas,
       partitions: PARTITIONS,
       mailboxCapacity: 10_000,
       journalRetentionMs: 3_600_000,
@@ -41,14 +58,18 @@ export async function startProcesses(ids: readonly string[]): Promise<ProcessClu
   });
   const nodes = new Map<string, NodeProcess>();
   const start: ProcessCluster["start"] = async (id, settings = {}) => {
-    const node = await startNodeProcess({ url: nats.url, id, partitions: PARTITIONS, ...settings });
+    const node = await startNodeProcess({
+      ...{ url, id, replicas, partitions: PARTITIONS },
+      ...settings,
+    });
     nodes.set(id, node);
     return node;
   };
   const dispose = async () => {
     await Promise.all([...nodes.values()].map((node) => node[Symbol.asyncDispose]()));
     await transport.close();
-    await nats[Symbol.asyncDispose]();
+    await nats?.[Symbol.asyncDispose]();
+    await natsCluster?.[Symbol.asyncDispose]();
   };
   try {
     await Promise.all(ids.map((id) => start(id)));
@@ -62,7 +83,8 @@ export async function startProcesses(ids: readonly string[]): Promise<ProcessClu
       value: JSON.parse(decoder.decode(value)) as Record<string, unknown>,
     }));
   return {
-    nats,
+    nats: nats!,
+    natsCluster: natsCluster!,
     transport,
     client: actorClient({ transport, clock: systemClock }),
     nodes,
@@ -97,4 +119,17 @@ export function shares(claims: ReadonlyMap<number, string>): Record<string, numb
   const counts: Record<string, number> = {};
   for (const node of claims.values()) counts[node] = (counts[node] ?? 0) + 1;
   return counts;
+}
+
+/** Resolves when every partition has a live owner and the owners are these, each with its even share. */
+export async function spread(cluster: ProcessCluster, ids: readonly string[]): Promise<void> {
+  await eventually(
+    async () => {
+      const counts = shares(await cluster.claims());
+      expect(Object.keys(counts).toSorted()).toEqual(ids.toSorted());
+      expect(Object.values(counts).reduce((sum, n) => sum + n, 0)).toBe(PARTITIONS);
+      expect(Math.max(...Object.values(counts))).toBe(Math.ceil(PARTITIONS / ids.length));
+    },
+    { within: 20_000, name: `${ids.join(", ")} share the partitions` },
+  );
 }

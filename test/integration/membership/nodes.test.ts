@@ -3,24 +3,11 @@ import { describe, expect, test } from "vitest";
 import { Probe } from "../../support/actors.ts";
 import { eventually } from "../../support/eventually.ts";
 import { percentile, probeLoad } from "../../support/probe-load.ts";
-import { type ProcessCluster, shares, startProcesses } from "../../support/process-cluster.ts";
+import { shares, spread, startProcesses } from "../../support/process-cluster.ts";
 
 const LEASE_TTL_MS = 8_000;
 /** What the specification allows. On an idle machine it takes 1.2 to 1.7 s. */
 const TAKEOVER_MS = 5_000;
-
-/** Resolves when every partition has a live owner and the owners are these, each with its even share. */
-async function spread(cluster: ProcessCluster, ids: readonly string[]): Promise<void> {
-  await eventually(
-    async () => {
-      const counts = shares(await cluster.claims());
-      expect(Object.keys(counts).toSorted()).toEqual(ids.toSorted());
-      expect(Object.values(counts).reduce((sum, n) => sum + n, 0)).toBe(16);
-      expect(Math.max(...Object.values(counts))).toBe(Math.ceil(16 / ids.length));
-    },
-    { within: 20_000, name: `${ids.join(", ")} share the partitions` },
-  );
-}
 
 describe("a node that joins", () => {
   test("takes its share from those that run, and nothing else is told; no call fails (R8)", async () => {
