@@ -13,6 +13,8 @@ export interface NodeSettings {
   readonly partitions?: number;
   readonly replicas?: number;
   readonly version?: string;
+  /** Is a build that adds fields to all that it says and stores, and finds such in all that it hears and reads. */
+  readonly isSkewed?: boolean;
 }
 
 export interface NodeProcess extends AsyncDisposable {

@@ -10,6 +10,7 @@ interface Failure {
   readonly key: string;
   readonly op: "ask" | "tell";
   readonly code: string;
+  readonly message: string;
 }
 
 export interface ProbeLoad {
@@ -52,7 +53,8 @@ export function probeLoad(client: Client, options: ProbeLoadOptions = {}): Probe
   const stopping = new AbortController();
   const at = (key: string) => client.actor(Probe, "acme", key);
   const failed = (key: string, op: Failure["op"]) => (thrown: unknown) => {
-    failures.push({ key, op, code: asBerthError(thrown).code });
+    const { code, message } = asBerthError(thrown);
+    failures.push({ key, op, code, message });
   };
 
   const add = async (key: string) => {

@@ -10,6 +10,7 @@ import { startNode } from "../../../runtime/node.ts";
 import { probe, probeTools } from "../actors.ts";
 import { eventually } from "../eventually.ts";
 import type { NodeSettings } from "../node-process.ts";
+import { skewed } from "../skewed-transport.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
 const say = (what: object) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -28,7 +29,7 @@ const transport = await connectNats({
   clock: systemClock,
 });
 const node = await startNode({
-  transport,
+  transport: settings.isSkewed ? skewed(transport) : transport,
   definitions: [probe()],
   tools: probeTools(),
   clock: systemClock,
