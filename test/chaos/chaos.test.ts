@@ -8,10 +8,15 @@ import { eventually } from "../support/eventually.ts";
 import type { ChaosOptions } from "./options.ts";
 import { formatRun } from "./report.ts";
 import { type Run, runChaos } from "./run.ts";
-import { FAULTS } from "./schedule.ts";
+import { FAULTS, type FaultKind } from "./schedule.ts";
 
 const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
 const MINUTE_MS = 60_000;
+/** A seed with every kind of fault but one in three quarters of a minute. */
+const ALL_KINDS = 191;
+const NEEDED: readonly FaultKind[] = ["kill-server", "kill-node", "pause-node", "cut-node"];
+/** For the planted bug: each has a fault or two. */
+const SEEDS = [5, 6, 7, 8] as const;
 
 const run = (options: Partial<ChaosOptions>): Promise<Run> =>
   runChaos(
@@ -29,12 +34,17 @@ const run = (options: Partial<ChaosOptions>): Promise<Run> =>
 
 describe("chaos", () => {
   test(
-    "of three quarters of a minute breaks no promise (R1 to R8)",
+    "of three quarters of a minute keeps R1 to R5 and breaks none of R6 to R8",
     async () => {
-      const done = await run({ seed: 4, forMs: 0.75 * MINUTE_MS });
-      const broken = done.verdicts.filter(({ verdict }) => verdict === "broken");
-      expect(broken, formatRun(done)).toEqual([]);
-      expect(done.faults.length).toBeGreaterThan(3);
+      const done = await run({ seed: ALL_KINDS, forMs: 0.75 * MINUTE_MS });
+      const verdicts = new Map(done.verdicts.map(({ promise, verdict }) => [promise, verdict]));
+      const report = formatRun(done);
+      for (const promise of ["R1", "R2", "R3", "R4", "R5"] as const)
+        expect(verdicts.get(promise), report).toBe("kept");
+      // Their bounds of time are judged by a machine that keeps up, alone.
+      expect([...verdicts.values()], report).not.toContain("broken");
+      const kinds = done.faults.map(({ fault }) => fault.kind);
+      expect(kinds, report).toEqual(expect.arrayContaining([...NEEDED]));
     },
     5 * MINUTE_MS,
   );
@@ -44,16 +54,17 @@ describe("chaos", () => {
     async () => {
       const only = ["cut-node", "pause-node"] as const;
       const said: string[] = [];
-      for (const seed of [5, 6, 7]) {
+      for (const seed of SEEDS) {
         const done = await run({ seed, forMs: MINUTE_MS / 2, only, plant: "no-fence" });
         const r1 = done.verdicts.find(({ promise }) => promise === "R1");
-        expect(r1?.verdict).toBe("broken");
-        said.push(...(r1?.flaws ?? []));
-        if (said.some((flaw) => flaw.includes("none of these could come"))) return;
+        const flaws = r1?.verdict === "broken" ? r1.flaws : [];
+        // One fault may hit no call that matters; the next run has others.
+        if (flaws.some((flaw) => flaw.includes("none of these could come"))) return;
+        said.push(formatRun(done), ...flaws);
       }
-      expect.unreachable(`three runs, and no history tells: ${said.join("\n")}`);
+      expect.unreachable(`${SEEDS.length} runs, and no history tells: ${said.join("\n")}`);
     },
-    8 * MINUTE_MS,
+    10 * MINUTE_MS,
   );
 
   test(

@@ -28,7 +28,7 @@ interface Injection {
 }
 
 /** A fault of a server (S1) or a kill (S3) waits so long for the cluster to be whole; it is left out otherwise. */
-const WHOLE_MS = 30_000;
+const WHOLE_MS = 60_000;
 
 const isServerFault = ({ kind }: Fault) => (SERVER_FAULTS as readonly string[]).includes(kind);
 

@@ -38,6 +38,8 @@ interface Kill {
 const PROGRESS_MS = 5_000;
 const SAMPLE_MS = 1_000;
 const STOP_CLIENT_MS = 120_000;
+/** Faults that others have put off are made up for so long; then they are left out. */
+const GRACE_MS = 60_000;
 /** From the last fault until the clients stop: calls must go well again. */
 const CALM_MS = 3_000;
 
@@ -109,7 +111,7 @@ class ChaosRun {
       stage,
       schedule,
       signal,
-      untilMs: forMs,
+      untilMs: forMs + GRACE_MS,
       elapsed: () => this.#elapsed(),
       onFault: (fault, victim) => this.#announce(fault, victim),
     });

@@ -205,8 +205,11 @@ function r6({ faults, findings, held, isPaced, startedAt }: Evidence): Verdict {
     flaws.push(`${late.length} of ${lateness.length} were late: ${late.join(", ")} ms`);
   const most = lateness.length > 0 ? `, at most ${Math.max(...lateness)} ms late` : "";
   const looked = `${reminders.length} reminders, ${lateness.length} of them outside outages${most}`;
-  return verdict("R6", looked, flaws, lateness.length > 0);
+  return verdict("R6", `${looked}${unpaced(isPaced)}`, flaws, isPaced && lateness.length > 0);
 }
+
+const unpaced = (isPaced: boolean) =>
+  isPaced ? "" : "; its bound of time was left out, for the machine did not keep up";
 
 function flawOfRing(ring: Ring | undefined, cancelled: boolean): string | undefined {
   if (!ring) return "was accepted and never set";
@@ -243,5 +246,5 @@ function r8({ answering, isPaced, liveNodes, owners, takeovers }: Evidence): Ver
   if (isPaced && p99 !== undefined && p99 >= TAKEOVER_MS)
     flaws.push(`take-over took ${Math.round(p99)} ms (p99)`);
   const looked = `${PARTITIONS} partitions, ${takeovers.length} of them taken over after a SIGKILL`;
-  return verdict("R8", looked, flaws);
+  return verdict("R8", `${looked}${unpaced(isPaced)}`, flaws, isPaced && takeovers.length > 0);
 }

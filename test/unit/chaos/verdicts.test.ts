@@ -93,6 +93,9 @@ const ring = (fields: object) =>
 const broken = (evidence: Evidence) =>
   judge(evidence).flatMap(({ promise, verdict }) => (verdict === "broken" ? [promise] : []));
 
+const open = (evidence: Evidence) =>
+  judge(evidence).flatMap(({ promise, verdict }) => (verdict === "not judged" ? [promise] : []));
+
 describe("verdicts", () => {
   test("of a run in which all went well: every promise was kept", () => {
     expect(judge(GOOD).map(({ verdict }) => verdict)).toEqual(Array(8).fill("kept"));
@@ -134,13 +137,20 @@ describe("verdicts", () => {
     expect(broken({ ...evidence, held: { ...evidence.held, letters } })).toEqual([]);
   });
 
-  test("bounds of time are not judged on a machine that did not keep up", () => {
-    expect(broken({ ...GOOD, takeovers: [6_000], isPaced: false })).toEqual([]);
+  test("bounds of time are not judged on a machine that did not keep up, and nothing with such a bound is called kept", () => {
+    const slow: Evidence = { ...GOOD, takeovers: [6_000], isPaced: false };
+    expect(broken(slow)).toEqual([]);
+    expect(open(slow)).toEqual(["R6", "R8"]);
+    expect(judge(slow).find(({ promise }) => promise === "R8")?.looked).toContain("keep up");
+  });
+
+  test("what needs no clock is judged on a slow machine, too", () => {
+    expect(broken({ ...GOOD, owners: new Map(), isPaced: false })).toEqual(["R8"]);
+    expect(broken({ ...ring({ rings: 2 }), isPaced: false })).toEqual(["R6"]);
   });
 
   test("nothing is called kept that nobody looked at", () => {
-    const nothing = judge(found({ poisons: [], floods: [], reminders: [] }));
-    const open = nothing.filter(({ verdict }) => verdict === "not judged");
-    expect(open.map(({ promise }) => promise)).toEqual(["R5", "R6", "R7"]);
+    expect(open(found({ poisons: [], floods: [], reminders: [] }))).toEqual(["R5", "R6", "R7"]);
+    expect(open({ ...GOOD, takeovers: [] })).toEqual(["R8"]);
   });
 });
