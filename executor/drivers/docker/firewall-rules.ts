@@ -1,10 +1,21 @@
 /**
  * What workers may reach through their host's kernel, as rules of iptables. The engine keeps its networks apart, but
  * leaves every port of the host open to them, and the host's neighbourhood to all that lead to the internet.
+ *
+ * What passes through the host is judged in the table `mangle`, which the engine does not touch. In `filter` it takes the
+ * jump to its users' chain out for a moment whenever it makes a network, and whoever tries then gets through. But only
+ * `filter` can refuse, so that a program is told at once and does not wait: what is forbidden gets a mark, is refused in
+ * `filter` where the mark is met, and dropped at the way out in any case.
  */
-
 import type { EngineOwner } from "./labels.ts";
-import { bridgePrefix, CHAIN_PREFIX, chainName, deploymentChainPrefix } from "./network-names.ts";
+import {
+  type BridgeKind,
+  bridgePrefix,
+  CHAIN_PREFIX,
+  type Chain as ChainKind,
+  chainName,
+  deploymentChainPrefix,
+} from "./network-names.ts";
 
 /**
  * What is not the internet: this network, private and shared addresses, loopback, link-local with metadata services, protocols,
@@ -25,8 +36,10 @@ export const NOT_PUBLIC = [
   "240.0.0.0/4",
 ] as const;
 
-/** Refused, not dropped: a program that tries what it may not is told at once, and does not wait. */
 const REFUSE = "-j REJECT --reject-with icmp-admin-prohibited";
+/** All 32 bits: others give meaning to single ones. */
+const MARK = "0xbe27be27";
+const MARKED = `-m mark --mark ${MARK}`;
 
 export interface FirewallPlan {
   readonly owner: EngineOwner;
@@ -35,86 +48,129 @@ export interface FirewallPlan {
   readonly nameservers: readonly string[];
 }
 
-interface Jump {
+const TABLES = ["mangle", "filter"] as const;
+type Table = (typeof TABLES)[number];
+/** The lines of each table, in the words of `iptables-save`. */
+export type Listing = Readonly<Record<Table, readonly string[]>>;
+
+/** A chain of ours: what is in it, and from where it is called. */
+interface Chain {
+  readonly table: Table;
+  readonly name: string;
+  readonly rules: readonly string[];
   readonly hook: string;
-  readonly rule: string;
+  readonly calls: readonly string[];
 }
 
-function chainsOf({ owner, doorPort, nameservers }: FirewallPlan): string[] {
-  const [all, open, closed] = [
-    bridgePrefix(owner),
-    bridgePrefix(owner, "open"),
-    bridgePrefix(owner, "closed"),
-  ].map((prefix) => `${prefix}+`);
-  const names = (verdict: string) =>
-    nameservers.flatMap((address) =>
-      ["udp", "tcp"].map(
-        (p) => `-i ${open} -d ${address}/32 -p ${p} -m ${p} --dport 53 ${verdict}`,
-      ),
-    );
-  const toHost = [
-    // Answers to what the host itself asked; not what a worker had opened while these rules were missing.
-    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
-    // The address must be that of the bridge by which the packet came: no other network's door.
-    `-p tcp -m tcp --dport ${doorPort} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`,
-    ...names("-j ACCEPT"),
-    REFUSE,
-  ];
-  const through = [
-    // Within one network: the engine's own rules say whether its workers may talk.
-    "-m physdev --physdev-is-bridged -j RETURN",
-    `-o ${all} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
-    `-o ${all} ${REFUSE}`,
-    `-i ${closed} ${REFUSE}`,
-    ...names("-j RETURN"),
-    ...NOT_PUBLIC.map((range) => `-d ${range} ${REFUSE}`),
-  ];
+export function parseListing(saved: string): Listing {
+  const listing: Record<Table, string[]> = { mangle: [], filter: [] };
+  let lines: string[] | undefined;
+  for (const line of saved.split("\n")) {
+    if (line.startsWith("*")) lines = (listing as Record<string, string[]>)[line.slice(1)];
+    else if (line.startsWith(":") || line.startsWith("-")) lines?.push(line);
+  }
+  return listing;
+}
+
+function chainsOf({ owner, doorPort, nameservers }: FirewallPlan, listing: Listing): Chain[] {
+  const from = (kind?: BridgeKind) => `-i ${bridgePrefix(owner, kind)}+`;
+  const to = `-o ${bridgePrefix(owner)}+`;
+  const closed = [false, true].map((common) => from({ reach: "closed", isCommon: common }));
+  const common = (["open", "closed"] as const).map((reach) => from({ reach, isCommon: true }));
+  const names = nameservers.flatMap((address) =>
+    ["udp", "tcp"].map((protocol) => `-d ${address}/32 -p ${protocol} -m ${protocol} --dport 53`),
+  );
+  const bridged = "-m physdev --physdev-is-bridged";
+  const mark = `-j MARK --set-xmark ${MARK}/0xffffffff`;
+  const chain = (kind: ChainKind, rest: Omit<Chain, "name">) => ({
+    ...rest,
+    name: chainName(owner, kind),
+  });
   return [
-    ...toHost.map((rule) => `-A ${chainName(owner, "IN")} ${rule}`),
-    ...through.map((rule) => `-A ${chainName(owner, "FWD")} ${rule}`),
+    chain("IN", {
+      table: "filter",
+      hook: "INPUT",
+      calls: [from()],
+      rules: [
+        // Answers to what the host itself asked; not what a worker had opened while these rules were missing.
+        "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
+        // The address must be that of the bridge by which the packet came: no other network's door.
+        `-p tcp -m tcp --dport ${doorPort} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`,
+        ...closed.map((bridges) => `${bridges} ${REFUSE}`),
+        ...names.map((name) => `${name} -j ACCEPT`),
+        REFUSE,
+      ],
+    }),
+    chain("FWD", {
+      table: "mangle",
+      hook: "FORWARD",
+      calls: [from(), to],
+      rules: [
+        // Within one network: as the engine sees it, but also when its own rules are lost.
+        ...common.map((bridges) => `${bridges} ${bridged} -j RETURN`),
+        `${bridged} ${mark}`,
+        `${to} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
+        `${to} ${mark}`,
+        ...closed.map((bridges) => `${bridges} ${mark}`),
+        ...names.map((name) => `${name} -j RETURN`),
+        ...NOT_PUBLIC.map((range) => `-d ${range} ${mark}`),
+      ],
+    }),
+    chain("NO", {
+      table: "filter",
+      // The engine leaves DOCKER-USER to its users; engines without it leave FORWARD.
+      hook: listing.filter.includes("-A FORWARD -j DOCKER-USER") ? "DOCKER-USER" : "FORWARD",
+      calls: [MARKED],
+      rules: [REFUSE],
+    }),
+    chain("END", {
+      table: "mangle",
+      hook: "POSTROUTING",
+      calls: [MARKED],
+      rules: ["-j DROP"],
+    }),
   ];
 }
 
-/** The engine leaves DOCKER-USER to its users and never rewrites it; engines without it leave FORWARD. */
-function jumpsOf(owner: EngineOwner, listing: readonly string[]): Jump[] {
-  const forward = listing.includes("-A FORWARD -j DOCKER-USER") ? "DOCKER-USER" : "FORWARD";
-  const bridges = `${bridgePrefix(owner)}+`;
-  return [
-    { hook: "INPUT", rule: `-i ${bridges} -j ${chainName(owner, "IN")}` },
-    { hook: forward, rule: `-i ${bridges} -j ${chainName(owner, "FWD")}` },
-    { hook: forward, rule: `-o ${bridges} -j ${chainName(owner, "FWD")}` },
-  ];
-}
-
-/** Whether nothing stands before a jump but jumps of ours, also those of other nodes. */
-function isInFront({ hook, rule }: Jump, listing: readonly string[]): boolean {
-  const start = `-A ${hook} `;
-  const rules = listing.filter((line) => line.startsWith(start));
-  const foreign = rules.findIndex((line) => !line.includes(` -j ${CHAIN_PREFIX}`));
-  return rules.slice(0, foreign === -1 ? undefined : foreign).includes(start + rule);
-}
-
-const isJumpTo = (chain: string) => (line: string) =>
-  line.startsWith("-A ") && line.endsWith(` -j ${chain}`);
+const isCallOf = (name: string) => (line: string) =>
+  line.startsWith("-A ") && line.endsWith(` -j ${name}`);
 const deletion = (line: string) => line.replace(/^-A /, "-D ");
 
-const script = (lines: readonly string[]) => `${["*filter", ...lines, "COMMIT"].join("\n")}\n`;
-
-/** What of a listing (`iptables -S`) is a node's own: changed, when somebody else touched it. */
-export function ownRules(owner: EngineOwner, listing: readonly string[]): string {
-  const own = [chainName(owner, "IN"), chainName(owner, "FWD")];
-  return listing.filter((line) => own.some((chain) => line.split(" ")[1] === chain)).join("\n");
+/** Whether nothing stands before the calls of a chain but calls of ours, also those of other nodes. */
+function isCalledFirst({ table, name, hook, calls }: Chain, listing: Listing): boolean {
+  const rules = listing[table].filter((line) => line.startsWith(`-A ${hook} `));
+  const foreign = rules.findIndex((line) => !line.includes(` -j ${CHAIN_PREFIX}`));
+  const first = rules.slice(0, foreign === -1 ? undefined : foreign);
+  return calls.every((call) => first.includes(`-A ${hook} ${call} -j ${name}`));
 }
 
-/** The script for `iptables-restore --noflush` that puts all rules of a plan in force at once, whatever is there. */
-export function restoreScript(plan: FirewallPlan, listing: readonly string[]): string {
-  const own = [chainName(plan.owner, "IN"), chainName(plan.owner, "FWD")];
-  return script([
-    ...own.map((chain) => `:${chain} - [0:0]`),
-    ...chainsOf(plan),
-    ...own.flatMap((chain) => listing.filter(isJumpTo(chain)).map(deletion)),
-    ...jumpsOf(plan.owner, listing).map(({ hook, rule }) => `-I ${hook} 1 ${rule}`),
-  ]);
+function script(linesOf: (table: Table) => readonly string[]): string {
+  return TABLES.flatMap((table) => {
+    const lines = linesOf(table);
+    return lines.length === 0 ? [] : [`*${table}`, ...lines, "COMMIT", ""];
+  }).join("\n");
+}
+
+/** What of a listing is a node's own: changed, when somebody else touched it. */
+export function ownRules(owner: EngineOwner, { mangle, filter }: Listing): string {
+  const start = new RegExp(`^-A ${chainName(owner)}`);
+  return [...mangle, ...filter].filter((line) => start.test(line)).join("\n");
+}
+
+/** The script for `iptables-restore --noflush` that puts all rules of a plan in force, whatever is there. */
+export function restoreScript(plan: FirewallPlan, listing: Listing): string {
+  const chains = chainsOf(plan, listing);
+  return script((table) => {
+    const own = chains.filter((chain) => chain.table === table);
+    return [
+      ...own.map(({ name }) => `:${name} - [0:0]`),
+      ...own.flatMap(({ name, rules }) => rules.map((rule) => `-A ${name} ${rule}`)),
+      ...own.flatMap(({ name }) => listing[table].filter(isCallOf(name)).map(deletion)),
+      ...own.flatMap(({ name, hook, calls }) =>
+        calls.map((call) => `-I ${hook} 1 ${call} -j ${name}`),
+      ),
+    ];
+  });
 }
 
 /** The rules in force that a plan once led to: what a listing showed afterwards, in the words of this iptables. */
@@ -126,31 +182,33 @@ export interface Known {
 /** The script that is needed, or undefined when all is in force. */
 export function decideRestore(
   plan: FirewallPlan,
-  listing: readonly string[],
+  listing: Listing,
   known: Known | undefined,
 ): string | undefined {
   const isKnown =
     known !== undefined &&
     JSON.stringify(known.plan) === JSON.stringify(plan) &&
     known.rules === ownRules(plan.owner, listing);
-  const isHeard = jumpsOf(plan.owner, listing).every((jump) => isInFront(jump, listing));
-  return isKnown && isHeard ? undefined : restoreScript(plan, listing);
+  const isInForce = chainsOf(plan, listing).every((chain) => isCalledFirst(chain, listing));
+  return isKnown && isInForce ? undefined : restoreScript(plan, listing);
 }
 
-/** The script that takes away the chains of one node, or of all nodes of a deployment, with all that leads to them. */
+/** The script that takes away the chains of one node, or of all nodes of a deployment, with all that calls them. */
 export function decideRemoval(
   whose: EngineOwner | { readonly deployment: string; readonly node?: undefined },
-  listing: readonly string[],
+  listing: Listing,
 ): string | undefined {
-  const isOurs =
-    whose.node === undefined
-      ? (chain: string) => chain.startsWith(deploymentChainPrefix(whose.deployment))
-      : (chain: string) => chain === chainName(whose, "IN") || chain === chainName(whose, "FWD");
-  const chains = listing.flatMap((line) => /^-N (\S+)$/.exec(line)?.[1] ?? []).filter(isOurs);
-  if (chains.length === 0) return undefined;
-  return script([
-    ...chains.flatMap((chain) => listing.filter(isJumpTo(chain)).map(deletion)),
-    ...chains.map((chain) => `-F ${chain}`),
-    ...chains.map((chain) => `-X ${chain}`),
-  ]);
+  const start =
+    whose.node === undefined ? deploymentChainPrefix(whose.deployment) : chainName(whose);
+  const removal = script((table) => {
+    const chains = listing[table]
+      .flatMap((line) => /^:(\S+) /.exec(line)?.[1] ?? [])
+      .filter((name) => name.startsWith(start));
+    return [
+      ...chains.flatMap((name) => listing[table].filter(isCallOf(name)).map(deletion)),
+      ...chains.map((name) => `-F ${name}`),
+      ...chains.map((name) => `-X ${name}`),
+    ];
+  });
+  return removal === "" ? undefined : removal;
 }

@@ -2,7 +2,7 @@
  * A node's rules in its host's firewall: put there, kept there, taken away.
  *
  * Invariants:
- * F1 Rules change in one transaction: workers never meet half of them.
+ * F1 The rules of a table change in one transaction, first those of the table that judges: workers never meet half of them.
  * F2 Only chains of our own are written, and only jumps to them in those of others.
  * F3 A host on which this fails still runs workers; `weaknesses` says what they can do.
  */
@@ -11,7 +11,14 @@ import { isIPv4 } from "node:net";
 import { asBerthError, BerthError } from "../../../protocols/errors.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import { type CommandEnd, type RunCommand, runCommand } from "./command.ts";
-import { decideRemoval, decideRestore, type Known, ownRules } from "./firewall-rules.ts";
+import {
+  decideRemoval,
+  decideRestore,
+  type Known,
+  type Listing,
+  ownRules,
+  parseListing,
+} from "./firewall-rules.ts";
 import type { EngineOwner } from "./labels.ts";
 
 export interface FirewallOptions {
@@ -87,11 +94,11 @@ export class Firewall {
     if (needed !== undefined) await this.#restore(needed);
   }
 
-  async #list(): Promise<string[]> {
-    return (await this.#run("iptables", ["-w", LOCK_S, "-S"])).split("\n");
+  async #list(): Promise<Listing> {
+    return parseListing(await this.#run("iptables-save", []));
   }
 
-  // F1: one transaction. F2: `--noflush` leaves all chains that the script does not name.
+  // F1: one transaction for each table. F2: `--noflush` leaves all chains that the script does not name.
   async #restore(script: string): Promise<void> {
     await this.#run("iptables-restore", ["-w", LOCK_S, "--noflush"], script);
   }
@@ -112,8 +119,8 @@ export class Firewall {
 
 class ProgramMissing extends BerthError {}
 
-function nothingWithoutProgram(thrown: unknown): string[] {
-  if (thrown instanceof ProgramMissing) return [];
+function nothingWithoutProgram(thrown: unknown): Listing {
+  if (thrown instanceof ProgramMissing) return parseListing("");
   throw thrown;
 }
 

@@ -8,7 +8,13 @@ import { networkInterfaces } from "node:os";
 import { BerthError } from "../../../protocols/errors.ts";
 import type { EngineNetworks, WorkerNetwork } from "./engine-networks.ts";
 import type { EngineOwner, Labels } from "./labels.ts";
-import { bridgeName, type NetworkOwner, type Reach, subnetSeed } from "./network-names.ts";
+import {
+  bridgeName,
+  isCommon,
+  type NetworkOwner,
+  type Reach,
+  subnetSeed,
+} from "./network-names.ts";
 import { decideSubnet, OWN_PREFIX, SHARED_PREFIX } from "./subnets.ts";
 
 /** Orders that the engine refuses one after the other, until a network is given up. */
@@ -42,9 +48,8 @@ export class NetworkMaker {
     for (let orders = 0; orders < MOST_ORDERS; orders += 1) {
       const subnet = await this.#chooseSubnet(plan, refused);
       const bridge = bridgeName(this.#owner, { network, reach, salt });
-      const isCommon = network.kind === "tenant";
       const made = await this.#engine
-        .create({ name, bridge, subnet, reach, isCommon, labels })
+        .create({ name, bridge, subnet, reach, isCommon: isCommon(network), labels })
         .finally(() => this.#asked.delete(subnet));
       if (typeof made !== "string") return made;
       if (made === "subnet") refused.push(subnet);

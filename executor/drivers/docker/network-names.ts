@@ -16,8 +16,19 @@ export type NetworkOwner =
 export type Reach = "open" | "closed";
 export const reachOf = (internet: boolean): Reach => (internet ? "open" : "closed");
 
-/** Where a node's parts begin that carry its name in a few digits. */
-const LETTER: Record<Reach, string> = { open: "o", closed: "i" };
+/** Whether its workers may talk to each other. */
+export const isCommon = ({ kind }: NetworkOwner): boolean => kind === "tenant";
+
+/** What a firewall must know of a bridge stands in its name. */
+export interface BridgeKind {
+  readonly reach: Reach;
+  readonly isCommon: boolean;
+}
+
+function letterOf({ reach, isCommon: common }: BridgeKind): string {
+  if (reach === "open") return common ? "p" : "o";
+  return common ? "j" : "i";
+}
 
 /** Identifiers hold no slash: two owners never have one key. */
 function keyOf(network: NetworkOwner, reach: Reach): string {
@@ -41,9 +52,9 @@ export function networkName(owner: EngineOwner, network: NetworkOwner, reach: Re
   return `${start}${whose}${reach === "open" ? "" : "-closed"}`;
 }
 
-/** How the devices of all bridges of a node begin, or of those of one reach. */
-export function bridgePrefix(owner: EngineOwner, reach?: Reach): string {
-  return `bth${shortHash(nodeKey(owner), 4)}${reach === undefined ? "" : LETTER[reach]}`;
+/** How the devices of all bridges of a node begin, or of those of one kind. */
+export function bridgePrefix(owner: EngineOwner, kind?: BridgeKind): string {
+  return `bth${shortHash(nodeKey(owner), 4)}${kind === undefined ? "" : letterOf(kind)}`;
 }
 
 /** 15 characters, the most that the kernel takes. `salt`: another name for the same network, should two meet. */
@@ -52,7 +63,7 @@ export function bridgeName(
   { network, reach, salt }: { network: NetworkOwner; reach: Reach; salt: number },
 ): string {
   const key = salt === 0 ? keyOf(network, reach) : `${keyOf(network, reach)}#${salt}`;
-  return `${bridgePrefix(owner, reach)}${shortHash(key, 7)}`;
+  return `${bridgePrefix(owner, { reach, isCommon: isCommon(network) })}${shortHash(key, 7)}`;
 }
 
 /** Where the search for a free subnet begins: elsewhere for each network, so that neighbours seldom want the same. */
@@ -68,7 +79,12 @@ export function deploymentChainPrefix(deployment: string): string {
   return `${CHAIN_PREFIX}${shortHash(deployment, 6)}-`;
 }
 
-/** Within the 28 characters of a chain's name. */
-export function chainName({ deployment, node }: EngineOwner, hook: "IN" | "FWD"): string {
-  return `${deploymentChainPrefix(deployment)}${shortHash(node, 8)}-${hook}`;
+/**
+ * `IN`: what goes to the host. `FWD`: what passes through it. `NO`: what of that is refused. `END`: what is not let out.
+ */
+export type Chain = "IN" | "FWD" | "NO" | "END";
+
+/** Within the 28 characters of a chain's name. Without a chain: how all of the node begin. */
+export function chainName({ deployment, node }: EngineOwner, chain?: Chain): string {
+  return `${deploymentChainPrefix(deployment)}${shortHash(node, 8)}-${chain ?? ""}`;
 }

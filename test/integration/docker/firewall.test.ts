@@ -9,7 +9,10 @@ import { describeDocker } from "../../support/docker.ts";
 import { makeNetNamespace, type NetNamespace } from "../../support/net-namespace.ts";
 
 const owner = { deployment: "test-deployment", node: "node-a" };
-const [IN, FWD] = [chainName(owner, "IN"), chainName(owner, "FWD")];
+const [IN, FWD, NO, END] = (["IN", "FWD", "NO", "END"] as const).map((chain) =>
+  chainName(owner, chain),
+);
+const LOOK = ["iptables-save"];
 
 describeDocker("the firewall of a host", () => {
   let space: NetNamespace;
@@ -28,14 +31,17 @@ describeDocker("the firewall of a host", () => {
       run: how,
     });
   const iptables = (...args: readonly string[]) => mustRun(space.run, "iptables", ["-w", ...args]);
-  const rules = () => iptables("-S");
+  const mangle = (...args: readonly string[]) => iptables("-t", "mangle", ...args);
+  const rules = async () => `${await iptables("-S")}${await mangle("-S")}`;
 
   beforeAll(async () => {
     space = await makeNetNamespace();
   });
   beforeEach(async () => {
-    await iptables("-F");
-    await iptables("-X");
+    for (const empty of ["-F", "-X"]) {
+      await iptables(empty);
+      await mangle(empty);
+    }
     // As an engine leaves it, with rules of the host's own.
     await iptables("-N", "DOCKER-USER");
     await iptables("-A", "DOCKER-USER", "-j", "RETURN");
@@ -58,38 +64,48 @@ describeDocker("the firewall of a host", () => {
     expect(await rules()).toBe(first);
     ran = [];
     await firewall.ensure();
-    expect(ran).toEqual(["iptables"]);
+    expect(ran).toEqual(LOOK);
     expect(firewall.weaknesses).toEqual([]);
   });
 
   test.each<[string, () => Promise<unknown>]>([
-    ["a chain was emptied", () => iptables("-F", FWD)],
-    ["one rule was deleted", () => iptables("-D", IN, "1")],
+    ["a chain was emptied", () => mangle("-F", FWD!)],
+    ["one rule was deleted", () => iptables("-D", IN!, "1")],
     ["the host's chain was emptied", () => iptables("-F", "INPUT")],
     ["the engine's chain was emptied", () => iptables("-F", "DOCKER-USER")],
+    ["the table that judges was emptied", () => mangle("-F")],
     ["a rule was put before ours", () => iptables("-I", "INPUT", "1", "-j", "ACCEPT")],
+    ["a rule was put before what drops", () => mangle("-I", "POSTROUTING", "1", "-j", "ACCEPT")],
     [
       "a chain was removed",
       async () => {
         await iptables("-F", "INPUT");
-        await iptables("-F", IN);
-        await iptables("-X", IN);
+        await iptables("-F", IN!);
+        await iptables("-X", IN!);
       },
     ],
   ])("is restored when %s", async (_, harm) => {
     const firewall = firewallOf(owner);
     await firewall.ensure();
-    const [chainsBefore, hosts] = [await iptables("-S", IN), "-A FORWARD -i docker0 -j ACCEPT"];
+    const chains = async () => [
+      await iptables("-S", IN!),
+      await iptables("-S", NO!),
+      await mangle("-S", FWD!),
+      await mangle("-S", END!),
+    ];
+    const before = await chains();
     await harm();
     await firewall.ensure();
-    expect(await iptables("-S", IN)).toBe(chainsBefore);
-    expect((await iptables("-S", FWD)).split("\n").length).toBeGreaterThan(15);
-    expect((await iptables("-S", "INPUT")).split("\n")[1]).toMatch(new RegExp(`-j ${IN}$`));
-    expect((await iptables("-S", "DOCKER-USER")).split("\n")[1]).toMatch(new RegExp(`-j ${FWD}$`));
-    expect(await rules()).toContain(hosts);
+    expect(await chains()).toEqual(before);
+    const firstOf = (listed: string) => listed.split("\n")[1];
+    expect(firstOf(await iptables("-S", "INPUT"))).toMatch(new RegExp(`-j ${IN}$`));
+    expect(firstOf(await iptables("-S", "DOCKER-USER"))).toMatch(new RegExp(`-j ${NO}$`));
+    expect(firstOf(await mangle("-S", "FORWARD"))).toMatch(new RegExp(`-j ${FWD}$`));
+    expect(firstOf(await mangle("-S", "POSTROUTING"))).toMatch(new RegExp(`-j ${END}$`));
+    expect(await rules()).toContain("-A FORWARD -i docker0 -j ACCEPT");
     ran = [];
     await firewall.ensure();
-    expect(ran).toEqual(["iptables"]);
+    expect(ran).toEqual(LOOK);
   });
 
   test("leaves nothing of its own when it is removed, and everything of others", async () => {
@@ -135,11 +151,11 @@ describeDocker("the firewall of a host", () => {
     expect(firewall.weaknesses).toEqual([]);
   });
 
-  test("of a host without iptables is a weakness by that name, and nothing to remove", async () => {
+  test("of a host without iptables is a weakness that names it, and nothing to remove", async () => {
     const firewall = firewallOf(owner, (program, args) => runCommand(`no-such-${program}`, args));
     await firewall.ensure();
     expect(firewall.weaknesses).toEqual([
-      "workers can reach this host's ports and its private networks: iptables was not found",
+      "workers can reach this host's ports and its private networks: iptables-save was not found",
     ]);
     await firewall.remove();
   });

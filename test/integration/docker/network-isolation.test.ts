@@ -15,7 +15,7 @@ import {
   ISOLATION_POLICY,
   type Principal,
 } from "../../../protocols/isolation.ts";
-import { describeDocker } from "../../support/docker.ts";
+import { describeDocker, docker } from "../../support/docker.ts";
 import { eventually } from "../../support/eventually.ts";
 import { startNats, type TestNats } from "../../support/nats.ts";
 import { type Outside, startOutside } from "../../support/outside.ts";
@@ -61,6 +61,21 @@ const SPEAK = `
     if (said.includes("PONG")) { console.log(said); socket.destroy(); }
   });
   socket.write('CONNECT {"verbose":false}\\r\\nPING\\r\\n');`;
+
+/** Tries to connect again and again for five seconds, eight at a time. */
+const PERSIST = `
+  const { connect } = require("node:net");
+  const [host, port] = process.argv.slice(1);
+  const end = Date.now() + 5000;
+  let [tries, opened] = [0, 0];
+  const once = () => new Promise((resolve) => {
+    tries += 1;
+    const socket = connect({ host, port: Number(port), timeout: 150 });
+    const done = () => { socket.destroy(); setImmediate(resolve); };
+    socket.on("connect", () => { opened += 1; done(); }).on("timeout", done).on("error", done);
+  });
+  const loop = async () => { while (Date.now() < end) await once(); };
+  Promise.all(Array.from({ length: 8 }, loop)).then(() => console.log(JSON.stringify({ tries, opened })));`;
 
 const LINES = 60;
 /** Sends a numbered line over one connection, and the same as a datagram, every 50 ms: three seconds long. */
@@ -198,6 +213,45 @@ describeDocker("a worker in its network", () => {
       const expected = worker === workers.closed ? [] : [internet];
       expect(await reached(worker, [...rest, METADATA, internet])).toEqual(expected);
     });
+  });
+
+  // The engine takes the jump to its users' chain away and puts it back whenever a network is made.
+  test("reaches no private address in the moments when the engine changes its own rules", async () => {
+    const { privateAddress, port } = outside;
+    const trying = workers.open.run(PERSIST, privateAddress, String(port));
+    const others = Array.from({ length: 12 }, (_, n) => `user-${n}`);
+    for (const user of others) {
+      const owner = { kind: "user", tenant: "other", user } as const;
+      const { name } = await networks.use(owner, { internet: true, labels: {} }, async (it) => it);
+      await networks.release(name);
+    }
+    const { tries, opened } = JSON.parse(await trying) as { tries: number; opened: number };
+    expect(tries).toBeGreaterThan(20);
+    expect(opened).toBe(0);
+  });
+
+  test("reaches no more when the engine's rules let through all that they meet", async () => {
+    const { closed, shared1, shared2 } = workers;
+    const accepts: string[][] = [];
+    for (const { network } of [closed, shared1]) {
+      const { Options } = await docker.getNetwork(network.name).inspect();
+      const device = Options?.["com.docker.network.bridge.name"] ?? "";
+      accepts.push(...["-i", "-o"].map((way) => ["FORWARD", way, device, "-j", "ACCEPT"]));
+    }
+    const change = async (how: "-I" | "-D") => {
+      for (const accept of accepts) await mustRun(runCommand, "iptables", ["-w", how, ...accept]);
+    };
+    await change("-I");
+    try {
+      const { privateAddress, publicAddress, port } = outside;
+      const internet = { host: publicAddress, port };
+      const neighbour = { host: shared2.address, port: WORKER_PORT };
+      const places = [neighbour, { host: privateAddress, port }, METADATA, internet];
+      expect(await reached(shared1, places)).toEqual([internet]);
+      expect(await reached(closed, places)).toEqual([]);
+    } finally {
+      await change("-D");
+    }
   });
 
   test("resolves names by the host's name server, though that has a private address", async () => {

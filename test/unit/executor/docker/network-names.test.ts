@@ -26,12 +26,14 @@ describe("names of networks", () => {
     fc.assert(
       fc.property(engineOwner, network, reach, fc.nat(9), (owner, whose, how, salt) => {
         const bridge = bridgeName(owner, { network: whose, reach: how, salt });
-        expect(bridge).toMatch(/^bth[0-9a-f]{4}[oi][0-9a-f]{7}$/);
+        expect(bridge).toMatch(/^bth[0-9a-f]{4}[opij][0-9a-f]{7}$/);
         expect(bridge.length).toBeLessThanOrEqual(15);
         expect(bridge.startsWith(bridgePrefix(owner))).toBe(true);
-        expect(bridge.startsWith(bridgePrefix(owner, how))).toBe(true);
+        expect(
+          bridge.startsWith(bridgePrefix(owner, { reach: how, isCommon: whose.kind === "tenant" })),
+        ).toBe(true);
         expect(networkName(owner, whose, how)).toMatch(/^[A-Za-z0-9][A-Za-z0-9_.-]+$/);
-        for (const hook of ["IN", "FWD"] as const) {
+        for (const hook of ["IN", "FWD", "NO", "END"] as const) {
           expect(chainName(owner, hook).length).toBeLessThanOrEqual(28);
           expect(chainName(owner, hook).startsWith(deploymentChainPrefix(owner.deployment))).toBe(
             true,
@@ -56,7 +58,10 @@ describe("names of networks", () => {
       networkName({ deployment: "d2", node: "n" }, one, "open"),
     ];
     expect(new Set(names).size).toBe(names.length);
-    expect(bridgePrefix(owner, "open").startsWith(bridgePrefix(owner, "closed"))).toBe(false);
+    const kinds = [true, false].flatMap((isCommon) =>
+      (["open", "closed"] as const).map((how) => bridgePrefix(owner, { reach: how, isCommon })),
+    );
+    expect(new Set(kinds).size).toBe(4);
     const salted = (salt: number) => bridgeName(owner, { network: one, reach: "open", salt });
     expect(salted(0)).toBe(salted(0));
     expect(salted(1)).not.toBe(salted(0));
