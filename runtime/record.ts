@@ -29,7 +29,8 @@ const outboxEntrySchema = z.discriminatedUnion("op", [
     op: z.literal("put"),
     bucket: bucketSchema,
     key: z.string(),
-    value: z.unknown(),
+    /** Absent where the key is removed. */
+    value: z.unknown().optional(),
     mode: z.enum(["set", "create", "patch", "remove"]),
   }),
   z.object({ op: z.literal("remind"), due: kept(dueSchema), at: z.number() }),

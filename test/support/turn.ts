@@ -18,7 +18,7 @@ export interface Told {
 export interface Recorded {
   readonly reply: unknown;
   readonly tells: Told[];
-  readonly puts: { bucket: string; key: string; mode: string; value: unknown }[];
+  readonly puts: { bucket: string; key: string; mode: string; value?: unknown }[];
   readonly reminders: { name: string; type: string; payload: unknown; at: number }[];
   readonly forgotten: string[];
   readonly effects: { id: string; tool: string; input: Record<string, unknown> }[];

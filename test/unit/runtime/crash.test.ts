@@ -1,5 +1,8 @@
 /** R2 and R3: a node that ends at any step of a turn loses nothing and doubles nothing. */
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { ask, protocol, tell } from "../../../protocols/protocol.ts";
+import { actor } from "../../../runtime/actor.ts";
 import { actorClient } from "../../../runtime/actor-client.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { EffectRunner } from "../../../runtime/effects.ts";
@@ -76,6 +79,40 @@ describe.each(["handled", "committed", "published"] as const)("a node killed whe
       name: "all is acked",
     });
     expect(await results()).toEqual(["42"]);
+    await heir.close();
+  });
+});
+
+describe.each(["committed", "published"] as const)("a node killed when %s", (step) => {
+  test("leaves a record that can be read whose turn removed a value from a bucket, and it is removed", async () => {
+    const Shelf = protocol("shelf", { clear: tell({}), count: ask({}, { cleared: z.number() }) });
+    const shelf = actor(Shelf, {
+      state: z.object({ cleared: z.number().default(0) }),
+      handlers: {
+        clear(ctx) {
+          ctx.state.cleared += 1;
+          ctx.put("jobs", ctx.self.key, undefined);
+        },
+        count: ({ state }) => ({ cleared: state.cleared }),
+      },
+    });
+    const broker = new MemoryBroker({ clock: systemClock, partitions: 1 });
+    const transport = connectMemory(broker);
+    await transport.buckets.put("jobs", "a", new Uint8Array([1]));
+    const { host, dead } = mortal(broker, step, "a", [shelf]);
+    await host.open();
+    const client = actorClient({ transport, clock: systemClock });
+    await client.actor(Shelf, "acme", "a").clear({});
+    await dead;
+    await host.close();
+
+    const heir = partitionHost({ transport, definitions: [shelf], epoch: 2 });
+    await heir.open();
+    expect(await client.actor(Shelf, "acme", "a").count({})).toEqual({ cleared: 1 });
+    await eventually(async () => (await transport.buckets.get("jobs", "a")) === undefined, {
+      name: "the value is gone",
+    });
+    expect(broker.deadLetters).toEqual([]);
     await heir.close();
   });
 });
