@@ -2,10 +2,10 @@
  * Our process dies between any two steps, and the next one finds what is left. L1 to L6 stand in
  * executor/drivers/docker/loop-workspaces.ts.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { type RunCommand, runCommand } from "../../../executor/drivers/docker/command.ts";
+import { mustRun, type RunCommand, runCommand } from "../../../executor/drivers/docker/command.ts";
 import type { Workspaces } from "../../../executor/drivers/docker/workspaces.ts";
 import { describeDocker } from "../../support/docker.ts";
 import {
@@ -23,7 +23,7 @@ type Moment = "before" | "after";
 
 interface Life {
   readonly run: RunCommand;
-  /** Resolves with "dead" at the step that it dies at. */
+  /** Resolves with "dead" when it has died, and what it had started before has ended: no process starts faster than that. */
   readonly end: Promise<"dead">;
   steps(): number;
 }
@@ -36,14 +36,17 @@ function lifeUntil(last: number, moment: Moment): Life {
     die = resolve;
   });
   const never = new Promise<never>(() => {});
+  const started: Promise<unknown>[] = [];
   return {
     end,
     steps: () => steps,
     async run(program, args) {
       steps += 1;
-      if (steps < last) return await runCommand(program, args);
-      if (steps === last && moment === "after") await runCommand(program, args);
-      die("dead");
+      const isDead = steps > last || (steps === last && moment === "before");
+      const running = isDead ? never : runCommand(program, args);
+      if (!isDead) started.push(running);
+      if (steps < last) return await running;
+      if (steps === last) void Promise.all(started).then(() => die("dead"));
       return await never;
     },
   };
@@ -93,10 +96,11 @@ describeDocker("workspaces whose process was killed", () => {
         const end = await Promise.race([live(rig, life.run, story), life.end]);
         expect(end, `${moment} step ${last}`).toBe("dead");
         const next = await rig.open();
-        for (const slot of [...(await next.slots()), ...(await next.slots())])
-          await next.closeSlot(slot);
+        const slots = await next.slots();
+        for (const slot of slots) await next.closeSlot(slot);
         const mounts = (await rig.left()).filter((name) => !name.startsWith("volumes/"));
         expect(mounts, `${moment} step ${last}`).toEqual([`mount ${rig.root}`]);
+        for (const slot of slots) await next.closeSlot(slot);
         if (story.hasWritten && !story.isRemoving) await expectNote(rig, next);
         await rig.clear(next);
         expect(await rig.left(), `${moment} step ${last}`).toEqual([]);
@@ -143,6 +147,20 @@ describeDocker("workspaces whose process was killed", () => {
     // Of the container that lives, nothing is lost when the host's half is asked to go early.
     await after.dispose();
     expect((await container.sh("cat /berth/workspace/note")).output).toBe("kept");
+  });
+
+  it("are let go when nothing tells any more who had them", async () => {
+    await using rig = await openWorkspacesRig();
+    const workspaces = await rig.open();
+    await workspaces.openSlot("s1", USER);
+    await workspaces.bind("s1", specOf());
+    const slot = join(rig.root, "slots/s1");
+    await mustRun(runCommand, "umount", [join(slot, "workspace")]);
+    rmSync(`${slot}.json`);
+    rmSync(slot, { recursive: true });
+    await rig.open();
+    const left = (await rig.left()).filter((name) => !name.startsWith("volumes/"));
+    expect(left).toEqual([`mount ${rig.root}`]);
   });
 
   it("are closed also when the slot's record was lost with it", async () => {

@@ -1,5 +1,13 @@
 /** Workspaces with limits, on the real kernel and engine. L1 to L6 stand in executor/drivers/docker/loop-workspaces.ts. */
-import { chmodSync, copyFileSync, existsSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { mustRun, runCommand } from "../../../executor/drivers/docker/command.ts";
@@ -89,12 +97,18 @@ describeDocker("a workspace with limits", () => {
     expect((await two.sh("cat /berth/workspace/note")).output).toBe("hello");
     await one.remove();
     await workspaces.closeSlot("s1");
-    expect(
-      (await two.sh("cat /berth/workspace/note; echo more >> /berth/workspace/note")).code,
-    ).toBe(0);
+    const more = "cat /berth/workspace/note; echo more >> /berth/workspace/note";
+    expect(await two.sh(more)).toEqual({ code: 0, output: "hello" });
+    expect(await rig.left()).toContain(`mount ${rig.root}/volumes/acme/fleet`);
     await expect(workspaces.remove("acme", "fleet")).rejects.toMatchObject({
       code: "driver.failed",
+      message: expect.stringContaining("in use"),
     });
+    await workspaces.openSlot("s3", TENANT);
+    await workspaces.bind("s3", spec());
+    const third = join(rig.root, "slots/s3/workspace/note");
+    expect(readFileSync(third, "utf8")).toBe("hello\nmore\n");
+    await workspaces.closeSlot("s3");
     await two.remove();
     await workspaces.closeSlot("s2");
     expect((await rig.left()).filter((name) => !name.startsWith("volumes/"))).toEqual([
@@ -196,6 +210,31 @@ describeDocker("a workspace with limits", () => {
     // Without our options both take effect: the attack is a real one.
     await mustRun(runCommand, "mount", ["-o", "remount,bind,suid,dev", folder]);
     expect(await tryIt()).toEqual(["0", "1"]);
+  });
+
+  it("is mounted once on hosts that hand all their mounts on, as those with systemd do", async () => {
+    await using rig = await openWorkspacesRig();
+    const outer = rig.dataDir;
+    for (const flags of [
+      ["--bind", outer, outer],
+      ["--make-private", outer],
+      ["--make-shared", outer],
+    ])
+      await mustRun(runCommand, "mount", flags);
+    const workspaces = await rig.open();
+    const container = await rig.container(await workspaces.openSlot("s1", USER));
+    await workspaces.bind("s1", specOf());
+    const again = await rig.open();
+    const mounted = (await rig.left()).filter((name) => name.startsWith("mount "));
+    expect(mounted.map((name) => name.slice(`mount ${rig.root}`.length))).toEqual([
+      "",
+      "/volumes/acme/ann",
+      "/slots/s1/workspace",
+    ]);
+    expect((await container.sh("touch /berth/workspace/x")).code).toBe(0);
+    await container.remove();
+    await rig.clear(again);
+    await mustRun(runCommand, "umount", [outer]);
   });
 
   it("is shown to people as a labelled volume, from its first use to its removal", async () => {
