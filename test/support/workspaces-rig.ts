@@ -121,7 +121,8 @@ export async function openWorkspacesRig(): Promise<WorkspacesRig> {
         (thrown: unknown) => [thrown],
       );
     const remains = await left();
-    for (const { target } of below().toReversed())
+    const own = mounts.all().filter(({ target }) => target === dataDir);
+    for (const { target } of [...own, ...below()].toReversed())
       await mustRun(runCommand, "umount", ["--lazy", target]);
     for (const name of await volumes()) await docker.getVolume(name).remove();
     rmSync(dataDir, { recursive: true, force: true });

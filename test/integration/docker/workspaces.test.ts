@@ -233,8 +233,7 @@ describeDocker("a workspace with limits", () => {
     ]);
     expect((await container.sh("touch /berth/workspace/x")).code).toBe(0);
     await container.remove();
-    await rig.clear(again);
-    await mustRun(runCommand, "umount", [outer]);
+    await again.closeSlot("s1");
   });
 
   it("is shown to people as a labelled volume, from its first use to its removal", async () => {
