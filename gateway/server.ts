@@ -122,7 +122,7 @@ async function createServices(deps: GatewayDeps) {
     feeds: new SessionFeeds({ transport, clock, logger, metrics, verifyMs: tuning.verifyMs }),
     attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
     hosts: new HostCensus({ transport, clock, logger }),
-    drain: new Drain(clock),
+    drain: new Drain(clock, metrics),
   };
   const stop = async () => {
     await keys.close();

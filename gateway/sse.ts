@@ -92,7 +92,7 @@ class EventStream {
   }
 
   start(headers: Record<string, unknown>, principal: Principal): void {
-    const { access, attachments, drain, metrics } = this.#services;
+    const { access, attachments, drain } = this.#services;
     const { raw } = this.#reply;
     raw.writeHead(200, {
       ...(headers as Record<string, string>),
@@ -103,14 +103,13 @@ class EventStream {
     raw.write(`retry: ${RETRY_MS}\n\n`);
     raw.on("close", () => this.#close());
     this.#stops.push(
-      drain.add({ restart: () => this.#restart() }),
+      drain.add({ transport: "sse", restart: () => this.#restart() }),
       access.onLost(principal, (error) => this.#end(error)),
       this.#beat(),
     );
     if (principal.tenant !== null && principal.scope !== "operator") {
       this.#stops.push(attachments.attach(principal.tenant, principal.user));
     }
-    metrics.count("berth_gateway_streams_total", { transport: "sse" });
     this.#reader.pump();
   }
 

@@ -49,7 +49,7 @@ export class Connection {
   constructor(ws: WebSocket, socket: Socket, deps: StreamDeps) {
     this.#ws = ws;
     this.#deps = deps;
-    const { clock, drain, metrics, tuning } = deps.services;
+    const { clock, drain, tuning } = deps.services;
     this.#outlet = new Outlet(socket, clock, {
       highWaterBytes: tuning.highWaterBytes,
       slowReaderMs: tuning.slowReaderMs,
@@ -63,10 +63,9 @@ export class Connection {
     ws.on("close", () => this.#closed());
     ws.on("error", () => ws.terminate());
     this.#stops.push(
-      drain.add({ restart: () => this.#restart() }),
+      drain.add({ transport: "websocket", restart: () => this.#restart() }),
       clock.after(tuning.patienceMs, () => this.#checkAuthenticated()),
     );
-    metrics.count("berth_gateway_streams_total", { transport: "websocket" });
   }
 
   /** Answers with `welcome`, or with the error and a close. */

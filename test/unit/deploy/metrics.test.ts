@@ -23,6 +23,11 @@ describe("the table of metrics", () => {
     }
   });
 
+  it("has none that no code writes: it would stand at nothing for ever", () => {
+    const written = new Set(uses.map(({ name }) => name));
+    expect(Object.keys(METRICS).filter((name) => !written.has(name))).toEqual([]);
+  });
+
   it("names what people's dashboards read", () => {
     expect(Object.keys(METRICS)).toEqual(
       expect.arrayContaining([
