@@ -12,7 +12,6 @@ import {
   type BridgeKind,
   bridgePrefix,
   CHAIN_PREFIX,
-  type Chain as ChainKind,
   chainName,
   deploymentChainPrefix,
 } from "./network-names.ts";
@@ -72,63 +71,81 @@ export function parseListing(saved: string): Listing {
   return listing;
 }
 
-function chainsOf({ owner, doorPort, nameservers }: FirewallPlan, listing: Listing): Chain[] {
-  const from = (kind?: BridgeKind) => `-i ${bridgePrefix(owner, kind)}+`;
-  const to = `-o ${bridgePrefix(owner)}+`;
-  const closed = [false, true].map((common) => from({ reach: "closed", isCommon: common }));
-  const common = (["open", "closed"] as const).map((reach) => from({ reach, isCommon: true }));
-  const names = nameservers.flatMap((address) =>
+const BRIDGED = "-m physdev --physdev-is-bridged";
+const FORBID = `-j MARK --set-xmark ${MARK}/0xffffffff`;
+
+const from = (owner: EngineOwner, kind?: BridgeKind) => `-i ${bridgePrefix(owner, kind)}+`;
+const fromClosed = (owner: EngineOwner) =>
+  [true, false].map((isCommon) => from(owner, { reach: "closed", isCommon }));
+const fromCommon = (owner: EngineOwner) =>
+  (["open", "closed"] as const).map((reach) => from(owner, { reach, isCommon: true }));
+
+function questionsOfNames({ nameservers }: FirewallPlan): string[] {
+  return nameservers.flatMap((address) =>
     ["udp", "tcp"].map((protocol) => `-d ${address}/32 -p ${protocol} -m ${protocol} --dport 53`),
   );
-  const bridged = "-m physdev --physdev-is-bridged";
-  const mark = `-j MARK --set-xmark ${MARK}/0xffffffff`;
-  const chain = (kind: ChainKind, rest: Omit<Chain, "name">) => ({
-    ...rest,
-    name: chainName(owner, kind),
-  });
+}
+
+function rulesToHost(plan: FirewallPlan): string[] {
   return [
-    chain("IN", {
+    // Answers to what the host itself asked; not what a worker had opened while these rules were missing.
+    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
+    // The address must be that of the bridge by which the packet came: no other network's door.
+    `-p tcp -m tcp --dport ${plan.doorPort} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`,
+    ...fromClosed(plan.owner).map((bridges) => `${bridges} ${REFUSE}`),
+    ...questionsOfNames(plan).map((question) => `${question} -j ACCEPT`),
+    REFUSE,
+  ];
+}
+
+function rulesThrough(plan: FirewallPlan): string[] {
+  const to = `-o ${bridgePrefix(plan.owner)}+`;
+  return [
+    // Within one network: as the engine sees it, but also when its own rules are lost.
+    ...fromCommon(plan.owner).map((bridges) => `${bridges} ${BRIDGED} -j RETURN`),
+    `${BRIDGED} ${FORBID}`,
+    `${to} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
+    `${to} ${FORBID}`,
+    ...fromClosed(plan.owner).map((bridges) => `${bridges} ${FORBID}`),
+    ...questionsOfNames(plan).map((question) => `${question} -j RETURN`),
+    ...NOT_PUBLIC.map((range) => `-d ${range} ${FORBID}`),
+  ];
+}
+
+function chainsOf(plan: FirewallPlan, listing: Listing): Chain[] {
+  const { owner } = plan;
+  const [inward, outward] = [from(owner), `-o ${bridgePrefix(owner)}+`];
+  // The engine leaves DOCKER-USER to its users; engines without it leave FORWARD.
+  const hasUsersChain = listing.filter.includes("-A FORWARD -j DOCKER-USER");
+  return [
+    {
       table: "filter",
+      name: chainName(owner, "IN"),
+      rules: rulesToHost(plan),
       hook: "INPUT",
-      calls: [from()],
-      rules: [
-        // Answers to what the host itself asked; not what a worker had opened while these rules were missing.
-        "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
-        // The address must be that of the bridge by which the packet came: no other network's door.
-        `-p tcp -m tcp --dport ${doorPort} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`,
-        ...closed.map((bridges) => `${bridges} ${REFUSE}`),
-        ...names.map((name) => `${name} -j ACCEPT`),
-        REFUSE,
-      ],
-    }),
-    chain("FWD", {
+      calls: [inward],
+    },
+    {
       table: "mangle",
+      name: chainName(owner, "FWD"),
+      rules: rulesThrough(plan),
       hook: "FORWARD",
-      calls: [from(), to],
-      rules: [
-        // Within one network: as the engine sees it, but also when its own rules are lost.
-        ...common.map((bridges) => `${bridges} ${bridged} -j RETURN`),
-        `${bridged} ${mark}`,
-        `${to} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
-        `${to} ${mark}`,
-        ...closed.map((bridges) => `${bridges} ${mark}`),
-        ...names.map((name) => `${name} -j RETURN`),
-        ...NOT_PUBLIC.map((range) => `-d ${range} ${mark}`),
-      ],
-    }),
-    chain("NO", {
+      calls: [inward, outward],
+    },
+    {
       table: "filter",
-      // The engine leaves DOCKER-USER to its users; engines without it leave FORWARD.
-      hook: listing.filter.includes("-A FORWARD -j DOCKER-USER") ? "DOCKER-USER" : "FORWARD",
-      calls: [MARKED],
+      name: chainName(owner, "NO"),
       rules: [REFUSE],
-    }),
-    chain("END", {
+      hook: hasUsersChain ? "DOCKER-USER" : "FORWARD",
+      calls: [MARKED],
+    },
+    {
       table: "mangle",
+      name: chainName(owner, "END"),
+      rules: ["-j DROP"],
       hook: "POSTROUTING",
       calls: [MARKED],
-      rules: ["-j DROP"],
-    }),
+    },
   ];
 }
 
