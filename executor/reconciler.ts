@@ -216,7 +216,8 @@ class Pass {
     });
     if (removed.length === 0) return;
     log.info({ removed }, "removed what nobody wants any more");
-    metrics.count("berth_reconcile_removed_total", { what: "leftover" }, removed.length);
+    for (const name of removed)
+      metrics.count("berth_reconcile_removed_total", { what: whatIs(name) });
   }
 
   /** What fails is left for the next pass, and keeps nothing else from being done. */
@@ -237,4 +238,11 @@ class Pass {
   #goOn(): void {
     if (this.#signal.aborted) throw new BerthError("driver.failed", "the pass was given up");
   }
+}
+
+const PARTS = ["container", "network", "slot", "workspace"];
+
+/** The first word of what a sweep removed; names come from outside, and labels must not. */
+function whatIs(name: string): string {
+  return PARTS.find((part) => name.startsWith(`${part} `)) ?? "other";
 }

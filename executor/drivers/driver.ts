@@ -62,7 +62,7 @@ export interface Driver {
   dormant(): Readonly<Record<string, number>>;
   /** The last that a worker wrote, also of one that has ended, for a while. Undefined when nothing is known of it. */
   log(worker: string): Promise<string | undefined>;
-  /** Removes what is not wanted and what a removal that failed had left; resolves with the names of what went. */
+  /** Removes what is not wanted and what a removal that failed had left; resolves with the names of what went, each after what it is: `workspace acme/u-ann`. */
   sweep(wanted: Wanted): Promise<readonly string[]>;
   /** Calls back when something may have changed that a sweep should look at: events of the engine, its return after a loss. */
   onChange(fn: () => void): void;

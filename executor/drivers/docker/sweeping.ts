@@ -24,12 +24,12 @@ export interface SweepParts {
   readonly log: Logger;
 }
 
-/** Resolves with the names of what went. */
+/** Resolves with the names of what went, each after what it is. */
 export async function sweepAll(parts: SweepParts, wanted: Wanted): Promise<readonly string[]> {
   return [
     ...(await sweepContainers(parts)),
     ...(await sweepSlots(parts)),
-    ...(await parts.networks.sweep()),
+    ...(await parts.networks.sweep()).map((name) => `network ${name}`),
     ...(await sweepWorkspaces(parts, wanted)),
     ...(await parts.strangers.sweep()),
   ];

@@ -119,13 +119,15 @@ describe("a reconciler", () => {
     rig.driver.live.set("orphan", spec("orphan"));
     rig.records.set("dead", recordOf("dead"));
     rig.driver.leftovers.add("network of nobody");
+    rig.driver.leftovers.add("something of nobody");
     await rig.start();
     expect([...rig.driver.live.keys()]).toEqual(["wanted"]);
     expect(rig.exits).toEqual(["dead"]);
     expect(rig.counts).toEqual({
       "berth_reconcile_passes_total done": 1,
       "berth_reconcile_removed_total worker": 1,
-      "berth_reconcile_removed_total leftover": 1,
+      "berth_reconcile_removed_total network": 1,
+      "berth_reconcile_removed_total other": 1,
       berth_reconcile_lost_total: 1,
     });
   });
