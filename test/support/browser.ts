@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, type Page } from "playwright-core";
+import { eventually } from "./eventually.ts";
 
 const PATHS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
@@ -20,6 +21,25 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+/** A container engine on this machine adds or removes a network, and Chromium drops what it is loading. */
+const NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED";
+
+/** Loads the page until none of its files was dropped. */
+async function load(page: Page, url: string): Promise<void> {
+  let isWhole = true;
+  page.on("requestfailed", (request) => {
+    if (request.failure()?.errorText === NETWORK_CHANGED) isWhole = false;
+  });
+  await eventually(
+    async () => {
+      isWhole = true;
+      await page.goto(url);
+      return isWhole;
+    },
+    { within: 20_000, name: `${url} is loaded` },
+  );
+}
 
 export interface Browser extends AsyncDisposable {
   open(url: string): Promise<Page>;
@@ -42,10 +62,10 @@ export async function startBrowser(): Promise<Browser> {
       const page = await context.newPage();
       page.on("pageerror", (error) => complaints.push(String(error)));
       page.on("console", (message) => {
-        if (message.type() === "error")
-          complaints.push(`${message.text()} ${message.location().url}`);
+        const text = `${message.text()} ${message.location().url}`;
+        if (message.type() === "error" && !text.includes(NETWORK_CHANGED)) complaints.push(text);
       });
-      await page.goto(url);
+      await load(page, url);
       return page;
     },
     async [Symbol.asyncDispose]() {
