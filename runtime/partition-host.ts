@@ -25,8 +25,9 @@ import { encodeError } from "./batch.ts";
 import { letterOf } from "./dead-letters.ts";
 import { ForeignMail } from "./foreign-mail.ts";
 import type { Gate } from "./gate.ts";
+import { Guests, type Waiting } from "./guests.ts";
 import { ASK_CAPACITY, Inbox } from "./inbox.ts";
-import type { Guest, Lobby } from "./lobby.ts";
+import type { Lobby } from "./lobby.ts";
 import { Recovery } from "./recovery.ts";
 import { sharedAbort } from "./shared-abort.ts";
 import type { Incoming, Mail, MailStream, Serving } from "./transport.ts";
@@ -41,13 +42,6 @@ export interface PartitionHostParts
   readonly lobby: Lobby;
 }
 
-/** An actor that mail or an open record wakes, before it is an activation. */
-interface Waiting extends Guest {
-  readonly inbox: Inbox;
-  /** Told when the actor has been recovered; with false when it was given up before. */
-  readonly recoveries: ((isDone: boolean) => void)[];
-}
-
 const encoder = new TextEncoder();
 const OWNERS = "owner";
 const REOPEN_PAUSE_MS = 200;
@@ -58,7 +52,7 @@ const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
 export class PartitionHost {
   readonly #parts: PartitionHostParts;
   readonly #activations = new Map<string, Activation>();
-  readonly #guests = new Map<string, Waiting>();
+  readonly #guests = new Guests();
   readonly #abort = sharedAbort();
   readonly #serving: Serving[] = [];
   readonly #recovery: Recovery;
@@ -95,15 +89,10 @@ export class PartitionHost {
 
   /** Mail that waits here: messages in memory, and those of which only the sequence is. */
   get mail(): { readonly bodies: number; readonly sequences: number } {
-    let all = 0;
-    let sequences = 0;
+    let { messages: all, sequences } = this.#guests.mail;
     for (const { waiting, stubs } of this.#activations.values()) {
       all += waiting;
       sequences += stubs;
-    }
-    for (const { inbox } of this.#guests.values()) {
-      all += inbox.size;
-      sequences += inbox.stubs;
     }
     return { bodies: all - sequences, sequences };
   }
@@ -238,7 +227,7 @@ export class PartitionHost {
       recoveries: [],
       start: () => this.#activate(ref, guest)?.start() ?? Promise.resolve(),
     };
-    this.#guests.set(name, guest);
+    this.#guests.add(name, guest);
     return guest;
   }
 
@@ -247,7 +236,7 @@ export class PartitionHost {
     const name = refName(ref);
     const definition = this.#parts.definitions.get(ref.kind);
     if (!definition) return undefined;
-    this.#guests.delete(name);
+    this.#guests.remove(name);
     const { signal } = this.#abort;
     const parts = { ...this.#parts, ref, definition, recovery: this.#recovery, signal };
     const idle = (activation: Activation) => this.#onIdle(name, activation);
@@ -286,12 +275,11 @@ export class PartitionHost {
 
   /** What waits is the next owner's. */
   #dismiss(): void {
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests.clear()) {
       this.#parts.lobby.leave(guest);
       guest.inbox.dropMail();
       for (const tell of guest.recoveries) tell(false);
     }
-    this.#guests.clear();
   }
 
   #onMail(mail: Mail): void {
@@ -303,7 +291,7 @@ export class PartitionHost {
     }
     const guest = this.#guest(mail.ref);
     if (guest) {
-      guest.inbox.pushMail(mail);
+      this.#guests.push(guest, mail);
       this.#parts.lobby.enter(guest, mail.lane === "system" || mail.lane === "control");
     } else if (!this.#foreign.keep(mail)) this.#refuseMail(mail);
   }

@@ -109,6 +109,9 @@ describe("a node that finds many actors with mail", () => {
     const host = partitionHost({ transport: slow, definitions: [meter()], epoch: 1 });
     await host.open();
     await eventually(() => host.size >= 32, { name: "the width of the lobby has started" });
+    await eventually(() => host.mail.bodies === 1_000 - 32, {
+      name: "what waits with guests is counted",
+    });
     const client = actorClient({ transport, clock: systemClock });
     const asked = client.actor(Meter, "acme", "many-999");
     expect(await asked.add({})).toEqual({ count: 1 });
@@ -127,6 +130,7 @@ describe("a node that finds many actors with mail", () => {
       { name: "all mail is handled" },
     );
     expect(most).toBeLessThan(300);
+    expect(host.mail).toEqual({ bodies: 0, sequences: 0 });
     expect((await client.actor(Meter, "acme", "many-500").read({})).hits).toBe(1);
     await host.close();
   });
