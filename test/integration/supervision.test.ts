@@ -2,7 +2,6 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { describe, expect, test } from "vitest";
-import { refName } from "../../protocols/ids.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
 import { actorClient } from "../../runtime/actor-client.ts";
 import { systemClock } from "../../runtime/clock.ts";
@@ -61,43 +60,6 @@ describe("a parked actor", () => {
 });
 
 describe("a parent", () => {
-  test("restarts all its children once, in OTP's order, while a node dies (R3, R5)", async () => {
-    const keys = ["c1", "c2", "c3"];
-    await using cluster = await startCluster({
-      definitions: [member(), squad({ strategy: "one-for-all" })],
-      on: "nats",
-      nodes: 2,
-    });
-    await cluster.client.actor(Squad, "acme", "s").hire({ keys });
-    for (const key of keys) {
-      await eventually(
-        async () => expect((await recordOf(cluster, "member", key)).family?.parent).toBeDefined(),
-        { name: `${key} is adopted` },
-      );
-    }
-    const members = keys.map((key) => cluster.client.actor(Member, "acme", key));
-    for (let round = 1; round <= 2; round += 1) {
-      await members[1]!.fail({ text: `boom ${round}` });
-      if (round === 2) await cluster.crash("n1");
-      await eventually(
-        async () => {
-          const all = await Promise.all(members.map((handle) => handle.read({})));
-          expect(all.map(({ restarts }) => restarts)).toEqual([round, round, round]);
-        },
-        { name: `restarted ${round} times`, within: 20_000 },
-      );
-    }
-    await eventually(
-      async () => expect((await recordOf(cluster, "squad", "s")).family?.plan).toBeUndefined(),
-      { name: "the plan is over" },
-    );
-    const { letters } = await cluster.transport.deadLetters.list({ limit: 9 });
-    expect(letters.map(({ actor, reason }) => `${refName(actor)} ${reason.message}`)).toEqual([
-      "acme/member/c2 boom 2",
-      "acme/member/c2 boom 1",
-    ]);
-  });
-
   test("does not wait for ever for a child that no node serves", async () => {
     await using cluster = await startCluster({
       definitions: [member(), squad({ strategy: "one-for-all", stopMs: 1_100 })],

@@ -54,18 +54,23 @@ export function member(options: MemberOptions = {}): ActorDefinition {
 /** A kind that no node serves: an actor of it obeys nothing. */
 const Ghost = protocol("ghost", {});
 
-export const Squad = protocol("squad", {
+const messages = {
   hire: tell({ keys: z.array(z.string()) }),
   fire: tell({ key: z.string() }),
   /** Supervises another squad. */
   lead: tell({ key: z.string() }),
   haunt: tell({ key: z.string() }),
   children: ask({}, { keys: z.array(z.string()) }),
-});
+};
+
+export const Squad = protocol("squad", messages);
+
+/** Squads of a kind of their own, for policies side by side. */
+export const squadOfKind = (kind: string): typeof Squad => protocol(kind, messages);
 
 /** A squad supervises members, and other squads. */
-export function squad(children: Partial<ChildPolicy> = {}): ActorDefinition {
-  return actor(Squad, {
+export function squad(children: Partial<ChildPolicy> = {}, kind = Squad): ActorDefinition {
+  return actor(kind, {
     state: z.object({}),
     children: {
       strategy: "one-for-one",

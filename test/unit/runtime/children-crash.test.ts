@@ -111,6 +111,15 @@ const SCENES: readonly (readonly [string, Partial<ChildPolicy>, Outcome])[] = [
     },
   ],
   [
+    "rest-for-one",
+    { strategy: "rest-for-one" },
+    {
+      restarts: [0, 1, 1],
+      standings: [undefined, undefined, undefined, undefined],
+      letters: ["c2 actor.failed"],
+    },
+  ],
+  [
     "one-for-all",
     { strategy: "one-for-all" },
     {
