@@ -22,6 +22,7 @@ import type { Buckets } from "../runtime/transport.ts";
 import type { Config } from "./config.ts";
 import { decideDriver, type EngineFacts } from "./decide-driver.ts";
 import { deploymentId } from "./deployment.ts";
+import { BUILD_LABEL, executorBuild } from "./images/executor-build.ts";
 
 export interface DriverParts {
   readonly config: Config;
@@ -39,11 +40,10 @@ export interface DriverParts {
 
 export interface OpenedDriver {
   readonly driver: Driver;
-  /** What would have to change for a driver that isolates; empty when it does. */
-  readonly hint: string;
+  /** What people are told at the start: what would have to change for a better driver, or for its image. */
+  readonly notes: readonly string[];
 }
 
-const BUILD_LABEL = "berth.build";
 const ID_BYTES = 6;
 /** Beyond the time after which a worker without a node ends itself. */
 const STRANGER_MARGIN_MS = 60_000;
@@ -54,8 +54,19 @@ export async function openDriver(parts: DriverParts): Promise<OpenedDriver> {
   const engine = new Engine(parts.config.BERTH_DOCKER_SOCKET);
   const facts = await factsOf(engine, parts.config);
   const { driver, hint } = decideDriver(parts.config, facts);
-  const opened = driver === "docker" ? openDocker(parts, engine) : openProcess(parts);
-  return { driver: await opened, hint };
+  if (driver === "docker")
+    return {
+      driver: await openDocker(parts, engine),
+      notes: await imageNotes(engine, parts.config.BERTH_DOCKER_IMAGE),
+    };
+  return { driver: await openProcess(parts), notes: hint === "" ? [] : [`no containers: ${hint}`] };
+}
+
+async function imageNotes(engine: Engine, image: string): Promise<string[]> {
+  const [label, own] = [(await engine.imageLabels(image))?.[BUILD_LABEL], await executorBuild()];
+  // An image that somebody made by hand has no label: it is theirs to judge.
+  if (!label || own === undefined || label === own) return [];
+  return [`image ${image} is of another build: "npm run image -- executor" renews it`];
 }
 
 async function factsOf(engine: Engine, config: Config): Promise<EngineFacts> {

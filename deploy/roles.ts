@@ -72,8 +72,7 @@ export interface NodeRole {
   /** What starts its workers, what that cannot keep them from, and what a better one would need. */
   readonly driver: {
     readonly name: string;
-    readonly weaknesses: readonly string[];
-    readonly hint: string;
+    readonly notes: readonly string[];
   };
   /** Hands partitions over. With `workers` its workers end too, their workspaces stay. */
   stop(options: { readonly workers: boolean }): Promise<void>;
@@ -88,7 +87,7 @@ export async function startNodeRole(
   const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
   const running: { node?: RunningNode } = {};
-  const { driver, hint } = await openDriver({
+  const { driver, notes } = await openDriver({
     config,
     clock,
     logger,
@@ -173,7 +172,7 @@ export async function startNodeRole(
   hostGauges.start();
   return {
     node,
-    driver: { name: driver.name, weaknesses: driver.weaknesses, hint },
+    driver: { name: driver.name, notes: [...driver.weaknesses, ...notes] },
     async stop({ workers }) {
       await service.stop();
       await reconciler.close();
@@ -202,13 +201,9 @@ function hostGraceMs({ BERTH_ORPHAN_AFTER, BERTH_KILL_GRACE }: Config): number {
 }
 
 /** The lines that a start prints of its driver. */
-export function driverLines({ name, weaknesses, hint }: NodeRole["driver"]): string[] {
+export function driverLines({ name, notes }: NodeRole["driver"]): string[] {
   const what = name === "docker" ? "workers are containers" : "workers are processes";
-  return [
-    `${what} (driver ${name})`,
-    ...weaknesses.map((weakness) => `note: ${weakness}`),
-    ...(hint === "" ? [] : [`note: no containers: ${hint}`]),
-  ];
+  return [`${what} (driver ${name})`, ...notes.map((note) => `note: ${note}`)];
 }
 
 async function stableNodeId(dataDir: string): Promise<string> {

@@ -42,7 +42,7 @@ FROM ${BASE_IMAGE}
 # What agents reach for. A base that has it all needs no network here.
 RUN { command -v git && command -v curl && command -v python3 && command -v update-ca-certificates; } > /dev/null \
     || { apt-get update \
-      && apt-get install --yes --no-install-recommends git curl python3-minimal ca-certificates \
+      && apt-get install --yes --no-install-recommends git curl python3 ca-certificates \
       && rm -rf /var/lib/apt/lists/*; }
 RUN { ! taken=$(getent passwd 1000) || userdel --remove "${taken%%:*}"; } \
     && useradd --uid 1000 --user-group --no-log-init --create-home --skel /nonexistent --shell /bin/sh berth \

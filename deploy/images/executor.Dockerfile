@@ -40,7 +40,7 @@ FROM ${BASE_IMAGE}
 # A base that has it all needs no network here. The executor itself calls ipcrm.
 RUN { command -v git && command -v curl && command -v python3 && command -v update-ca-certificates && command -v ipcrm; } > /dev/null \
     || { apt-get update \
-      && apt-get install --yes --no-install-recommends git curl python3-minimal ca-certificates util-linux \
+      && apt-get install --yes --no-install-recommends git curl python3 ca-certificates util-linux \
       && rm -rf /var/lib/apt/lists/*; }
 # Node's own images have a user of this number, by another name. The folders are where a workspace is mounted. No program
 # runs as anybody but its caller.

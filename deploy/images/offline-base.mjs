@@ -1,4 +1,5 @@
 /** A base image where no image registry is reached: of the distribution's packages and this machine's Node. */
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -13,16 +14,18 @@ const MMDEBSTRAP = {
   programs: ["mmdebstrap"],
   without: "no base image can be made",
 };
-const PACKAGES = ["git", "curl", "ca-certificates", "python3-minimal", "util-linux"];
+const PACKAGES = ["git", "curl", "ca-certificates", "python3", "util-linux"];
 const LEFT_OUT = ["doc", "man", "locale"];
 const TIMEOUT_MS = 15 * 60_000;
 
 /** Whether it can be tried at all: it needs root, and a relative of Debian. */
 export const canMakeBase = () => process.getuid?.() === 0 && isInstalled("apt-get");
 
-/** The tag that `ensureBase` gives; made once for each Node and release of the distribution. */
+/** The tag that `ensureBase` gives; made once for each Node, release of the distribution and list of packages. */
 export function baseTag() {
-  return `berth-base:${release()}-node${process.versions.node}`;
+  // Another list of packages is another image.
+  const packages = createHash("sha256").update(PACKAGES.join()).digest("hex").slice(0, 8);
+  return `berth-base:${release()}-node${process.versions.node}-${packages}`;
 }
 
 /** Remove the image to have it made again. */

@@ -226,8 +226,9 @@ export class DockerDriver implements Driver {
     const known: Known = { ...sandbox, spec, isClaimed: true, isEnding: false };
     this.#roster.known.set(spec.worker, known);
     try {
-      if (spec.workspace !== "job") await workspaces.bind(sandbox.slot, spec);
-      await engine.unpause(sandbox.container);
+      // Side by side: until it is told whose it is, it does nothing but wait.
+      const bound = spec.workspace === "job" ? undefined : workspaces.bind(sandbox.slot, spec);
+      await Promise.all([bound, engine.unpause(sandbox.container)]);
       await this.#tell(known, connection);
       await claims.told(sandbox.slot, spec);
     } catch (thrown) {

@@ -81,7 +81,8 @@ export class Endings {
       if (states.get(container) !== "paused") pool.drop(container);
     for (const known of before) {
       const state = states.get(known.container);
-      if (state === "running") continue;
+      // What starts is its start's business: a claimed one is paused until it is woken.
+      if (state === "running" || roster.starting.has(known.spec.worker)) continue;
       // Nobody but a claim that was cut off pauses workers.
       if (state === "paused") await engine.unpause(known.container);
       else await this.bury(known);
