@@ -1,7 +1,7 @@
 /** A soak: load, random faults, and in the end an account of every job and of everything that was made. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { systemClock } from "../../runtime/clock.ts";
 import { type Random, seededRandom } from "../chaos/random.ts";
 import { leftovers } from "../support/docker-driver-rig.ts";
 import { type EngineProcess, engineProcess, isEngineOurs } from "../support/engine-process.ts";
@@ -34,7 +34,7 @@ const GONE_MS = 90_000;
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const { forMs, say, seed, signal } = options;
   const random = seededRandom(seed);
-  const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => undefined);
+  const pause = (ms: number) => systemClock.sleep(ms, signal);
   const engine = isEngineOurs ? engineProcess() : undefined;
   const stage = await openStage();
   const dataDirs = [stage.host.berth.dataDir, stage.second.dataDir];
