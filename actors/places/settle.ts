@@ -77,6 +77,7 @@ function addWorker(scene: PlaceScene): void {
   scene.ctx.state.workers[id] = {
     phase: moveWorker("cold", "starting"),
     jobs: [],
+    ready_at: null,
     idle_since: null,
     asked_at: scene.ctx.now,
     unreported: false,

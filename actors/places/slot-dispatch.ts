@@ -11,10 +11,10 @@ import { SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts
 import { User } from "../../protocols/actors/user.ts";
 import type { JobTicket } from "../../protocols/job.ts";
 import type { Behaviour } from "../../runtime/actor.ts";
-import { backoffMs } from "../backoff.ts";
 import { decideIdle } from "../decide-idle.ts";
 import type { ActorOptions } from "../options.ts";
 import type { PlaceMessages } from "../place-peer.ts";
+import { afterReady, decideReplacement } from "./decide-replacement.ts";
 import { decideRoom } from "./decide-room.ts";
 import { askFor, settle } from "./settle.ts";
 import {
@@ -141,10 +141,10 @@ function ready(scene: PlaceScene, id: string): void {
   }
   if (worker.phase !== "starting") return;
   worker.phase = moveWorker(worker.phase, "idle");
+  worker.ready_at = ctx.now;
   worker.idle_since = ctx.now;
   worker.unreported = true;
-  ctx.state.failures = 0;
-  ctx.state.held_until = 0;
+  Object.assign(ctx.state, afterReady(ctx.state));
 }
 
 function lose(
@@ -163,9 +163,8 @@ function lose(
       .actor(Session, session_id)
       .lost({ job_id, attempt, worker: id, reason, ...(code === undefined ? {} : { code }) });
   }
-  if (worker.phase !== "starting") return;
-  state.failures += 1;
-  state.held_until = ctx.now + backoffMs(state.failures, options.place.replaceBackoff);
+  const { replaceBackoff } = options.place;
+  Object.assign(state, decideReplacement(state, worker, ctx.now, replaceBackoff));
 }
 
 /** Says yes and drains in one turn, so that no job lands on the worker between the answer and its end (2). */

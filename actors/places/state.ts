@@ -19,6 +19,7 @@ const placedJobSchema = z.object({
 const slotWorkerSchema = z.object({
   phase: z.enum(["starting", "idle", "busy", "draining"]),
   jobs: z.array(placedJobSchema),
+  ready_at: z.number().nullable().default(null),
   idle_since: z.number().nullable(),
   /** When the supervisor was last asked to start or stop it. */
   asked_at: z.number(),
@@ -34,8 +35,10 @@ export const placeStateSchema = z.object({
   rotation: z.array(z.string()).default([]),
   workers: z.record(z.string(), slotWorkerSchema).default({}),
   attached_at: z.number().nullable().default(null),
-  /** Workers in a row that could not start, and until when no other is tried. */
+  /** See `decide-replacement.ts`. */
   failures: z.number().default(0),
+  crashes: z.number().default(0),
+  crashed_at: z.number().nullable().default(null),
   held_until: z.number().default(0),
   tick_at: z.number().nullable().default(null),
   /** See `show-queue.ts`. */

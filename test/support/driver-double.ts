@@ -28,7 +28,7 @@ export class DriverDouble implements Driver {
   readonly stopped: string[] = [];
   fault: Fault = () => {};
   /** Called when a worker's process exists, or is gone. */
-  onLife: (worker: string, isUp: boolean) => void = () => {};
+  onLife: (spec: WorkerSpec, isUp: boolean) => void = () => {};
   #onExit: (exit: WorkerExit) => void = () => {};
   #onChange: () => void = () => {};
 
@@ -37,12 +37,12 @@ export class DriverDouble implements Driver {
     if (this.live.has(spec.worker)) return;
     this.made.push(spec.worker);
     this.live.set(spec.worker, spec);
-    this.onLife(spec.worker, true);
+    this.onLife(spec, true);
   }
 
   async stop(worker: string): Promise<void> {
     await this.fault("stop", worker);
-    if (this.live.delete(worker)) this.onLife(worker, false);
+    this.vanish(worker);
     this.stopped.push(worker);
   }
 
@@ -73,7 +73,9 @@ export class DriverDouble implements Driver {
 
   /** The worker is gone, and nobody noticed. */
   vanish(worker: string): void {
-    if (this.live.delete(worker)) this.onLife(worker, false);
+    const spec = this.live.get(worker);
+    this.live.delete(worker);
+    if (spec) this.onLife(spec, false);
   }
 
   async sweep({ isWorkspaceWanted }: Wanted): Promise<readonly string[]> {

@@ -3,6 +3,11 @@ import { describe, expect, it } from "vitest";
 import { backoffMs } from "../../../actors/backoff.ts";
 import { decideGrants } from "../../../actors/capacity/decide-grants.ts";
 import { decideIdle, usedCpu } from "../../../actors/decide-idle.ts";
+import {
+  afterReady,
+  decideReplacement,
+  type Losses,
+} from "../../../actors/places/decide-replacement.ts";
 import { decideScaling } from "../../../actors/places/decide-scaling.ts";
 import {
   canMoveWorker,
@@ -297,6 +302,48 @@ describe("decideGrants", () => {
     expect(names({ maxWorkers: 10, maxStarts: 3 })).toEqual(["w1", "w2"]);
     expect(names({ maxWorkers: 8, maxStarts: 9 })).toEqual(["w1"]);
     expect(names({ maxWorkers: 5, maxStarts: 9 })).toEqual([]);
+  });
+});
+
+describe("decideReplacement", () => {
+  const backoff = { initialMs: 100, maxMs: 1_000 };
+  const none: Losses = { failures: 0, crashes: 0, crashed_at: null, held_until: 0 };
+  const phases = fc.constantFrom<WorkerPhase>("starting", "idle", "busy", "draining");
+
+  it("holds no longer than its maximum, and never for a worker that was going or had a job", () => {
+    const losses = fc.array(fc.tuple(phases, fc.nat({ max: 3_000 })), { maxLength: 30 });
+    fc.assert(
+      fc.property(losses, (all) => {
+        let past = none;
+        let now = 10_000;
+        for (const [phase, pause] of all) {
+          now += pause;
+          const next = decideReplacement(past, { phase, ready_at: now }, now, backoff);
+          expect(next.held_until - now).toBeLessThanOrEqual(backoff.maxMs);
+          if (phase === "busy" || phase === "draining") expect(next).toEqual(past);
+          past = next;
+        }
+      }),
+    );
+  });
+
+  it("holds ever longer for failed starts until one is up, and for deaths at rest beyond that", () => {
+    const young = { phase: "starting", ready_at: null } as const;
+    const past = decideReplacement(decideReplacement(none, young, 0, backoff), young, 0, backoff);
+    expect(past.held_until).toBe(200);
+    expect(afterReady(past)).toMatchObject({ failures: 0, held_until: 0 });
+    const once = decideReplacement(none, { phase: "idle", ready_at: 10 }, 20, backoff);
+    expect(afterReady(once).held_until).toBe(0);
+    const again = decideReplacement(once, { phase: "idle", ready_at: 30 }, 40, backoff);
+    expect(afterReady(again).held_until).toBe(140);
+  });
+
+  it("replaces at once all that died together, as when their engine was restarted", () => {
+    let past = none;
+    for (let n = 0; n < 10; n += 1)
+      past = decideReplacement(past, { phase: "idle", ready_at: n }, 1_000 + n, backoff);
+    expect(past).toMatchObject({ crashes: 1 });
+    expect(past.held_until).toBeLessThanOrEqual(1_000);
   });
 });
 

@@ -268,4 +268,59 @@ describe("a dedicated fleet", () => {
     expect(rig.turn("idleCheck", { worker }).tells).toMatchObject([{ payload: { may_go: false } }]);
     expect(spec(rig.turn("workerLost", { worker, reason: "killed" }))).toHaveLength(1);
   });
+
+  it("waits longer and longer before it replaces workers that die as soon as they are up", () => {
+    const rig = turnRig(dedicatedFleet(options), {
+      kind: "dedicated-fleet",
+      tenant: "acme",
+      key: "claude",
+    });
+    const up = (recorded: Recorded) => {
+      const ids = spec(recorded).map(({ worker }) => worker);
+      rig.now += 1;
+      for (const worker of ids) rig.turn("workerReady", { worker });
+      return ids;
+    };
+    const [first = "", other = ""] = up(rig.turn("warm", { agent: "claude" }));
+    const die = (worker: string) => {
+      rig.now += 1;
+      return rig.turn("workerLost", { worker, reason: "crash" });
+    };
+    const [second = ""] = up(die(first));
+    expect(second).not.toBe("");
+    let dying = second;
+    for (const pauseMs of [1_000, 2_000, 4_000]) {
+      expect(spec(die(dying))).toEqual([]);
+      // What else the fleet does meanwhile brings nothing forward.
+      expect(spec(rig.turn("workerReady", { worker: other }))).toEqual([]);
+      const at = rig.now;
+      let started = rig.fire("tick");
+      while (spec(started).length === 0) started = rig.fire("tick");
+      expect(rig.now).toBe(at + pauseMs);
+      [dying = ""] = up(started);
+    }
+    // After a quiet time the next one is replaced at once again.
+    rig.now += 10 * 60_000;
+    expect(spec(die(dying))).toHaveLength(1);
+  });
+
+  it("replaces workers at once that die under jobs: those have limits of their own", () => {
+    const rig = turnRig(dedicatedFleet(options), {
+      kind: "dedicated-fleet",
+      tenant: "acme",
+      key: "echo",
+    });
+    let workers = spec(rig.turn("warm", {})).map(({ worker }) => worker);
+    for (let n = 0; n < 4; n += 1) {
+      for (const worker of workers) rig.turn("workerReady", { worker });
+      const job = { tier: "enterprise" };
+      const assigned = of(rig.turn("enqueue", { ticket: ticket(n, job) }), "assign");
+      const lost = rig.turn("workerLost", {
+        worker: assigned[0]?.payload["worker"],
+        reason: "oom",
+      });
+      workers = spec(lost).map(({ worker }) => worker);
+      expect(workers).toHaveLength(1);
+    }
+  });
 });
