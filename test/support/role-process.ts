@@ -21,6 +21,8 @@ export interface RoleProcess {
 
 export interface RoleProcesses extends AsyncDisposable {
   readonly nats: TestNats;
+  /** Where the role of that name keeps what must survive. */
+  dataDir(name: string): string;
   start(role: "node" | "gateway", name: string): Promise<RoleProcess>;
 }
 
@@ -30,16 +32,18 @@ export async function roleProcesses(
 ): Promise<RoleProcesses> {
   const nats = await startNats({ authorize: true });
   const root = await mkdtemp(join(tmpdir(), "berth-roles-"));
+  const dataDir = (name: string) => join(root, name);
   const children: ChildProcess[] = [];
   const free = (what: string) =>
     choosePort({ name: what, host: "127.0.0.1", port: 0, isExplicit: false });
   return {
     nats,
+    dataDir,
     async start(role, name) {
       const child = spawn(process.execPath, [PROGRAM, role, "--nats", nats.url], {
         env: {
           PATH: process.env["PATH"] ?? "",
-          BERTH_DATA: join(root, name),
+          BERTH_DATA: dataDir(name),
           BERTH_NODE_ID: name,
           BERTH_WORKER_NATS_URL: nats.workerUrl,
           BERTH_PORT: String(await free("gateway")),

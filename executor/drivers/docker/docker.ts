@@ -18,7 +18,7 @@ import type { DormantPool } from "./dormant-pool.ts";
 import { Endings, type EndingsParts } from "./endings.ts";
 import type { ContainerEvent } from "./engine.ts";
 import { watchEngine } from "./engine-watch.ts";
-import { type EngineOwner, filterOf, LABELS, partLabels, specLabels } from "./labels.ts";
+import { containerName, filterOf, LABELS, partLabels, specLabels } from "./labels.ts";
 import type { NetworkOwner, Networks } from "./networks.ts";
 import { type Known, Roster } from "./roster.ts";
 import type { Strangers } from "./strangers.ts";
@@ -239,7 +239,7 @@ export class DockerDriver implements Driver {
       return false;
     }
     // For people who look at the engine, whose labels cannot be changed.
-    engine.rename(sandbox.container, containerName(owner, spec.worker)).catch(() => {});
+    engine.rename(sandbox.container, containerName(owner.deployment, spec.worker)).catch(() => {});
     return true;
   }
 
@@ -249,7 +249,7 @@ export class DockerDriver implements Driver {
     const own = { ...partLabels(owner, "worker"), ...labels, [LABELS.spec]: JSON.stringify(spec) };
     const plan = {
       slot: spec.worker,
-      name: containerName(owner, spec.worker), // K1
+      name: containerName(owner.deployment, spec.worker), // K1
       size: spec,
       spec,
       labels: own,
@@ -291,10 +291,6 @@ export class DockerDriver implements Driver {
       });
     this.#onChange();
   }
-}
-
-function containerName({ deployment }: EngineOwner, worker: string): string {
-  return `berth-${deployment}-${worker}`;
 }
 
 function networkOwner({ network, tenant, user }: WorkerSpec): NetworkOwner {

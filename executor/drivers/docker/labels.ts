@@ -52,6 +52,11 @@ export function filterOf(owner: EngineOwner, part?: Part): { readonly label: str
   return { label: part === undefined ? own : [...own, `${LABELS.part}=${part}`] };
 }
 
+/** The engine gives a name once, so a worker has at most one container. */
+export function containerName(deployment: string, worker: string): string {
+  return `berth-${deployment}-${worker}`;
+}
+
 /** Short and stable: for names that have a bound, such as those of network devices. */
 export function shortHash(text: string, digits: number): string {
   return createHash("sha256").update(text).digest("hex").slice(0, digits);

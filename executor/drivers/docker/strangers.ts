@@ -3,12 +3,13 @@
  * under another name, and nobody would look for its things.
  *
  * Invariants:
- * R1 A node's things are left alone while it lives, and for a grace after it was last known to: its workers may run.
+ * R1 A node's things are left alone while it lives, and for a grace after it was last known to: its workers may run. One
+ *    that is on record after that, too, has answered its supervisor and runs a job.
  * R2 Workspaces stay. They are users' data, and this node cannot know who waits for them.
  */
 import type { Clock } from "../../../runtime/clock.ts";
 import type { Engine, ListedContainer } from "./engine.ts";
-import { type EngineOwner, LABELS } from "./labels.ts";
+import { containerName, type EngineOwner, LABELS } from "./labels.ts";
 
 export interface StrangersParts {
   readonly engine: Engine;
@@ -29,8 +30,8 @@ export class Strangers {
     this.#parts = parts;
   }
 
-  /** Resolves with the names of what went. */
-  async sweep(): Promise<string[]> {
+  /** Resolves with the names of what went. `onRecord`: workers of all hosts. */
+  async sweep(onRecord: ReadonlySet<string>): Promise<string[]> {
     const { engine, owner } = this.#parts;
     const filters = { label: [`${LABELS.deployment}=${owner.deployment}`] };
     const containers = (await engine.list(filters)).filter((one) => nodeOf(one) !== owner.node);
@@ -39,6 +40,7 @@ export class Strangers {
     const gone = this.#longGone(left.filter((node) => node !== owner.node));
     const removed: string[] = [];
     for (const container of containers.filter((one) => gone.has(nodeOf(one)))) {
+      if (onRecord.has(workerOf(container, owner))) continue;
       await engine.remove(container.id);
       removed.push(`container ${container.name} of ${nodeOf(container)}`);
     }
@@ -60,6 +62,11 @@ export class Strangers {
     const isLong = (node: string) => now - (this.#goneSince.get(node) ?? now) >= graceMs;
     return new Set([...dead].filter(isLong));
   }
+}
+
+/** One that was dormant before it was claimed has the worker in its name alone. */
+function workerOf({ labels, name }: ListedContainer, { deployment }: EngineOwner): string {
+  return labels[LABELS.incarnation] ?? name.slice(containerName(deployment, "").length);
 }
 
 const nodeOf = ({ labels }: Pick<ListedContainer, "labels">) => labels[LABELS.node] ?? "";

@@ -31,7 +31,7 @@ export async function sweepAll(parts: SweepParts, wanted: Wanted): Promise<reado
     ...(await sweepSlots(parts)),
     ...(await parts.networks.sweep()).map((name) => `network ${name}`),
     ...(await sweepWorkspaces(parts, wanted)),
-    ...(await parts.strangers.sweep()),
+    ...(await parts.strangers.sweep(wanted.workers)),
   ];
 }
 

@@ -1,13 +1,18 @@
 import { expect, it } from "vitest";
 import type { Engine } from "../../../../executor/drivers/docker/engine.ts";
-import { LABELS } from "../../../../executor/drivers/docker/labels.ts";
+import { LABELS, type Labels } from "../../../../executor/drivers/docker/labels.ts";
 import { Strangers } from "../../../../executor/drivers/docker/strangers.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 
 const GRACE_MS = 1_000;
+const NONE: ReadonlySet<string> = new Set();
 
 /** An engine that holds one container and one network of each node. */
-function rigOf(nodes: readonly string[], live: readonly string[]) {
+function rigOf(
+  nodes: readonly string[],
+  live: readonly string[],
+  more: { readonly labels?: Labels; readonly name?: string } = {},
+) {
   const clock = new ManualClock();
   const there = new Set(nodes.flatMap((node) => [`c-${node}`, `n-${node}`]));
   const labelled = (kind: string) =>
@@ -15,8 +20,8 @@ function rigOf(nodes: readonly string[], live: readonly string[]) {
       .filter((node) => there.has(`${kind}-${node}`))
       .map((node) => ({
         id: `${kind}-${node}`,
-        name: `${kind}-${node}`,
-        labels: { [LABELS.node]: node },
+        name: more.name ?? `${kind}-${node}`,
+        labels: { [LABELS.node]: node, ...more.labels },
       }));
   const liveNodes = [...live];
   const engine = {
@@ -38,22 +43,38 @@ function rigOf(nodes: readonly string[], live: readonly string[]) {
 
 it("a node's things are left alone while it lives, and go a grace after it was found dead (R1)", async () => {
   const { clock, strangers, there } = rigOf(["me", "alive", "dead"], ["me", "alive"]);
-  expect(await strangers.sweep()).toEqual([]);
+  expect(await strangers.sweep(NONE)).toEqual([]);
   await clock.advance(GRACE_MS - 1);
-  expect(await strangers.sweep()).toEqual([]);
+  expect(await strangers.sweep(NONE)).toEqual([]);
   await clock.advance(1);
-  expect(await strangers.sweep()).toEqual(["container c-dead of dead", "network n-dead of dead"]);
+  expect(await strangers.sweep(NONE)).toEqual([
+    "container c-dead of dead",
+    "network n-dead of dead",
+  ]);
   expect([...there].toSorted()).toEqual(["c-alive", "c-me", "n-alive", "n-me"]);
 });
 
 it("a node that comes back within the grace starts the count anew", async () => {
   const { clock, liveNodes, strangers } = rigOf(["me", "flaky"], ["me"]);
-  await strangers.sweep();
+  await strangers.sweep(NONE);
   await clock.advance(GRACE_MS / 2);
   liveNodes.push("flaky");
-  await strangers.sweep();
+  await strangers.sweep(NONE);
   liveNodes.pop();
-  await strangers.sweep();
+  await strangers.sweep(NONE);
   await clock.advance(GRACE_MS / 2);
-  expect(await strangers.sweep()).toEqual([]);
+  expect(await strangers.sweep(NONE)).toEqual([]);
+});
+
+it("a worker of a dead node goes on while it is on record, by its label or by its name (R1)", async () => {
+  for (const told of [{ labels: { [LABELS.incarnation]: "wrk_1" } }, { name: "berth-d-wrk_1" }]) {
+    const { clock, strangers, there } = rigOf(["dead"], ["me"], told);
+    const onRecord = new Set(["wrk_1"]);
+    await strangers.sweep(onRecord);
+    await clock.advance(GRACE_MS);
+    await strangers.sweep(onRecord);
+    expect(there.has("c-dead")).toBe(true);
+    await strangers.sweep(NONE);
+    expect(there.has("c-dead")).toBe(false);
+  }
 });

@@ -1,9 +1,15 @@
-/** Workers outlive the node that hosts them: what becomes of their jobs when it comes back, and when it does not. */
-import { readdirSync, readFileSync } from "node:fs";
+/** Workers outlive the node that hosts them: what becomes of their jobs when it comes back, and when it does not; and of what nobody wants. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
+import { pack, unpack } from "msgpackr";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { serversOf } from "../../../executor/link.ts";
 import { BerthClient } from "../../../gateway/client.ts";
 import type { ApiNode } from "../../../protocols/api-operators.ts";
 import type { SessionEvent } from "../../../protocols/events.ts";
+import { subjects } from "../../../protocols/subjects.ts";
 import { startCommand } from "../../support/berth-command.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type RoleProcess, type RoleProcesses, roleProcesses } from "../../support/role-process.ts";
@@ -12,6 +18,7 @@ const LEASE = "2s";
 const SWEEP = "1s";
 /** Of the orphan time, the time to kill, and ten seconds for beats and farewell. */
 const GRACE_MS = 3_000 + 1_000 + 10_000;
+const HOUR_MS = 3_600_000;
 const NAMES = ["one", "two"] as const;
 type Name = (typeof NAMES)[number];
 
@@ -162,5 +169,47 @@ describe("a node that is killed under a running job", () => {
     expect(next.events.at(-1)?.type).toBe("job.succeeded");
     expect(next.host).toBe(host === "one" ? "two" : "one");
     expect(next.worker).not.toBe(worker);
+  }, 120_000);
+});
+
+describe("a host", () => {
+  test("ends a worker that nobody owns, and removes workspaces past their life, but none on doubt", async () => {
+    await operator("PUT", "/v1/tenants/big", { name: "Big", tier: "enterprise" });
+    const name = (await liveNodes())[0] as Name;
+    const workspace = async (tenant: string, key: string, ageMs: number) => {
+      const path = join(processes.dataDir(name), "workspaces", tenant, key);
+      await mkdir(join(path, "work"), { recursive: true });
+      const usedAt = new Date(Date.now() - ageMs);
+      await utimes(path, usedAt, usedAt);
+      return path;
+    };
+    const kept = [
+      await workspace("acme", "u-young", 23 * HOUR_MS),
+      await workspace("big", "a-shell", 10_000 * HOUR_MS),
+      await workspace("unknown", "u-ann", 6 * 24 * HOUR_MS),
+    ];
+    const past = [
+      await workspace("acme", "u-old", 25 * HOUR_MS),
+      await workspace("unknown", "u-bob", 8 * 24 * HOUR_MS),
+    ];
+    const nats = await connect(serversOf(processes.nats.url));
+    const worker = `wrk_orphan_${process.pid}`;
+    const spec = {
+      ...{ worker, tenant: "acme", tier: "pro", slots: 1 },
+      ...{ workspace: "job", workspace_key: worker, cpus: 1, memory_bytes: 1, storage_bytes: 1 },
+    };
+    const request = { timeout: 30_000 };
+    const answer = await nats.request(subjects.driver(name, "start"), pack({ spec }), request);
+    await nats.close();
+    expect(unpack(answer.data)).toMatchObject({ ok: true });
+    await eventually(() => expect(pidsOf(worker)).toEqual([]), {
+      within: 20_000,
+      name: "the orphan has ended",
+    });
+    await eventually(() => expect(past.filter((path) => existsSync(path))).toEqual([]), {
+      within: 20_000,
+      name: "what is past its life is gone",
+    });
+    expect(kept.filter((path) => !existsSync(path))).toEqual([]);
   }, 120_000);
 });
