@@ -6,8 +6,9 @@ import { actorClient } from "../../../runtime/actor-client.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { startNode } from "../../../runtime/node.ts";
+import { decodeRecord, encodeRecord } from "../../../runtime/record.ts";
 import { DEFAULT_SUPERVISION } from "../../../runtime/supervision.ts";
-import type { Transport } from "../../../runtime/transport.ts";
+import type { MailStream, Transport } from "../../../runtime/transport.ts";
 import { Probe, probe, probeTools } from "../../support/actors.ts";
 import { startCluster } from "../../support/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -111,7 +112,7 @@ describe("a node whose broker is slow or refuses", () => {
     const value = async (name: string) => valuesIn(await metrics.text(), name).get("") ?? 0;
     const reaches = (name: string, exactly: number) =>
       eventually(async () => (await value(name)) === exactly, { name: `${name} is ${exactly}` });
-    return { client: cluster.client, reaches, value };
+    return { client: cluster.client, metrics, reaches, transport, value };
   }
 
   test("shows the outbox that is not sent and the mail behind it, and nothing once it is", async () => {
@@ -151,5 +152,87 @@ describe("a node whose broker is slow or refuses", () => {
       name: "a failed renewal is counted",
     });
     isAway = false;
+  });
+
+  /** Three metrics of what another got in first with; each must count its own. */
+  const strangers = async (metrics: ReturnType<typeof prometheusMetrics>) => {
+    const text = await metrics.text();
+    const sum = (name: string) =>
+      [...valuesIn(text, name).values()].reduce((total, n) => total + n, 0);
+    return {
+      redeliveries: sum("berth_redeliveries_total"),
+      conflicts: sum("berth_commit_conflicts_total"),
+      fences: sum("berth_fences_total"),
+    };
+  };
+
+  test("counts messages that come again because their acknowledgement was lost, and no fence", async () => {
+    let isDeaf = true;
+    const streams: MailStream[] = [];
+    const { client, metrics } = await startBent(({ mailboxes }) => ({
+      mailboxes: {
+        ...mailboxes,
+        async open(partition) {
+          const stream = await mailboxes.open(partition);
+          streams.push(stream);
+          return {
+            close: () => stream.close(),
+            async *[Symbol.asyncIterator]() {
+              for await (const mail of stream) {
+                const ack = mail.ack.bind(mail);
+                mail.ack = () => {
+                  if (!isDeaf) ack();
+                };
+                yield mail;
+              }
+            },
+          };
+        },
+      },
+    }));
+    const handle = client.actor(Probe, "acme", "a");
+    for (const text of ["1", "2", "3"]) await handle.hear({ text });
+    const heard = async () => (await handle.read({})).heard;
+    await eventually(async () => (await heard()).length === 3, { name: "all are handled" });
+    expect(await strangers(metrics)).toEqual({ redeliveries: 0, conflicts: 0, fences: 0 });
+    isDeaf = false;
+    // The node opens them again, and gets what it has not acknowledged.
+    for (const stream of streams.splice(0)) await stream.close();
+    await eventually(async () => (await strangers(metrics)).redeliveries === 3, {
+      name: "all have come again",
+    });
+    await handle.hear({ text: "4" });
+    await eventually(async () => (await heard()).length === 4, { name: "the last is handled" });
+    expect(await heard()).toEqual(["1", "2", "3", "4"]);
+    expect(await strangers(metrics)).toEqual({ redeliveries: 3, conflicts: 0, fences: 0 });
+  });
+
+  /** Writes what actor `a` has as another would: into the record of `key`, under an epoch later by so much. */
+  async function write({ records }: Transport, key: string, later: number): Promise<void> {
+    const ref = { kind: "probe", tenant: "acme", key: "a" };
+    const found = await records.load(ref, false);
+    const { state, ...head } = decodeRecord(found!.data);
+    const data = encodeRecord({ ...head, epoch: head.epoch + later }, JSON.stringify(state));
+    const expected = key === "a" ? found!.revision : 0;
+    await records.commit({ ...ref, key }, data, { expected, journaled: false, pending: false });
+  }
+
+  test("counts a commit that met another's, and no fence where the epoch is its own", async () => {
+    const { client, metrics, transport } = await startBent(() => ({}));
+    const handle = client.actor(Probe, "acme", "a");
+    await handle.add({ n: 1 });
+    await write(transport, "a", 0);
+    expect(await handle.add({ n: 1 })).toEqual({ total: 2 });
+    expect(await strangers(metrics)).toEqual({ redeliveries: 0, conflicts: 1, fences: 0 });
+  });
+
+  test("counts a fence where a later epoch has written, and no conflict of a commit that it never tried", async () => {
+    const { client, metrics, transport } = await startBent(() => ({}));
+    await client.actor(Probe, "acme", "a").add({ n: 1 });
+    await write(transport, "b", 5);
+    expect(await client.actor(Probe, "acme", "b").add({ n: 1 })).toEqual({ total: 2 });
+    const { conflicts, fences } = await strangers(metrics);
+    expect(conflicts).toBe(0);
+    expect(fences).toBeGreaterThan(0);
   });
 });
