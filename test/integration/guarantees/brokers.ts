@@ -1,10 +1,14 @@
 /** The two brokers that every guarantee is shown on, and the load that shows it. */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import { STREAMS } from "../../../protocols/subjects.ts";
 import { actorClient } from "../../../runtime/actor-client.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import type { Transport } from "../../../runtime/transport.ts";
 import { Probe } from "../../support/actors.ts";
 import type { Cluster } from "../../support/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
+import { SERVERS, type ServerName } from "../../support/nats-cluster.ts";
 
 export const BROKERS = [
   { name: "one nats-server", on: "nats" },
@@ -20,15 +24,30 @@ export const probeAt = (cluster: Cluster, key: string) => cluster.client.actor(P
 export const probeOver = (transport: Transport, key: string) =>
   actorClient({ transport, clock: systemClock }).actor(Probe, "acme", key);
 
-/** SIGKILLs a server (of three, one) and starts it again. */
+/** SIGKILLs a server and starts it again: of three, the one that leads the mailboxes, so that another must. */
 export async function restartServer(cluster: Cluster, on: On): Promise<void> {
   if (on === "nats") {
     await cluster.nats.kill();
     await cluster.nats.restart();
     return;
   }
-  await cluster.natsCluster.kill("s1");
-  await cluster.natsCluster.start("s1");
+  const leader = await mailLeader(cluster);
+  await cluster.natsCluster.kill(leader);
+  await cluster.natsCluster.start(leader);
+}
+
+async function mailLeader({ natsCluster }: Cluster): Promise<ServerName> {
+  const connection = await connect({ servers: natsCluster.url.split(",") });
+  try {
+    const jsm = await jetstreamManager(connection);
+    const isLed = async () => {
+      const { cluster } = await jsm.streams.info(STREAMS.mail);
+      return SERVERS.find((server) => server === cluster?.leader) ?? false;
+    };
+    return await eventually(isLed, { name: "the mailboxes have a leader", within: 20_000 });
+  } finally {
+    await connection.close();
+  }
 }
 
 /** Resolves when a call goes through again. */
