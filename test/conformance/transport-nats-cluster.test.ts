@@ -13,6 +13,7 @@ transportSuite("the NATS transport on three servers", async () => {
   const open: Transport[] = [];
   return {
     mailboxCapacity: CAPACITY,
+    writesWithinMs: 3_000,
     async connect() {
       const transport = await connectNats({
         url: nats.url,
@@ -27,6 +28,8 @@ transportSuite("the NATS transport on three servers", async () => {
         clock: systemClock,
       });
       open.push(transport);
+      // Streams that were just made elect their leaders.
+      await nats.healthy();
       return transport;
     },
     async [Symbol.asyncDispose]() {

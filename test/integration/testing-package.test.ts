@@ -1,5 +1,7 @@
 /** The test kit as its users have it: built, imported by the package's name, in plain JavaScript. */
 import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
@@ -25,11 +27,25 @@ const PROGRAM = `
   await cluster[Symbol.asyncDispose]();
 `;
 
+/** A package of its own: others use `dist` meanwhile. */
+async function packageIn(folder: string): Promise<void> {
+  await copyFile(join(ROOT, "package.json"), join(folder, "package.json"));
+  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  const compiler = join(ROOT, "node_modules/typescript/bin/tsc");
+  const build = ["-p", "tsconfig.build.json", "--outDir", join(folder, "dist")];
+  await run(process.execPath, [compiler, ...build], { cwd: ROOT, timeout: 100_000 });
+}
+
 it("berth/testing runs a cluster and judges a history from plain JavaScript, and lets the program end", async () => {
-  await run(process.execPath, [join(ROOT, "deploy/bootstrap/build.mjs")], { timeout: 100_000 });
-  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", PROGRAM], {
-    cwd: ROOT,
-    timeout: 30_000,
-  });
-  expect(stdout).toBe("ok 3\n");
-});
+  const folder = await mkdtemp(join(tmpdir(), "berth-testing-"));
+  try {
+    await packageIn(folder);
+    const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", PROGRAM], {
+      cwd: folder,
+      timeout: 30_000,
+    });
+    expect(stdout).toBe("ok 3\n");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 120_000);

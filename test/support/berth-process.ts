@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { choosePort } from "../../deploy/ports.ts";
 import { type DevFile, devFileSchema } from "../../protocols/api.ts";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
 
 export interface BerthProcess extends AsyncDisposable {
   readonly dataDir: string;
@@ -28,16 +28,14 @@ export async function spawnBerth(
   env: Readonly<Record<string, string>> = {},
 ): Promise<BerthProcess> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-process-"));
-  const port = (name: string) =>
-    choosePort({ name, host: "127.0.0.1", port: 0, isExplicit: false });
   const cache = new URL("../../.berth/cache", import.meta.url).pathname;
   const environment = {
     PATH: process.env["PATH"] ?? "",
     BERTH_DATA: dataDir,
     BERTH_CACHE: cache,
-    BERTH_PORT: String(await port("gateway")),
-    BERTH_METRICS_PORT: String(await port("metrics")),
-    BERTH_NATS_PORT: String(await port("nats-server")),
+    BERTH_PORT: String(await freePort("gateway")),
+    BERTH_METRICS_PORT: String(await freePort("metrics")),
+    BERTH_NATS_PORT: String(await freePort("nats-server")),
     BERTH_DRIVER: "process",
     BERTH_TIERS: JSON.stringify({ free: { minWorkers: 1, maxWorkers: 2 } }),
     BERTH_KILL_GRACE: "1s",

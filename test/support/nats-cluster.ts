@@ -13,8 +13,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
 import { startTethered, type TetheredChild } from "../../deploy/nats/tether.ts";
-import { choosePort } from "../../deploy/ports.ts";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
 import { type Cut, TcpProxy } from "./tcp-proxy.ts";
 
 export const SERVERS = ["s1", "s2", "s3"] as const;
@@ -64,14 +64,6 @@ const HEALTHY_MS = 60_000;
 const START_MS = 30_000;
 const ANSWER_MS = 2_000;
 const STOP_MS = 3_000;
-
-/** Below those that systems give to outgoing connections, which would take a port while its server is down. */
-const PORTS = { from: 10_000, count: 20_000 } as const;
-
-const freePort = (name: string) => {
-  const port = PORTS.from + Math.floor(Math.random() * PORTS.count);
-  return choosePort({ name, host: "127.0.0.1", port, isExplicit: false });
-};
 
 export async function startNatsCluster(): Promise<TestNatsCluster> {
   const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
 import { NatsServer } from "../../deploy/nats/server.ts";
-import { choosePort } from "../../deploy/ports.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
+import { freePort } from "./free-port.ts";
 
 export interface TestNats extends AsyncDisposable {
   readonly port: number;
@@ -28,7 +28,7 @@ const CACHE_DIR = new URL("../../.berth/cache", import.meta.url).pathname;
 export async function startNats(options: { readonly authorize?: boolean } = {}): Promise<TestNats> {
   const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
   const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
-  const port = await choosePort({ name: "nats", host: "127.0.0.1", port: 0, isExplicit: false });
+  const port = await freePort("nats");
   const start = () =>
     NatsServer.start(
       { clock: systemClock, logger: silentLogger },

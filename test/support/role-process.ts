@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { choosePort } from "../../deploy/ports.ts";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
 import { startNats, type TestNats } from "./nats.ts";
 
 const PROGRAM = new URL("../../dist/deploy/main.js", import.meta.url).pathname;
@@ -34,8 +34,6 @@ export async function roleProcesses(
   const root = await mkdtemp(join(tmpdir(), "berth-roles-"));
   const dataDir = (name: string) => join(root, name);
   const children: ChildProcess[] = [];
-  const free = (what: string) =>
-    choosePort({ name: what, host: "127.0.0.1", port: 0, isExplicit: false });
   return {
     nats,
     dataDir,
@@ -46,9 +44,9 @@ export async function roleProcesses(
           BERTH_DATA: dataDir(name),
           BERTH_NODE_ID: name,
           BERTH_WORKER_NATS_URL: nats.workerUrl,
-          BERTH_PORT: String(await free("gateway")),
-          BERTH_METRICS_PORT: String(await free("metrics")),
-          BERTH_NODE_PORT: String(await free("node")),
+          BERTH_PORT: String(await freePort("gateway")),
+          BERTH_METRICS_PORT: String(await freePort("metrics")),
+          BERTH_NODE_PORT: String(await freePort("node")),
           BERTH_DRIVER: "process",
           BERTH_TIERS: JSON.stringify({ free: { minWorkers: 0, maxWorkers: 2 } }),
           BERTH_PARTITIONS: "8",

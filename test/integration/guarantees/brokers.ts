@@ -70,6 +70,8 @@ export function load(cluster: Cluster, keys: readonly string[]) {
   const told = new Map<string, string[]>(keys.map((key) => [key, []]));
   const failures: { code?: string }[] = [];
   const state = { stopped: false };
+  // An id that an earlier load has used would be taken for its message.
+  const name = Math.random().toString(36).slice(2);
   const add = async (key: string) => {
     while (!state.stopped) {
       await probeAt(cluster, key)
@@ -83,13 +85,16 @@ export function load(cluster: Cluster, keys: readonly string[]) {
   };
   const tell = async (key: string) => {
     for (let n = 0; !state.stopped; n += 1) {
-      await probeAt(cluster, key).hear({ text: `${n}` }, { timeoutMs: 30_000, id: `${key}-${n}` });
-      told.get(key)?.push(`${n}`);
+      const text = `${name} ${n}`;
+      await probeAt(cluster, key).hear({ text }, { timeoutMs: 30_000, id: `${key}-${text}` });
+      told.get(key)?.push(text);
       await systemClock.sleep(5);
     }
   };
   const running = Promise.all(keys.flatMap((key) => [add(key), tell(key)]));
   return {
+    /** What every text of this load begins with. */
+    name,
     added,
     told,
     failures,

@@ -1,6 +1,7 @@
 /** R6: reminders survive restarts, fire once, at most a second late; idle actors leave memory by themselves. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../../runtime/clock.ts";
+import { decodeRecord } from "../../../runtime/record.ts";
 import { probe } from "../../support/actors.ts";
 import { type Cluster, startCluster } from "../../support/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -19,6 +20,13 @@ describe.each(BROKERS)("on $name", ({ on }) => {
   });
   afterAll(() => cluster[Symbol.asyncDispose]());
 
+  const remindersOf = async (key: string) => {
+    const found = await cluster.transport.records.load(
+      { kind: "probe", tenant: "acme", key },
+      false,
+    );
+    return found ? Object.keys(decodeRecord(found.data).reminders).length : 0;
+  };
   const alarmsOf = async (key: string) =>
     (await probeAt(cluster, key).read({}, { timeoutMs: 5_000 })).alarms;
 
@@ -35,11 +43,11 @@ describe.each(BROKERS)("on $name", ({ on }) => {
 
   test("set again it replaces the one of its name; cancelled it never fires", async () => {
     const at = probeAt(cluster, "b");
-    await at.remind({ name: "r", text: "first", afterMs: 1_500 }, PATIENT);
-    await at.remind({ name: "r", text: "second", afterMs: 2_500 }, PATIENT);
-    await at.remind({ name: "gone", text: "gone", afterMs: 1_500 }, PATIENT);
+    await at.remind({ name: "r", text: "first", afterMs: 4_000 }, PATIENT);
+    await at.remind({ name: "r", text: "second", afterMs: 5_000 }, PATIENT);
+    await at.remind({ name: "gone", text: "gone", afterMs: 4_000 }, PATIENT);
     await at.forget({ name: "gone" }, PATIENT);
-    await at.remind({ name: "last", text: "last", afterMs: 4_000 }, PATIENT);
+    await at.remind({ name: "last", text: "last", afterMs: 6_500 }, PATIENT);
     await eventually(async () => (await alarmsOf("b")).includes("last"), {
       name: "the last one fires",
       within: 15_000,
@@ -49,14 +57,29 @@ describe.each(BROKERS)("on $name", ({ on }) => {
 
   test("reminders outlive a server and every node, and none is lost or doubled", async () => {
     const keys = Array.from({ length: 40 }, (_, n) => `many${n}`);
-    for (const key of keys) {
-      await probeAt(cluster, key).remind({ name: "r", text: "soon", afterMs: 3_000 }, PATIENT);
-      await probeAt(cluster, key).remind({ name: "s", text: "later", afterMs: 12_000 }, PATIENT);
-    }
+    const startedAt = performance.now();
+    await Promise.all(keys.map((key) => probeAt(cluster, key).add({ n: 1 }, PATIENT)));
+    // Longer than it takes this machine to set them all.
+    const soonMs = Math.ceil(4_000 + 5 * (performance.now() - startedAt));
+    const setAt = performance.now();
+    await Promise.all(
+      keys.map(async (key) => {
+        const at = probeAt(cluster, key);
+        await at.remind({ name: "r", text: "soon", afterMs: soonMs }, PATIENT);
+        await at.remind({ name: "s", text: "later", afterMs: soonMs + 10_000 }, PATIENT);
+      }),
+    );
+    const areSet = async () => (await Promise.all(keys.map(remindersOf))).every((n) => n === 2);
+    await eventually(areSet, { name: "all are set", within: 20_000 });
+    const setBy = performance.now();
     await cluster.crash("n1");
     await cluster.crash("n2");
+    expect(performance.now(), "no node is left before the first is due").toBeLessThan(
+      setAt + soonMs,
+    );
     await restartServer(cluster, on);
-    await systemClock.sleep(2_000); // The length of the outage: the first ones fall into it.
+    // Each of the first ones falls due while no node runs.
+    await systemClock.sleep(setBy + soonMs + 500 - performance.now());
     await Promise.all([cluster.start("n1"), cluster.start("n2")]);
     await answers(cluster);
     await eventually(

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { probe } from "../../support/actors.ts";
 import { type Cluster, startCluster } from "../../support/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
-import { BROKERS, heardBy, load, PATIENT, probeAt } from "./brokers.ts";
+import { BROKERS, load, PATIENT, probeAt } from "./brokers.ts";
 
 const KEYS = Array.from({ length: 8 }, (_, n) => `k${n}`);
 const PARTITIONS = 8;
+/** Of a node that nobody finds dead, peers take over only then. */
+const LEASE_TTL_MS = 20_000;
 
 describe.each(BROKERS)("on $name", ({ on }) => {
   let cluster: Cluster;
@@ -16,7 +18,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
       nodes: 1,
       partitions: PARTITIONS,
       on,
-      leaseTtlMs: 4_000,
+      leaseTtlMs: LEASE_TTL_MS,
     });
   });
   afterAll(() => cluster[Symbol.asyncDispose]());
@@ -24,11 +26,18 @@ describe.each(BROKERS)("on $name", ({ on }) => {
   const totals = () =>
     Promise.all(KEYS.map(async (key) => (await probeAt(cluster, key).read({}, PATIENT)).total));
 
+  /** Every acknowledged tell of this load was heard, once and in order. */
   async function expectTold(run: ReturnType<typeof load>) {
     for (const key of KEYS) {
       const told = run.told.get(key) ?? [];
-      const heard = await heardBy(cluster, key, told.length);
-      expect(heard.slice(-told.length)).toEqual(told);
+      expect(told.length).toBeGreaterThan(0);
+      await eventually(
+        async () => {
+          const { heard } = await probeAt(cluster, key).read({}, PATIENT);
+          expect(heard.filter((text) => text.startsWith(run.name))).toEqual(told);
+        },
+        { name: `${key} has heard all`, within: 30_000 },
+      );
     }
   }
 
@@ -53,7 +62,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     await cluster.settled();
   }, 90_000);
 
-  test("a node that dies is replaced within five seconds, long before its lease of four has to run out", async () => {
+  test("a node that dies is replaced in seconds, long before its lease of twenty runs out", async () => {
     const before = await totals();
     const run = load(cluster, KEYS);
     await run.underWay();
@@ -61,12 +70,13 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     await cluster.crash("n1");
     await eventually(() => cluster.node("n2").partitions().length === PARTITIONS, {
       name: "n2 has all",
-      within: 8_000,
+      within: LEASE_TTL_MS,
     });
     for (const key of KEYS) await probeAt(cluster, key).read({}, PATIENT);
-    expect(performance.now() - diedAt).toBeLessThan(5_000);
+    expect(performance.now() - diedAt).toBeLessThan(LEASE_TTL_MS / 2);
     await run.stop();
-    for (const { code } of run.failures) expect(code).toBe("ask.timeout");
+    for (const { code } of run.failures) expect(code).toMatch(/^(ask\.timeout|actor\.moved)$/);
+    await expectTold(run);
     const after = await totals();
     for (const [at, key] of KEYS.entries()) {
       // What was answered happened; what was not may have.
@@ -93,6 +103,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     expect(run.failures).toEqual([]);
     const expected = KEYS.map((key, at) => before[at]! + run.added.get(key)!);
     expect(await totals()).toEqual(expected);
+    await expectTold(run);
     await cluster.stop("n3");
   }, 120_000);
 });

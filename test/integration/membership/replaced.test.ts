@@ -5,19 +5,18 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
 import { loadConfig } from "../../../deploy/config.ts";
-import { choosePort } from "../../../deploy/ports.ts";
 import { startUp } from "../../../deploy/up.ts";
 import type { NodeRecord } from "../../../protocols/records.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { connectNats } from "../../../runtime/nats/transport.ts";
+import { freePort } from "../../support/free-port.ts";
 import { startNats } from "../../support/nats.ts";
 
 test("`berth up` ends with a clear sentence when another process takes its node's id", async () => {
   await using nats = await startNats();
   const dataDir = await mkdtemp(join(tmpdir(), "berth-replaced-"));
-  const port = async (name: string) =>
-    String(await choosePort({ name, host: "127.0.0.1", port: 0, isExplicit: false }));
+  const port = async (name: string) => String(await freePort(name));
   const config = loadConfig({
     PATH: process.env["PATH"],
     BERTH_DATA: dataDir,
