@@ -69,8 +69,17 @@ export type AskRequest = z.infer<typeof askRequestSchema>;
 
 export const askReplySchema = z.union([
   z.object({ ok: z.literal(true), payload: z.unknown() }),
-  z.object({ ok: z.literal(false), error: wireErrorSchema }),
+  z.object({
+    ok: z.literal(false),
+    error: wireErrorSchema,
+    /** Of a refusal: who says it has the actor's record at hand, and so speaks for every sending of the ask. */
+    sure: z.literal(true).optional(),
+  }),
 ]);
 export type AskReply =
   | { readonly ok: true; readonly payload: unknown }
-  | { readonly ok: false; readonly error: z.infer<typeof wireErrorSchema> };
+  | {
+      readonly ok: false;
+      readonly error: z.infer<typeof wireErrorSchema>;
+      readonly sure?: true | undefined;
+    };

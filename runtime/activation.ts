@@ -144,12 +144,12 @@ export class Activation {
     const refusal = again ? this.#refusals.of(id) : undefined;
     item.refused = (code) => this.#refusals.add(id, code);
     this.#idle = undefined;
-    if (refusal) answerError(item, new BerthError(refusal));
+    if (refusal) this.#handler.turnAway(item, refusal);
     else if (this.#closed) answerError(item, new BerthError("actor.moved"));
     else if ((item.request.alone || !this.#isBusy) && this.#handler.answerNow(item))
       this.#lastUsed = this.#parts.clock.monotonic();
     else if (this.#inbox.pushAsk(item)) this.#kick();
-    else answerError(item, new BerthError("actor.overloaded"));
+    else this.#handler.turnAway(item, "actor.overloaded");
   }
 
   /** Handles what its inbox was given with. Resolves when it has handled something, or has loaded and found no work. */

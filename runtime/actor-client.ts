@@ -4,7 +4,8 @@
  * Invariants:
  * C1 An ask is sent again under the same id and number when nobody listened, when the one who did said that the actor
  *    moved, and after a silence: it or its answer may be lost. Actors recognise it by its number and handle it once (R3).
- *    Once it was sent again, a refusal by who has not looked at the actor's record says nothing of the other sendings.
+ *    Once it was sent again, a refusal by who has not looked at the actor's record says nothing of the other sendings:
+ *    it is sent once more, until somebody is sure or its time is over.
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
  * C3 An ask says that it is alone when no earlier one of this client to that actor is open: only then a read may be
  *    answered before what waits there (R4).
@@ -167,7 +168,9 @@ class ActorClient {
         const reply = await this.#once(ref, subject, sending, left);
         if (reply.ok) return reply.payload;
         const error = errorFromWire(reply.error as Parameters<typeof errorFromWire>[0]);
-        if (error.retry !== "elsewhere" || left <= pause) throw sending.verdict(error); // C1
+        const isSure = reply.sure === true;
+        const isOpen = error.retry === "elsewhere" || sending.isDoubtful(error, isSure);
+        if (!isOpen || left <= pause) throw sending.verdict(error, isSure); // C1
         options.signal?.throwIfAborted();
         await clock.sleep(pause, options.signal);
       }
@@ -190,7 +193,7 @@ class ActorClient {
       const { message, ...error } = asBerthError(thrown).toWire();
       const isExplained = error.code === "ask.timeout" && why !== undefined;
       const told = isExplained ? `${message}: ${why}` : message;
-      return { ok: false as const, error: { ...error, message: told } };
+      return { ok: false as const, error: { ...error, message: told }, sure: undefined };
     }
   }
 

@@ -3,7 +3,7 @@ import { BerthError, type ErrorCode } from "../protocols/errors.ts";
 import { pack } from "./ask-codec.ts";
 import type { Again } from "./transport.ts";
 
-/** Said by nodes that have not looked at the actor's record, besides those that say it lives elsewhere. */
+/** May be said by nodes that have not looked at the actor's record, besides those that say it lives elsewhere. */
 const BLIND: ReadonlySet<ErrorCode> = new Set(["actor.overloaded", "node.outdated"]);
 
 export class AskSending {
@@ -32,13 +32,18 @@ export class AskSending {
     return this.#data;
   }
 
+  /** Whether the refusal leaves it open what became of another sending: one more, which is the same ask, may tell. */
+  isDoubtful(refusal: BerthError, isSure: boolean): boolean {
+    if (!this.#isRepeated || this.#isReadOnly || isSure) return false;
+    return refusal.retry === "elsewhere" || BLIND.has(refusal.code);
+  }
+
   /**
    * What the caller is told when it is refused for good: of several sendings the one that was refused speaks for itself
-   * alone, and another may have been handled.
+   * alone, and another may have been handled. Unless who refused it is sure: then it speaks for all.
    */
-  verdict(refusal: BerthError): BerthError {
-    const isBlind = refusal.retry === "elsewhere" || BLIND.has(refusal.code);
-    if (!this.#isRepeated || this.#isReadOnly || !isBlind) return refusal;
+  verdict(refusal: BerthError, isSure: boolean): BerthError {
+    if (!this.isDoubtful(refusal, isSure)) return refusal;
     const message = `No answer came to an earlier sending; the last was refused: ${refusal.message}`;
     return new BerthError("ask.timeout", message, { cause: refusal });
   }

@@ -9,7 +9,7 @@
  * B3 An answer from memory alone needs a valid lease. An ask whose commit may have been stored is never told that
  *    the actor moved, for its caller would send it again.
  */
-import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { asBerthError, BerthError, type ErrorCode } from "../protocols/errors.ts";
 import { refName } from "../protocols/ids.ts";
 import type { Activity } from "./activity.ts";
 import { wasHandled } from "./askers.ts";
@@ -176,6 +176,15 @@ export class BatchHandler {
   refusal({ request: { by } }: AskItem, standing: Standing, now: number): BerthError {
     const askers = this.#keeper.loaded?.record.askers;
     return askers && by && wasHandled(askers, by) ? answerLost() : refusalOf(standing, now);
+  }
+
+  /** Tells an ask that is not taken so; one that was handled before is told that (R3). */
+  turnAway(ask: AskItem, code: ErrorCode): void {
+    const { loaded } = this.#keeper;
+    const { by } = ask.request;
+    const askers = loaded?.record.askers;
+    if (askers && by && wasHandled(askers, by)) answerError(ask, answerLost());
+    else answerError(ask, new BerthError(code), loaded !== undefined);
   }
 
   #putBack(open: Set<Item>, test: (item: Item) => boolean): void {

@@ -88,11 +88,12 @@ export function answerLost(): BerthError {
   return new BerthError("ask.timeout", "It was handled, and its answer was lost");
 }
 
-export function answerError(ask: AskItem, error: BerthError): void {
+/** `isSure`: the actor's record is at hand, and no sending of the ask stands in it. */
+export function answerError(ask: AskItem, error: BerthError, isSure = false): void {
   if (error.retry !== "elsewhere") ask.refused?.(error.code);
-  ask.respond(encodeError(error));
+  ask.respond(encodeError(error, isSure));
 }
 
-export function encodeError(error: BerthError): Uint8Array {
-  return encodeReply({ ok: false, error: error.toWire() });
+export function encodeError(error: BerthError, isSure = false): Uint8Array {
+  return encodeReply({ ok: false, error: error.toWire(), ...(isSure ? { sure: true } : {}) });
 }

@@ -6,6 +6,7 @@ import { type Random, seededRandom } from "../chaos/random.ts";
 import { leftovers } from "../support/docker-driver-rig.ts";
 import { type EngineProcess, engineProcess, isEngineOurs } from "../support/engine-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { evidenceOf } from "./evidence.ts";
 import { FAULTS, type FaultKind, inject } from "./faults.ts";
 import { keepSubmitting, settle, usersOf } from "./load.ts";
 import { openStage, type SoakStage } from "./stage.ts";
@@ -51,6 +52,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     say(`soak: the load is over, ${accepted.length} jobs were accepted`);
     const account = await settle(accepted);
     broken.push(...account.broken, ...(await whatStays(stage)));
+    if (broken.length > 0) for (const line of await evidenceOf(stage.host)) say(line);
     report = { seed, accepted: accepted.length, ends: account.ends, faults };
   } finally {
     await stage[Symbol.asyncDispose]();

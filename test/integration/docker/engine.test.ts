@@ -92,7 +92,7 @@ describeDocker("the engine of the tests", () => {
 
     expect(lines).toEqual([
       "starting a Docker Engine (dockerd)",
-      expect.stringMatching(/^The Docker Engine did not start, see .*dockerd\.log: tests/),
+      expect.stringMatching(/^The Docker Engine did not start, see .*dockerd\.log: what needs/),
       "undefined",
     ]);
   });
