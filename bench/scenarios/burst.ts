@@ -7,7 +7,7 @@ import { availableBytes } from "../memory.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 
 const USERS = 50;
-const QUICK_USERS = 3;
+const QUICK_USERS = 2;
 /** At once: these end in any order. */
 const STARTS = 8;
 const IDLE_MS = 10 * 60_000;

@@ -19,7 +19,7 @@ const FULL_MS = 120_000;
 const IDLE_MS = 500;
 const WARM_JOBS = 60;
 const ZERO_STARTS = 15;
-const QUICK = 2;
+const QUICK = 1;
 
 /** One after the other for the stretch, at least one. */
 function serial(once: () => Promise<number>): Measure {
@@ -52,14 +52,15 @@ async function cold(bench: Bench, network: string): Promise<Comparison> {
 }
 
 async function dormant(bench: Bench, network: string): Promise<readonly (Comparison | Trial)[]> {
-  const tiers = { pro: { dormantWorkers: DORMANT, idleTimeoutMs: IDLE_MS } };
+  const dormantWorkers = bench.options.isQuick ? QUICK : DORMANT;
+  const tiers = { pro: { dormantWorkers, idleTimeoutMs: IDLE_MS } };
   const berth = await startDockerBerth(bench, { tiers });
   const full = async () => {
     await until(
       bench,
       FULL_MS,
       "the dormant workers are back",
-      async () => (await berth.dormant()) >= DORMANT,
+      async () => (await berth.dormant()) >= dormantWorkers,
     );
   };
   const babbler = await startBabbler(bench, network);

@@ -5,11 +5,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { EXECUTOR_IMAGE } from "../support/docker.ts";
+import { describeDocker, EXECUTOR_IMAGE } from "../support/docker.ts";
 
 /** Three brokers and a dozen processes start one after the other; a busy machine takes its time. */
 const WHOLE_RUN_MS = 240_000;
-const hasDocker = (process.env["BERTH_TEST_DOCKER"] ?? "") !== "";
+const WITHOUT_DOCKER = [
+  "ask",
+  "durable-turn",
+  "synced-turn",
+  "turn-profile",
+  "take-over",
+  "idle-actors",
+  "jobs",
+  "output",
+].flatMap((name) => ["--only", name]);
 const MAIN = new URL("../../dist/bench/main.js", import.meta.url).pathname;
 
 let folder: string;
@@ -21,7 +30,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 async function runBench(...args: readonly string[]) {
   const child = spawn(process.execPath, [MAIN, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, BERTH_BENCH_IMAGE: hasDocker ? EXECUTOR_IMAGE : "" },
+    env: { ...process.env, BERTH_BENCH_IMAGE: EXECUTOR_IMAGE },
   });
   const exited = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [table, progress, code] = await Promise.all([
@@ -54,7 +63,7 @@ describe("the benchmarks", () => {
     "run quickly, print their table and write every sample",
     async () => {
       const out = join(folder, "result.json");
-      const { code, progress, table } = await runBench("--quick", "--out", out);
+      const { code, progress, table } = await runBench("--quick", "--out", out, ...WITHOUT_DOCKER);
       expect(code, progress).toBe(0);
       expect(table).toMatch(/^ask: .*>= 0\.85/m);
       const report = JSON.parse(await readFile(out, "utf8")) as Report;
@@ -69,7 +78,6 @@ describe("the benchmarks", () => {
         "idle-actors",
         "jobs",
         "output",
-        ...(hasDocker ? ["starts", "burst"] : []),
       ]);
       for (const { figures, rounds, rows } of report.results) {
         for (const { label, values } of figures) {
@@ -93,4 +101,25 @@ describe("the benchmarks", () => {
     expect(progress).toContain('no scenario "nothing"; there are ask');
     expect(progress).toContain("--rounds");
   });
+});
+
+describeDocker("the benchmarks of containers", () => {
+  it(
+    "start some in each way, fail none of a burst, and write every sample",
+    async () => {
+      const out = join(folder, "result.json");
+      const only = ["starts", "burst"].flatMap((name) => ["--only", name]);
+      const { code, progress } = await runBench("--quick", "--out", out, ...only);
+      expect(code, progress).toBe(0);
+      const report = JSON.parse(await readFile(out, "utf8")) as Report;
+      const labels = report.results.flatMap(({ figures, rows }) =>
+        [...figures, ...rows].map(({ label }) => label),
+      );
+      expect(
+        labels.filter((label) => /^(cold|dormant|warm|back from zero)/.test(label)),
+      ).toHaveLength(6);
+      expect(valuesOf(report, "burst", "burst of 2 cold users: failed")).toEqual([0]);
+    },
+    WHOLE_RUN_MS,
+  );
 });

@@ -12,7 +12,10 @@ const PATIENCE_MS = 50_000;
 
 /** The end of the script that is run takes everything with it that it started. */
 const OWN = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
-const FOLDERS = ["/run", "/var/lib/docker", "/etc/docker", "/tmp"];
+/** But not one that this checkout lies in. */
+const FOLDERS = ["/run", "/var/lib/docker", "/etc/docker", "/tmp"].filter(
+  (folder) => !ROOT.startsWith(`${folder}/`),
+);
 
 /** What the script printed, line by line. `docker(...)` in it is a docker command's standard output, or undefined. */
 async function runWithoutEngine(script: string): Promise<string[]> {
