@@ -65,13 +65,11 @@ describe("on three nats-servers a node", { timeout: TIMEOUT_MS }, () => {
     cluster.node("one").resume();
     await spread(cluster, NODES);
     const answers = await Promise.allSettled(asked);
-    const { berth_commit_conflicts_total: refused = 0, berth_fences_total: fenced = 0 } =
-      await cluster.counts("one");
-    expect(refused + fenced).toBeGreaterThan(0);
     await load.answered();
     await load.stop();
     for (const { code } of load.failures) expect(code).toMatch(NOBODY);
     await load.expectKept();
+    // Had both owners committed, it would be 21.
     for (const [n, actor] of waiting.entries()) {
       const { heard, total } = await actor.read({}, { timeoutMs: 20_000 });
       expect(heard).toEqual(["from the new owner"]);
