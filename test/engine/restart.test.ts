@@ -18,8 +18,9 @@ const title = isEngineOurs
 
 describe.skipIf(!isEngineOurs)(title, () => {
   let engine: EngineProcess;
-  beforeAll(() => {
+  beforeAll(async () => {
     engine = engineProcess();
+    await engine.start();
   });
   afterAll(() => engine.stop());
 

@@ -37,6 +37,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const random = seededRandom(seed);
   const pause = (ms: number) => systemClock.sleep(ms, signal);
   const engine = isEngineOurs ? engineProcess() : undefined;
+  await engine?.start();
   const stage = await openStage();
   const dataDirs = [stage.host.berth.dataDir, stage.second.dataDir];
   let report: Omit<SoakReport, "broken">;
