@@ -7,11 +7,13 @@ import { BerthClient } from "../gateway/client.ts";
 import { type DevFile, devFileSchema } from "../protocols/api.ts";
 import type { TierOverrides } from "../protocols/tiers.ts";
 import { startChild } from "./child.ts";
+import { until } from "./cluster.ts";
 import { CACHE_DIR, temporaryFolder } from "./place.ts";
 import type { Bench } from "./scenario.ts";
 
 /** Set by `npm run bench`, which builds the image; empty where there is no engine. */
 export const IMAGE = process.env["BERTH_BENCH_IMAGE"] ?? "";
+const GONE_MS = 30_000;
 const PLENTY = 1_000_000_000;
 
 export const docker = new Docker();
@@ -23,6 +25,8 @@ export interface DockerBerth {
   newUser(): Promise<BerthClient>;
   /** Containers that run a worker now. */
   workers(): Promise<number>;
+  /** Removes those containers, and waits until their supervisors know: a client that followed a job keeps them for a minute and a half. */
+  endWorkers(): Promise<void>;
   /** Containers that are paused and nobody's. */
   dormant(): Promise<number>;
 }
@@ -67,8 +71,21 @@ export async function startDockerBerth(
     dev,
     newUser: () => newUser(dev, `bench-${++users}`),
     workers: async () => (await count("worker", "running")) + (await count("dormant", "running")),
+    endWorkers: async () => {
+      const label = [`berth.deployment=${deployment}`];
+      for (const { Id } of await docker.listContainers({ filters: { label, status: ["running"] } }))
+        await docker.getContainer(Id).remove({ force: true });
+      await until(bench, GONE_MS, "the workers are gone", async () => (await known(dev)) === 0);
+    },
     dormant: () => count("dormant", "paused"),
   };
+}
+
+/** Workers on record. */
+async function known({ keys, url }: DevFile): Promise<number> {
+  const headers = { authorization: `Bearer ${keys.operator}` };
+  const answer = await fetch(`${url}/v1/workers`, { headers });
+  return ((await answer.json()) as { readonly data: readonly unknown[] }).data.length;
 }
 
 async function newUser({ url, keys }: DevFile, user: string): Promise<BerthClient> {

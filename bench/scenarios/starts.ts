@@ -84,7 +84,7 @@ async function dormant(bench: Bench, network: string): Promise<readonly (Compari
   return [comparison, { name: "from zero", run: () => fromZero(bench, berth, full) }];
 }
 
-/** The same user again and again, each time after its worker has gone and left its workspace. */
+/** The same user again and again, each time after its container has gone and left its workspace. */
 async function fromZero(
   bench: Bench,
   berth: DockerBerth,
@@ -94,7 +94,7 @@ async function fromZero(
   await untilStarted(user);
   const waits: number[] = [];
   for (let n = 0; n < (bench.options.isQuick ? QUICK : ZERO_STARTS); n += 1) {
-    await until(bench, FULL_MS, "the worker has gone", async () => (await berth.workers()) === 0);
+    await berth.endWorkers();
     await full();
     waits.push(await untilStarted(user));
   }
