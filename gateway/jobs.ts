@@ -14,7 +14,8 @@ import { type DownRequest, downReplySchema } from "../protocols/executor.ts";
 import { isTerminal, type JobRecord, type JobState, jobRecordSchema } from "../protocols/job.ts";
 import { subjects } from "../protocols/subjects.ts";
 import { pack, unpack } from "../runtime/ask-codec.ts";
-import { decidePattern, type Principal } from "./auth/principal.ts";
+import type { Principal } from "./auth/principal.ts";
+import { decidePattern, requireRoute } from "./auth/scopes.ts";
 import { awaitFresh } from "./fresh.ts";
 import { findKey, parseValue, readNewest } from "./listing.ts";
 import type { Services } from "./services.ts";
@@ -95,7 +96,7 @@ export class Jobs {
   async record(principal: Principal, id: string, tenantNamed?: string): Promise<JobRecord> {
     const { clock, tuning, transport } = this.#services;
     const { buckets } = transport;
-    const pattern = decidePattern(principal, tenantNamed, id);
+    const pattern = decidePattern(principal, "jobs", tenantNamed, id);
     const look = async () => {
       const key = await findKey(buckets, "jobs", pattern);
       const value = key === undefined ? undefined : (await buckets.get("jobs", key))?.value;
@@ -121,7 +122,7 @@ export class Jobs {
     query: JobQuery,
   ): Promise<{ data: JobSummary[]; next: string | null }> {
     const { buckets } = this.#services.transport;
-    const pattern = decidePattern(principal, query.tenant);
+    const pattern = decidePattern(principal, "jobs", query.tenant);
     const source = { buckets, bucket: "jobs", schema: jobRecordSchema, pattern } as const;
     return await readNewest(source, query, (record) => this.#listed(record, query));
   }
@@ -138,6 +139,7 @@ export class Jobs {
 
   /** Takes the order; the job is cancelled once its process tree is gone, which its events tell. */
   async cancel(principal: Principal, id: string, tenantNamed?: string): Promise<ApiJob> {
+    requireRoute(principal, "jobs", "write");
     const record = await this.record(principal, id, tenantNamed);
     if (isTerminal(record.state)) {
       throw new BerthError("job.finished", `the job has ${record.state}`);
@@ -155,6 +157,7 @@ export class Jobs {
   /** Text for the standard input of the job's agent; resolves when its executor has taken it. */
   async input(principal: Principal, id: string, text: string, tenantNamed?: string): Promise<void> {
     const { client, tuning, transport } = this.#services;
+    requireRoute(principal, "jobs", "write");
     const record = await this.record(principal, id, tenantNamed);
     if (isTerminal(record.state)) throw new BerthError("job.finished");
     const { worker, attempt } = await client

@@ -5,7 +5,8 @@ import type { CreateSession, SessionSummary } from "../protocols/api.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { ActorRef } from "../protocols/ids.ts";
 import { sessionRecordSchema } from "../protocols/records.ts";
-import { canSee, decidePattern, decideTenant, type Principal } from "./auth/principal.ts";
+import { decideTenant, type Principal } from "./auth/principal.ts";
+import { decidePattern, type RouteAction, reaches } from "./auth/scopes.ts";
 import { awaitFresh } from "./fresh.ts";
 import { readNewest } from "./listing.ts";
 import type { Services } from "./services.ts";
@@ -24,7 +25,12 @@ export class Sessions {
   }
 
   /** The session, if the caller sees it; what it does not see does not exist (`session.not_found`). */
-  async find(principal: Principal, id: string, tenantNamed?: string): Promise<SessionView> {
+  async find(
+    principal: Principal,
+    id: string,
+    tenantNamed?: string,
+    action: RouteAction = "read",
+  ): Promise<SessionView> {
     const { client, clock, tuning } = this.#services;
     const look = async () => {
       const tenant = await this.#tenantOf(principal, id, tenantNamed);
@@ -40,7 +46,7 @@ export class Sessions {
       }
     };
     const view = await awaitFresh({ clock, freshMs: tuning.freshMs }, id, look);
-    if (!view || !canSee(principal, view.tenant, view.user)) {
+    if (!view || !reaches(principal, "sessions", action, view)) {
       throw new BerthError("session.not_found");
     }
     return view;
@@ -86,7 +92,7 @@ export class Sessions {
     },
   ): Promise<{ data: SessionSummary[]; next: string | null }> {
     const { buckets } = this.#services.transport;
-    const pattern = decidePattern(principal, query.tenant);
+    const pattern = decidePattern(principal, "sessions", query.tenant);
     const source = { buckets, bucket: "sessions", schema: sessionRecordSchema, pattern } as const;
     return await readNewest(source, query, (session) =>
       session.deleted ? undefined : sessionSummary(session),
@@ -94,7 +100,7 @@ export class Sessions {
   }
 
   async remove(principal: Principal, id: string, tenantNamed?: string): Promise<void> {
-    const { tenant } = await this.find(principal, id, tenantNamed);
+    const { tenant } = await this.find(principal, id, tenantNamed, "write");
     const { client, tuning } = this.#services;
     const options = { timeoutMs: tuning.askTimeoutMs };
     await client.actor(Session, tenant, id).remove({ by: principal.user }, options);

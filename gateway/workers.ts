@@ -3,6 +3,7 @@ import type { WholeWorker, WorkerLog, WorkerPage } from "../protocols/api-operat
 import { BerthError } from "../protocols/errors.ts";
 import { type WorkerRecord, workerRecordSchema } from "../protocols/executor.ts";
 import { decideTenant, type Principal } from "./auth/principal.ts";
+import { requireRoute } from "./auth/scopes.ts";
 import { paginate, parseValue, readAll } from "./listing.ts";
 import type { Services } from "./services.ts";
 import { wholeWorkerView, workerView } from "./views.ts";
@@ -23,7 +24,7 @@ export class Workers {
 
   /** Hosts that do not answer are named, not waited for. */
   async list(principal: Principal, { tenant: named, ...page }: WorkerQuery): Promise<WorkerPage> {
-    const tenant = decideScope(principal, named);
+    const tenant = decideScope(principal, "workers", named);
     const all = await readAll(this.#services.transport.buckets, "workers", workerRecordSchema);
     const records = all.map(({ value }) => value).filter((record) => isOf(tenant, record));
     const { data, next } = paginate(records, page);
@@ -39,7 +40,7 @@ export class Workers {
 
   /** Rejects with `worker.not_found`, also for workers of others. */
   async find(principal: Principal, id: string): Promise<WholeWorker> {
-    const tenant = decideScope(principal, undefined);
+    const tenant = decideScope(principal, "workers");
     const record = await this.#record(id);
     if (!record || !isOf(tenant, record)) throw new BerthError("worker.not_found");
     const census = await this.#services.hosts.read(await this.#hostsOf([record], false));
@@ -48,7 +49,7 @@ export class Workers {
 
   /** The last that it wrote. Once it has ended no record says whose it was: then operators alone read it. */
   async log(principal: Principal, id: string): Promise<WorkerLog> {
-    const tenant = decideScope(principal, undefined);
+    const tenant = decideScope(principal, "workerLogs");
     const record = await this.#record(id);
     if (tenant !== undefined && !(record && isOf(tenant, record)))
       throw new BerthError("worker.not_found");
@@ -69,8 +70,12 @@ export class Workers {
 }
 
 /** The tenant whose workers are seen; undefined is any. Users see none. */
-function decideScope(principal: Principal, named: string | undefined): string | undefined {
-  if (principal.scope === "user") throw new BerthError("auth.forbidden");
+function decideScope(
+  principal: Principal,
+  group: "workers" | "workerLogs",
+  named?: string,
+): string | undefined {
+  requireRoute(principal, group, "read");
   return decideTenant(principal, named);
 }
 

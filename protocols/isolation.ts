@@ -1,10 +1,22 @@
 /**
- * Who may talk to whom, as data. `allows` is the reference; NATS permissions, Docker networks and Kubernetes
- * NetworkPolicies are pure projections of the same policy, and tests ask both the same questions.
+ * The words of the isolation policy, and its reference answer. Who may talk to whom is data (`isolation-policy.ts`); NATS
+ * permissions, Docker networks, Kubernetes NetworkPolicies and the gateway's scopes are pure projections of it, and tests
+ * ask all of them the same questions.
  */
 
-/** Who asks. `worker` is the container (or process) in which a tenant's agents run. */
-export const PRINCIPAL_KINDS = ["node", "gateway", "worker", "client"] as const;
+/**
+ * Who asks. `container`: a worker, in which a tenant's agents run, be it a process. `supervisor`: a tenant's supervisor actor.
+ * `operator`, `tenantAdmin`, `user`: whoever has an API credential of that scope.
+ */
+export const PRINCIPAL_KINDS = [
+  "operator",
+  "gateway",
+  "node",
+  "supervisor",
+  "tenantAdmin",
+  "user",
+  "container",
+] as const;
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number];
 
 /** The id of a credential that all of a kind share, such as the workers of one machine. */
@@ -12,17 +24,21 @@ export const ANY_ONE = "*";
 
 export interface Principal {
   readonly kind: PrincipalKind;
-  /** A worker's id, a node's id; `ANY_ONE` for a shared credential. */
+  /** A container's worker id, a node's id, a user's id; `ANY_ONE` for a shared credential. */
   readonly id: string;
+  /** Absent for what belongs to the platform. */
+  readonly tenant?: string;
+  /** Absent for what belongs to a tenant as a whole. */
+  readonly user?: string;
 }
 
-/** What is asked for. Channels lie on the broker, doors are network endpoints. */
+/** Subjects of the broker. */
 export const CHANNELS = [
-  /** Frames of a worker's jobs, on their way to sessions. */
+  /** Frames of a container's jobs, on their way to sessions. */
   "uplink",
   "hello",
   "beat",
-  /** Orders to a worker. */
+  /** Orders to a container. */
   "downlink",
   /** Answers to a principal's own requests. */
   "inbox",
@@ -32,68 +48,102 @@ export const CHANNELS = [
   "live",
   "reminders",
   "deadLetters",
+  "audit",
   "drivers",
   "nodes",
-  /** Values of buckets, actors' records among them. */
-  "buckets",
-  /** The broker's own API: streams, consumers, acknowledgements. */
-  "brokerApi",
+  /** Requests to the vault: to seal what a user gives, never to open. */
+  "vault",
+  /** Requests to whoever holds the broker's operator key. */
+  "accounts",
+  /** The broker's service discovery. */
+  "services",
+  /** What the broker asks of its API before anything else: whether there is JetStream. */
+  "brokerInfo",
   "system",
 ] as const;
-export const DOORS = ["broker", "api", "worker", "metadata", "internet"] as const;
+/** Stored data: `name` says which stream or bucket, as in `STREAMS` and `BUCKETS`. */
+export const STORES = ["stream", "bucket"] as const;
+/** Network endpoints. */
+export const DOORS = [
+  /** The broker, or the door that leads to it. */
+  "broker",
+  /** The proxy that knows which hosts a tenant may reach. */
+  "egress",
+  /** The gateway's listener. */
+  "api",
+  /** Another container. */
+  "container",
+  /** Services of a host that are none of the above, and private addresses behind it. */
+  "host",
+  "metadata",
+  "internet",
+] as const;
+/** Things that the engine keeps for a tenant. */
+export const HOLDINGS = ["sandbox", "network", "volume"] as const;
+/** Routes of the gateway: `name` says which group, as in `ROUTES`. */
+export const ROUTES = [
+  "account",
+  "agents",
+  /** Making a session or a job, always the caller's own. */
+  "submission",
+  "sessions",
+  "jobs",
+  "credentials",
+  "keys",
+  "tenants",
+  "workers",
+  "workerLogs",
+  "queues",
+  "nodes",
+  "actors",
+  "deadLetters",
+  "audit",
+] as const;
 export type Channel = (typeof CHANNELS)[number];
+export type Store = (typeof STORES)[number];
 export type Door = (typeof DOORS)[number];
-export type ResourceKind = Channel | Door;
+export type Holding = (typeof HOLDINGS)[number];
+export type RouteGroup = (typeof ROUTES)[number];
+export type ResourceKind = Channel | Store | Door | Holding | "route";
 
 export interface Resource {
   readonly kind: ResourceKind;
-  /** Whom it belongs to: the worker of an uplink, the reader of an inbox; nodes own the rest. */
+  /** Of a store or a route. */
+  readonly name?: string;
+  /** Whom it belongs to: the container of an uplink, the reader of an inbox, the user of a job. */
   readonly owner: Principal;
 }
 
-/** `answer`: publish to the reply subject of a request that was received, and nothing else. */
-export type Action = "publish" | "subscribe" | "answer" | "connect";
+/**
+ * `answer`: publish to the reply subject of a request that was received, and nothing else. `administer`: make, change,
+ * empty and remove a store. `use`: join a network, mount a volume. `control`: start, stop, remove.
+ */
+export const ACTIONS = [
+  "publish",
+  "subscribe",
+  "answer",
+  "connect",
+  "read",
+  "write",
+  "remove",
+  "administer",
+  "use",
+  "control",
+] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** `own`: what belongs to the principal itself. `user`, `tenant`: to its user, to its tenant. */
+export type GrantScope = "own" | "user" | "tenant" | "any";
 
 export interface Grant {
   readonly principal: PrincipalKind;
   readonly action: Action;
   readonly resources: readonly ResourceKind[];
-  /** `own`: only what belongs to the principal itself. */
-  readonly scope: "own" | "any";
+  /** Which stores or route groups; absent is all. */
+  readonly names?: readonly string[];
+  readonly scope: GrantScope;
 }
 export type Policy = readonly Grant[];
-
-/** What is not granted is refused. */
-export const ISOLATION_POLICY: Policy = [
-  { principal: "node", action: "publish", resources: CHANNELS, scope: "any" },
-  { principal: "node", action: "subscribe", resources: CHANNELS, scope: "any" },
-  { principal: "node", action: "answer", resources: CHANNELS, scope: "any" },
-  { principal: "node", action: "connect", resources: ["broker", "internet"], scope: "any" },
-
-  // A gateway asks actors, reads what they stored and watches it; it never speaks as a worker.
-  {
-    principal: "gateway",
-    action: "publish",
-    resources: ["mail", "asks", "downlink", "nodes", "buckets", "brokerApi"],
-    scope: "any",
-  },
-  { principal: "gateway", action: "subscribe", resources: ["live"], scope: "any" },
-  { principal: "gateway", action: "subscribe", resources: ["inbox"], scope: "own" },
-  { principal: "gateway", action: "connect", resources: ["broker", "internet"], scope: "any" },
-
-  // A worker speaks and listens under its own id alone. Agents need the models' APIs, hence the internet.
-  {
-    principal: "worker",
-    action: "publish",
-    resources: ["uplink", "hello", "beat"],
-    scope: "own",
-  },
-  { principal: "worker", action: "subscribe", resources: ["downlink", "inbox"], scope: "own" },
-  { principal: "worker", action: "answer", resources: ["downlink"], scope: "own" },
-  { principal: "worker", action: "connect", resources: ["broker", "internet"], scope: "any" },
-
-  { principal: "client", action: "connect", resources: ["api"], scope: "any" },
-];
 
 export interface Probe {
   readonly principal: Principal;
@@ -101,18 +151,34 @@ export interface Probe {
   readonly resource: Resource;
 }
 
-/** The reference: may this principal do this to that? */
-export function allows(policy: Policy, probe: Probe): boolean {
-  return policy.some(
+/** The grants that answer a probe with yes; what none grants is refused. */
+export function grantsOf(policy: Policy, { principal, action, resource }: Probe): Policy {
+  return policy.filter(
     (grant) =>
-      grant.principal === probe.principal.kind &&
-      grant.action === probe.action &&
-      grant.resources.includes(probe.resource.kind) &&
-      (grant.scope === "any" || isOwner(probe.principal, probe.resource)),
+      grant.principal === principal.kind &&
+      grant.action === action &&
+      grant.resources.includes(resource.kind) &&
+      covers(grant, resource.name) &&
+      isWithin(grant.scope, principal, resource.owner),
   );
 }
 
+/** The reference: may this principal do this to that? */
+export function allows(policy: Policy, probe: Probe): boolean {
+  return grantsOf(policy, probe).length > 0;
+}
+
+/** Whether a grant speaks of the store or route group of that name. */
+export function covers({ names }: Grant, name: string | undefined): boolean {
+  return names === undefined || (name !== undefined && names.includes(name));
+}
+
 /** A shared credential owns what any of its kind owns. */
-function isOwner(principal: Principal, { owner }: Resource): boolean {
-  return principal.kind === owner.kind && (principal.id === ANY_ONE || principal.id === owner.id);
+export function isWithin(scope: GrantScope, principal: Principal, owner: Principal): boolean {
+  if (scope === "any") return true;
+  const isOwn =
+    principal.kind === owner.kind && (principal.id === ANY_ONE || principal.id === owner.id);
+  if (scope === "own") return isOwn;
+  if (principal.tenant === undefined || principal.tenant !== owner.tenant) return false;
+  return scope === "tenant" || (principal.user !== undefined && principal.user === owner.user);
 }

@@ -1,5 +1,6 @@
 /** The text of a `nats.conf` for one server on loopback. */
-import { ANY_ONE, ISOLATION_POLICY } from "../../protocols/isolation.ts";
+import { ANY_ONE } from "../../protocols/isolation.ts";
+import { ISOLATION_POLICY } from "../../protocols/isolation-policy.ts";
 import { natsPermissions } from "../../runtime/isolation/nats-permissions.ts";
 import type { Credentials } from "./credentials.ts";
 
@@ -37,7 +38,7 @@ export function formatServerConfig(config: ServerConfig): string {
 }
 
 function authorization({ platform, worker }: Credentials): string[] {
-  const permissions = natsPermissions(ISOLATION_POLICY, { kind: "worker", id: ANY_ONE });
+  const permissions = natsPermissions(ISOLATION_POLICY, { kind: "container", id: ANY_ONE });
   return [
     "authorization {",
     "  users: [",

@@ -18,18 +18,6 @@ export interface TenantPrincipal extends Principal {
   readonly tenant: string;
 }
 
-/** Whether `principal` sees what `user` of `tenant` owns. What it does not see does not exist for it (404). */
-export function canSee(principal: Principal, tenant: string, user: string): boolean {
-  if (principal.scope === "operator") return true;
-  if (principal.tenant !== tenant) return false;
-  return principal.scope === "tenant_admin" || principal.user === user;
-}
-
-export function requireOperator(principal: Principal): void {
-  if (principal.scope === "operator") return;
-  throw new BerthError("auth.forbidden", "only operators may do this");
-}
-
 export function requireTenant(principal: Principal): TenantPrincipal {
   const { tenant } = principal;
   if (tenant !== null) return { ...principal, tenant };
@@ -42,10 +30,4 @@ export function decideTenant(principal: Principal, named: string | undefined): s
   const { tenant } = requireTenant(principal);
   if (named === undefined || named === tenant) return tenant;
   throw new BerthError("auth.forbidden", "only operators may name a tenant", { field: "tenant" });
-}
-
-/** Keys `<tenant>.<user>.<id>` of what the caller sees, as a pattern; `id` narrows it to one thing. */
-export function decidePattern(principal: Principal, named: string | undefined, id = "*"): string {
-  const tenant = decideTenant(principal, named) ?? "*";
-  return `${tenant}.${principal.scope === "user" ? principal.user : "*"}.${id}`;
 }

@@ -11,7 +11,7 @@ import {
 } from "../../protocols/api-operators.ts";
 import { type SystemOrder, sendSystem } from "../../runtime/system-mail.ts";
 import { listActors, showActor } from "../actors.ts";
-import { requireOperator } from "../auth/principal.ts";
+import { requireRoute } from "../auth/scopes.ts";
 import type { Services } from "../services.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
@@ -27,7 +27,7 @@ export function actorRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "actors", "read");
       return await listActors(services, request.query);
     },
   );
@@ -43,7 +43,7 @@ export function actorRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "actors", "read");
       return await showActor(services, request.params, { state: request.query.state === "true" });
     },
   );
@@ -59,7 +59,7 @@ export function actorRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "actors", "write");
       const { order, ...ref } = request.params;
       // An order for an actor that never was would make one.
       await showActor(services, ref, { state: false });

@@ -11,6 +11,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { BerthError } from "../../protocols/errors.ts";
 import type { Span } from "../../runtime/tracing.ts";
 import { type Principal, requireTenant } from "../auth/principal.ts";
+
 import type { Reservation } from "../idempotency.ts";
 import type { Services } from "../services.ts";
 import type { Caller } from "../submission.ts";

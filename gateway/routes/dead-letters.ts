@@ -10,7 +10,7 @@ import {
   wholeDeadLetterSchema,
 } from "../../protocols/api-operators.ts";
 import { BerthError } from "../../protocols/errors.ts";
-import { requireOperator } from "../auth/principal.ts";
+import { requireRoute } from "../auth/scopes.ts";
 import type { Services } from "../services.ts";
 import { deadLetterView, wholeDeadLetter } from "../views.ts";
 import { type App, principalOf } from "./app.ts";
@@ -27,7 +27,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "read");
       const { letters, next } = await deadLetters.list(request.query);
       return { data: letters.map(deadLetterView), next };
     },
@@ -43,7 +43,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "read");
       const letter = await deadLetters.get(request.params.id);
       if (letter) return wholeDeadLetter(letter);
       throw new BerthError("request.not_found", "there is no such dead letter");
@@ -60,7 +60,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request, reply) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "write");
       await deadLetters.replay(request.params.id);
       return reply.code(204).send();
     },
@@ -76,7 +76,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "write");
       const { replayed, failed } = await deadLetters.replayAll(request.body);
       return { replayed, failed: [...failed] };
     },
@@ -92,7 +92,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request, reply) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "write");
       const purged = await deadLetters.purge({ id: request.params.id });
       if (purged === 0) throw new BerthError("request.not_found", "there is no such dead letter");
       return reply.code(204).send();
@@ -109,7 +109,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "deadLetters", "write");
       return { purged: await deadLetters.purge(request.query) };
     },
   );

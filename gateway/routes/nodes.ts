@@ -9,7 +9,7 @@ import {
 import { asBerthError, BerthError, errorFromWire, isErrorCode } from "../../protocols/errors.ts";
 import { nodeRecordSchema, partitionRecordSchema } from "../../protocols/records.ts";
 import { subjects } from "../../protocols/subjects.ts";
-import { requireOperator } from "../auth/principal.ts";
+import { requireRoute } from "../auth/scopes.ts";
 import { paginate, parseValue, readAll } from "../listing.ts";
 import type { Services } from "../services.ts";
 import { nodeView } from "../views.ts";
@@ -32,7 +32,7 @@ export function nodeRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "nodes", "read");
       const nodes = await readAll(buckets, "nodes", nodeRecordSchema);
       const partitions = await readAll(buckets, "partitions", partitionRecordSchema);
       const { data, next } = paginate(
@@ -54,7 +54,7 @@ export function nodeRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "nodes", "write");
       const { id } = request.params;
       await drainNode(services, id);
       return { id, drained: true as const };

@@ -1,6 +1,6 @@
 /** Queues, for operators: what waits, by tier. */
 import { queuePageSchema } from "../../protocols/api-operators.ts";
-import { requireOperator } from "../auth/principal.ts";
+import { requireRoute } from "../auth/scopes.ts";
 import { readQueues } from "../queues.ts";
 import type { Services } from "../services.ts";
 import { type App, principalOf } from "./app.ts";
@@ -16,7 +16,7 @@ export function queueRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "queues", "read");
       return await readQueues(services);
     },
   );

@@ -21,7 +21,8 @@ import {
   tenantRecordSchema,
 } from "../../protocols/records.ts";
 import { hashKey } from "../auth/access.ts";
-import { requireOperator } from "../auth/principal.ts";
+import type { Principal } from "../auth/principal.ts";
+import { type RouteAction, reachesTenant, requireRoute } from "../auth/scopes.ts";
 import { paginate, readAll } from "../listing.ts";
 import type { Services } from "../services.ts";
 import { keyView, tenantView } from "../views.ts";
@@ -45,7 +46,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "tenants", "read");
       const all = await readAll(buckets, "tenants", tenantRecordSchema);
       const { data, next } = paginate(
         all.map(({ value }) => value),
@@ -65,7 +66,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "tenants", "read");
       return tenantView(await tenantOf(services, request.params.id));
     },
   );
@@ -81,7 +82,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireRoute(principalOf(request), "tenants", "write");
       const supervisor = client.actor(Supervisor, request.params.id, SUPERVISOR_KEY);
       const options = { timeoutMs: tuning.askTimeoutMs };
       const { tenant } = await supervisor.configure({ tenant: request.body }, options);
@@ -100,7 +101,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request) => {
-      requireOperator(principalOf(request));
+      requireKeys(principalOf(request), request.params.id, "read");
       const tenant = await tenantOf(services, request.params.id);
       const found = await keysOf(services, tenant.id);
       const { data, next } = paginate(
@@ -123,7 +124,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      requireOperator(principalOf(request));
+      requireKeys(principalOf(request), request.params.id, "write");
       const tenant = await tenantOf(services, request.params.id);
       const { name, user, scope, expires_at } = request.body;
       const record: ApiKeyRecord = {
@@ -152,7 +153,7 @@ export function tenantRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      requireOperator(principalOf(request));
+      requireKeys(principalOf(request), request.params.id, "write");
       const { id, key_id } = request.params;
       const found = (await keysOf(services, id)).find(({ value }) => value.id === key_id);
       if (!found) throw new BerthError("request.not_found", "the tenant has no such key");
@@ -160,6 +161,12 @@ export function tenantRoutes(app: App, services: Services): void {
       return reply.code(204).send();
     },
   );
+}
+
+/** Another tenant's keys do not exist for who may not reach them. */
+function requireKeys(principal: Principal, tenant: string, action: RouteAction): void {
+  requireRoute(principal, "keys", action);
+  if (!reachesTenant(principal, "keys", action, tenant)) throw new BerthError("tenant.not_found");
 }
 
 async function tenantOf({ access }: Services, id: string) {

@@ -1,5 +1,13 @@
 /** The isolation policy as NATS permissions: a pure projection, compared with `allows` by tests. */
-import { ANY_ONE, type Channel, type Policy, type Principal } from "../../protocols/isolation.ts";
+import {
+  ANY_ONE,
+  CHANNELS,
+  type Channel,
+  type Grant,
+  type Policy,
+  type Principal,
+} from "../../protocols/isolation.ts";
+import { storeSubjects } from "./store-subjects.ts";
 
 export interface NatsPermissions {
   readonly publish: readonly string[];
@@ -24,37 +32,43 @@ const SUBJECTS: Record<Channel, (owner: Principal | undefined) => readonly strin
   live: () => ["berth.live.>"],
   reminders: () => ["berth.remind.>", "berth.due.>"],
   deadLetters: () => ["berth.dead.>"],
+  audit: () => ["berth.audit.>"],
   drivers: () => ["berth.driver.>"],
-  nodes: () => ["berth.node.>"],
-  buckets: () => ["$KV.>"],
-  brokerApi: () => ["$JS.>", "$SRV.>"],
+  nodes: () => ["berth.node.>", "berth.pulse.>"],
+  vault: () => ["berth.vault.>"],
+  accounts: () => ["berth.accounts.>"],
+  services: () => ["$SRV.>"],
+  brokerInfo: () => ["$JS.API.INFO"],
   system: () => ["$SYS.>"],
 };
 
+const INBOX_NAMES: Partial<Record<Principal["kind"], string>> = {
+  node: "_INBOX",
+  container: "_INBOX_worker",
+};
+
 const token = (owner: Principal | undefined) => owner?.id ?? ANY_ONE;
-const isChannel = (kind: string): kind is Channel => Object.hasOwn(SUBJECTS, kind);
+const isChannel = (kind: string): kind is Channel => CHANNELS.some((channel) => channel === kind);
 
 /** The prefix a principal must connect with, so that nobody else can listen to the answers it gets. */
 export function inboxPrefix({ kind, id }: Principal): string {
-  if (kind === "node") return "_INBOX";
-  return id === ANY_ONE ? `_INBOX_${kind}` : `_INBOX_${kind}.${id}`;
+  const name = INBOX_NAMES[kind] ?? `_INBOX_${kind}`;
+  return kind === "node" || id === ANY_ONE ? name : `${name}.${id}`;
 }
 
 export function natsPermissions(policy: Policy, principal: Principal): NatsPermissions {
   const own = policy.filter((grant) => grant.principal === principal.kind);
-  const subjects = (action: "publish" | "subscribe") => {
-    const patterns = own
-      .filter((grant) => grant.action === action)
-      .flatMap(({ resources, scope }) =>
-        resources
-          .filter(isChannel)
-          .flatMap((kind) => SUBJECTS[kind](scope === "own" ? principal : undefined)),
-      );
-    return [...new Set(patterns)];
-  };
+  const channels = (grant: Grant) =>
+    grant.resources
+      .filter(isChannel)
+      .flatMap((kind) => SUBJECTS[kind](grant.scope === "own" ? principal : undefined));
+  const publish = own.flatMap((grant) =>
+    grant.action === "publish" ? channels(grant) : storeSubjects(grant),
+  );
+  const subscribe = own.filter(({ action }) => action === "subscribe").flatMap(channels);
   return {
-    publish: subjects("publish"),
-    subscribe: subjects("subscribe"),
+    publish: [...new Set(publish)],
+    subscribe: [...new Set(subscribe)],
     answers: own.some((grant) => grant.action === "answer"),
   };
 }

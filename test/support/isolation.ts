@@ -16,8 +16,11 @@ const CONCRETE: Record<Channel, (resource: Resource) => string> = {
   deadLetters: () => "berth.dead.acme.session.ses_1",
   drivers: () => "berth.driver.n1.start",
   nodes: () => "berth.node.n1.drain",
-  buckets: () => "$KV.berth-keys.abc",
-  brokerApi: () => "$JS.API.STREAM.NAMES",
+  audit: () => "berth.audit.acme",
+  vault: () => "berth.vault.put",
+  accounts: () => "berth.accounts.put",
+  services: () => "$SRV.PING",
+  brokerInfo: () => "$JS.API.INFO",
   system: () => "$SYS.REQ.SERVER.PING",
 };
 

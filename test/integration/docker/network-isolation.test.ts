@@ -8,13 +8,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { mustRun, runCommand } from "../../../executor/drivers/docker/command.ts";
 import { chainName } from "../../../executor/drivers/docker/network-names.ts";
 import type { Networks } from "../../../executor/drivers/docker/networks.ts";
-import {
-  allows,
-  DOORS,
-  type Door,
-  ISOLATION_POLICY,
-  type Principal,
-} from "../../../protocols/isolation.ts";
+import { allows, DOORS, type Door, type Principal } from "../../../protocols/isolation.ts";
+import { ISOLATION_POLICY } from "../../../protocols/isolation-policy.ts";
 import { describeDocker, docker } from "../../support/docker.ts";
 import { eventually } from "../../support/eventually.ts";
 import { startNats, type TestNats } from "../../support/nats.ts";
@@ -282,25 +277,29 @@ describeDocker("a worker in its network", () => {
     });
   });
 
-  test.each(DOORS)("is let to or kept from a door of kind %s as the policy says", async (kind) => {
-    const { shared1, open } = workers;
-    const self: Principal = { kind: "worker", id: open.name };
-    const owner: Principal =
-      kind === "worker" ? { kind, id: shared1.name } : { kind: "node", id: rig.owner.node };
-    const places: Record<Door, Place> = {
-      broker: { host: open.network.gateway, port: DOOR_PORT },
-      api: { host: open.network.gateway, port: portOf(service) },
-      worker: { host: shared1.address, port: WORKER_PORT },
-      metadata: METADATA,
-      internet: { host: outside.publicAddress, port: outside.port },
-    };
-    const isAllowed = allows(ISOLATION_POLICY, {
-      principal: self,
-      action: "connect",
-      resource: { kind, owner },
-    });
-    expect((await reached(open, [places[kind]])).length > 0).toBe(isAllowed);
-  });
+  test.each(DOORS.filter((kind) => kind !== "egress"))(
+    "is let to or kept from a door of kind %s as the policy says",
+    async (kind) => {
+      const { shared1, closed } = workers;
+      const self: Principal = { kind: "container", id: closed.name };
+      const owner: Principal =
+        kind === "container" ? { kind, id: shared1.name } : { kind: "node", id: rig.owner.node };
+      const places: Record<Exclude<Door, "egress">, Place> = {
+        broker: { host: closed.network.gateway, port: DOOR_PORT },
+        api: { host: closed.network.gateway, port: portOf(service) },
+        host: { host: hostAddresses()[0] ?? "127.0.0.1", port: portOf(service) },
+        container: { host: shared1.address, port: WORKER_PORT },
+        metadata: METADATA,
+        internet: { host: outside.publicAddress, port: outside.port },
+      };
+      const isAllowed = allows(ISOLATION_POLICY, {
+        principal: self,
+        action: "connect",
+        resource: { kind, owner },
+      });
+      expect((await reached(closed, [places[kind]])).length > 0).toBe(isAllowed);
+    },
+  );
 
   test("is kept from its host by Berth's rules alone: open without them, closed again by a sweep, also for what was opened meanwhile", async () => {
     const { closed } = workers;

@@ -4,17 +4,17 @@ import {
   ANY_ONE,
   allows,
   CHANNELS,
-  ISOLATION_POLICY,
   type Principal,
   type Resource,
 } from "../../../protocols/isolation.ts";
+import { ISOLATION_POLICY } from "../../../protocols/isolation-policy.ts";
 import { inboxPrefix } from "../../../runtime/isolation/nats-permissions.ts";
 import { subjectOf } from "../../support/isolation.ts";
 import { startNats, type TestNats } from "../../support/nats.ts";
 
-const worker: Principal = { kind: "worker", id: ANY_ONE };
+const worker: Principal = { kind: "container", id: ANY_ONE };
 const resources: Resource[] = CHANNELS.flatMap((kind): Resource[] => {
-  const one = { kind, owner: { kind: "worker" as const, id: "wrk_A" } };
+  const one = { kind, owner: { kind: "container" as const, id: "wrk_A" } };
   if (kind !== "inbox") return [one];
   return [
     one,

@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decidePattern, decideTenant, type Principal } from "../../../gateway/auth/principal.ts";
+import { decideTenant, type Principal } from "../../../gateway/auth/principal.ts";
+import { decidePattern } from "../../../gateway/auth/scopes.ts";
 import { streamTokenOf, tokenOf } from "../../../gateway/auth/tokens.ts";
 import { isFresh } from "../../../gateway/fresh.ts";
 import { decideIdempotency, fingerprintOf, isFinal } from "../../../gateway/idempotency.ts";
@@ -98,10 +99,10 @@ describe("credentials", () => {
     expect(() => decideTenant(user, "b")).toThrow("only operators");
     expect(decideTenant(operator, "b")).toBe("b");
     expect(decideTenant(operator, undefined)).toBeUndefined();
-    expect(decidePattern(user, undefined)).toBe("a.*.*");
-    expect(decidePattern({ ...user, scope: "user" }, "a", "x")).toBe("a.u.x");
-    expect(decidePattern(operator, undefined, "x")).toBe("*.*.x");
-    expect(decidePattern(operator, "b")).toBe("b.*.*");
+    expect(decidePattern(user, "jobs", undefined)).toBe("a.*.*");
+    expect(decidePattern({ ...user, scope: "user" }, "jobs", "a", "x")).toBe("a.u.x");
+    expect(decidePattern(operator, "jobs", undefined, "x")).toBe("*.*.x");
+    expect(decidePattern(operator, "jobs", "b")).toBe("b.*.*");
   });
 });
 

@@ -4,10 +4,10 @@ import {
   ANY_ONE,
   allows,
   CHANNELS,
-  ISOLATION_POLICY,
   type Principal,
   type Resource,
 } from "../../../../protocols/isolation.ts";
+import { ISOLATION_POLICY } from "../../../../protocols/isolation-policy.ts";
 import {
   inboxPrefix,
   matchesSubject,
@@ -19,15 +19,15 @@ const principals: Principal[] = [
   { kind: "node", id: "n1" },
   { kind: "gateway", id: "g1" },
   { kind: "gateway", id: "g2" },
-  { kind: "worker", id: "wrk_A" },
-  { kind: "worker", id: "wrk_B" },
-  { kind: "worker", id: ANY_ONE },
-  { kind: "client", id: "alice" },
+  { kind: "container", id: "wrk_A" },
+  { kind: "container", id: "wrk_B" },
+  { kind: "container", id: ANY_ONE },
+  { kind: "user", id: "alice" },
 ];
-const owners = principals.filter(({ id, kind }) => id !== ANY_ONE && kind !== "client");
+const owners = principals.filter(({ id, kind }) => id !== ANY_ONE && kind !== "user");
 const resources: Resource[] = CHANNELS.flatMap((kind) => {
   if (["uplink", "hello", "beat", "downlink"].includes(kind)) {
-    return owners.filter((owner) => owner.kind === "worker").map((owner) => ({ kind, owner }));
+    return owners.filter((owner) => owner.kind === "container").map((owner) => ({ kind, owner }));
   }
   if (kind === "inbox") return owners.map((owner) => ({ kind, owner }));
   return [{ kind, owner: { kind: "node" as const, id: "n1" } }];
@@ -55,7 +55,7 @@ describe("NATS permissions", () => {
   });
 
   it("a worker's permissions name its own subjects only", () => {
-    expect(natsPermissions(ISOLATION_POLICY, { kind: "worker", id: "wrk_A" })).toEqual({
+    expect(natsPermissions(ISOLATION_POLICY, { kind: "container", id: "wrk_A" })).toEqual({
       publish: ["berth.up.wrk_A.>", "berth.hello.wrk_A", "berth.beat.wrk_A"],
       subscribe: ["berth.down.wrk_A", "_INBOX_worker.wrk_A.>"],
       answers: true,
@@ -63,7 +63,7 @@ describe("NATS permissions", () => {
   });
 
   it("the shared credential of workers reaches workers' subjects, not the broker's", () => {
-    expect(natsPermissions(ISOLATION_POLICY, { kind: "worker", id: ANY_ONE })).toEqual({
+    expect(natsPermissions(ISOLATION_POLICY, { kind: "container", id: ANY_ONE })).toEqual({
       publish: ["berth.up.*.>", "berth.hello.*", "berth.beat.*"],
       subscribe: ["berth.down.*", "_INBOX_worker.>"],
       answers: true,
@@ -71,7 +71,7 @@ describe("NATS permissions", () => {
   });
 
   it("a client gets nothing on the broker", () => {
-    expect(natsPermissions(ISOLATION_POLICY, { kind: "client", id: "alice" })).toEqual({
+    expect(natsPermissions(ISOLATION_POLICY, { kind: "user", id: "alice" })).toEqual({
       publish: [],
       subscribe: [],
       answers: false,
