@@ -1,5 +1,7 @@
 /** What the engine needs by itself: for a container of the same image and limits, from its creation to its first output. */
+
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import type Docker from "dockerode";
 import { containerOptions } from "../executor/drivers/docker/container-spec.ts";
 import { DEFAULT_TIERS, type Tier } from "../protocols/tiers.ts";
@@ -42,6 +44,7 @@ function optionsOf(tier: Tier, network: string): Docker.ContainerCreateOptions {
       internet: limits.internet,
     },
     env: { BERTH_IDENTITY: "stdin", BERTH_WORKSPACE: "/tmp" },
+    processors: availableParallelism(),
     network,
     mounts: {},
     runtime: undefined,

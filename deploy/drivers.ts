@@ -57,9 +57,20 @@ export async function openDriver(parts: DriverParts): Promise<OpenedDriver> {
   if (driver === "docker")
     return {
       driver: await openDocker(parts, engine),
-      notes: await imageNotes(engine, parts.config.BERTH_DOCKER_IMAGE),
+      notes: [
+        ...(await imageNotes(engine, parts.config.BERTH_DOCKER_IMAGE)),
+        ...processorNotes(parts.config.tiers, await engine.processors()),
+      ],
     };
   return { driver: await openProcess(parts), notes: hint === "" ? [] : [`no containers: ${hint}`] };
+}
+
+/** Pure. */
+export function processorNotes(tiers: TierTable, processors: number): string[] {
+  return TIERS.filter((tier) => tiers[tier].cpus > processors).map(
+    (tier) =>
+      `workers of tier ${tier} get ${processors} CPUs, not ${tiers[tier].cpus}: this host has no more`,
+  );
 }
 
 async function imageNotes(engine: Engine, image: string): Promise<string[]> {
@@ -115,7 +126,8 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
   const common = { engine, owner, clock, log, networks, workspaces };
   const runtime = config.BERTH_DOCKER_RUNTIME;
   const env = executorEnvironment(config);
-  const sandboxes = new Sandboxes({ ...common, image, runtime, env });
+  const processors = await engine.processors();
+  const sandboxes = new Sandboxes({ ...common, image, runtime, env, processors });
   const claims = new BucketClaims({ buckets, node: nodeId });
   const build = (await engine.imageLabels(image))?.[BUILD_LABEL] ?? image;
   const newId = () => `${DORMANT_PREFIX}${randomBytes(ID_BYTES).toString("hex")}`;

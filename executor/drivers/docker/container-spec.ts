@@ -26,6 +26,8 @@ export interface ContainerPlan {
   readonly network: string;
   readonly mounts: Pick<Docker.HostConfig, "Mounts" | "Tmpfs">;
   readonly runtime: string | undefined;
+  /** Of the host: a container gets no more, whatever its tier says. */
+  readonly processors: number;
 }
 
 const MIB = 1024 ** 2;
@@ -54,7 +56,13 @@ export function containerOptions(
   };
 }
 
-function hostConfig({ size, network, mounts, runtime }: ContainerPlan): Docker.HostConfig {
+function hostConfig({
+  size,
+  network,
+  mounts,
+  runtime,
+  processors,
+}: ContainerPlan): Docker.HostConfig {
   const tmpBytes = Math.min(TMP_BYTES, Math.floor(size.memory_bytes / 4));
   return {
     ...(runtime === undefined ? {} : { Runtime: runtime }),
@@ -68,7 +76,7 @@ function hostConfig({ size, network, mounts, runtime }: ContainerPlan): Docker.H
     CapDrop: ["ALL"],
     // The engine's own seccomp profile holds as long as none is named.
     SecurityOpt: ["no-new-privileges"],
-    NanoCpus: Math.round(size.cpus * 1e9),
+    NanoCpus: Math.round(Math.min(size.cpus, processors) * 1e9),
     Memory: size.memory_bytes,
     // As much as memory: no swap.
     MemorySwap: size.memory_bytes,

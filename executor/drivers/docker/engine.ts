@@ -57,6 +57,17 @@ export class Engine {
     }
   }
 
+  /** Processors of the engine's machine: it refuses a container that is to have more. */
+  async processors(): Promise<number> {
+    try {
+      return ((await this.docker.info()) as { readonly NCPU: number }).NCPU;
+    } catch (cause) {
+      throw new BerthError("driver.unavailable", "the container engine does not tell of its host", {
+        cause,
+      });
+    }
+  }
+
   /** Labels of an image; undefined when the engine does not have it. */
   async imageLabels(image: string): Promise<Labels | undefined> {
     try {

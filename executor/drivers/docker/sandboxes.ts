@@ -41,6 +41,7 @@ export interface SandboxParts {
   readonly owner: EngineOwner;
   readonly image: string;
   readonly runtime: string | undefined;
+  readonly processors: number;
   /** For all workers: nothing secret. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -95,14 +96,14 @@ export class Sandboxes {
   }
 
   #common({ name, labels, size }: SandboxPlan) {
-    const { image, runtime, env } = this.#parts;
+    const { image, runtime, env, processors } = this.#parts;
     const own = {
       BERTH_IDENTITY: "stdin",
       BERTH_ISOLATED: "1",
       BERTH_HEALTH_PORT: HEALTH_PORT,
       BERTH_WORKSPACE: workspaceRoot(size.workspace),
     };
-    return { name, labels, size, image, runtime, env: { ...env, ...own } };
+    return { name, labels, size, image, runtime, processors, env: { ...env, ...own } };
   }
 
   /** Hands one line to the process, which waits for it. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { processorNotes } from "../../../../deploy/drivers.ts";
 import type { Claim } from "../../../../executor/drivers/docker/claims.ts";
 import {
   containerOptions,
@@ -10,6 +11,7 @@ import { FLAVOUR_LABEL, flavourKey } from "../../../../executor/drivers/docker/d
 import type { ContainerState } from "../../../../executor/drivers/docker/engine.ts";
 import { LABELS, partLabels, specLabels } from "../../../../executor/drivers/docker/labels.ts";
 import type { WorkerSpec } from "../../../../protocols/executor.ts";
+import { tierTable } from "../../../../protocols/tiers.ts";
 
 const OWNER = { deployment: "d", node: "n" };
 const spec: WorkerSpec = {
@@ -119,7 +121,7 @@ describe("why a worker ended", () => {
 
 describe("a worker's container", () => {
   const size: WorkerSize = spec;
-  const options = containerOptions({
+  const plan = {
     name: "berth-d-wrk_1",
     image: "berth-executor",
     labels: { a: "b" },
@@ -128,7 +130,9 @@ describe("a worker's container", () => {
     network: "net",
     mounts: {},
     runtime: undefined,
-  });
+    processors: 8,
+  };
+  const options = containerOptions(plan);
   const host = options.HostConfig ?? {};
 
   it("has its tier's limits, and no swap beyond them", () => {
@@ -138,6 +142,15 @@ describe("a worker's container", () => {
       MemorySwap: size.memory_bytes,
       PidsLimit: 64,
     });
+  });
+
+  it("gets no more processors than its host has, which the engine would refuse", () => {
+    const small = containerOptions({ ...plan, processors: 1 });
+    expect(small.HostConfig?.NanoCpus).toBe(1e9);
+    expect(processorNotes(tierTable(), 3)).toEqual([
+      "workers of tier enterprise get 3 CPUs, not 4: this host has no more",
+    ]);
+    expect(processorNotes(tierTable(), 4)).toEqual([]);
   });
 
   it("gives an agent nothing to use against its host", () => {
