@@ -11,7 +11,7 @@ import { containerOptions, type WorkerSize } from "./container-spec.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineOwner, Labels } from "./labels.ts";
 import type { NetworkOwner, Networks } from "./networks.ts";
-import { type Workspaces, workspaceRoot } from "./workspaces.ts";
+import { type SlotMounts, type Workspaces, workspaceRoot } from "./workspaces.ts";
 
 export interface Sandbox {
   /** Names its slot: a worker's id, or a dormant worker's own. */
@@ -69,30 +69,49 @@ export class Sandboxes {
     }
   }
 
+  /** The slot is made while the network is, and the workspace put into it while the container starts: it appears there (ADR 12). */
   async #make(plan: SandboxPlan, onStep: (step: StartStep) => void): Promise<Sandbox> {
-    const { engine, networks, workspaces } = this.#parts;
-    const { slot, size, spec, network } = plan;
+    const { engine, networks } = this.#parts;
+    const { slot, size, network } = plan;
     onStep("creating");
-    const mounts = await workspaces.openSlot(slot, {
-      mode: size.workspace,
-      storageBytes: size.storage_bytes,
-      ...(spec === undefined ? {} : { spec }),
-    });
-    if (spec !== undefined) await workspaces.bind(slot, spec);
-    // Scratch is nobody's: whoever takes a dormant worker later finds it there.
-    else if (size.workspace === "job") await workspaces.bind(slot, scratchSpec(slot, size));
-    const settings = { internet: size.internet, labels: network.labels };
-    return await networks.use(network.owner, settings, async ({ name, gateway }) => {
-      const container = await engine.create(
-        containerOptions({ ...this.#common(plan), mounts, network: name }),
-      );
-      // Before the start, so that not even a process that ends at once is missed.
-      const input = await engine.attach(container, { output: false });
-      input.on("error", () => {});
-      onStep("starting");
-      await engine.start(container);
-      return { slot, container, network: name, gateway, input };
-    });
+    const disk = this.#openDisk(plan);
+    try {
+      const settings = { internet: size.internet, labels: network.labels };
+      return await networks.use(network.owner, settings, async ({ name, gateway }) => {
+        const mounts = await disk.mounts;
+        const container = await engine.create(
+          containerOptions({ ...this.#common(plan), mounts, network: name }),
+        );
+        // Before the start, so that not even a process that ends at once is missed.
+        const input = await engine.attach(container, { output: false });
+        input.on("error", () => {});
+        onStep("starting");
+        await engine.start(container);
+        await disk.isBound;
+        return { slot, container, network: name, gateway, input };
+      });
+    } finally {
+      // What is being mounted can neither be used nor be taken away (S1).
+      await disk.isBound.catch(() => {});
+    }
+  }
+
+  #openDisk({ slot, size, spec }: SandboxPlan): {
+    readonly mounts: Promise<SlotMounts>;
+    readonly isBound: Promise<void>;
+  } {
+    const { workspaces } = this.#parts;
+    const kind = { mode: size.workspace, storageBytes: size.storage_bytes };
+    const mounts = workspaces.openSlot(slot, spec === undefined ? kind : { ...kind, spec });
+    const bind = async () => {
+      await mounts;
+      if (spec !== undefined) await workspaces.bind(slot, spec);
+      // Scratch is nobody's: whoever takes a dormant worker later finds it there.
+      else if (size.workspace === "job") await workspaces.bind(slot, scratchSpec(slot, size));
+    };
+    const isBound = bind();
+    isBound.catch(() => {}); // It is awaited later.
+    return { mounts, isBound };
   }
 
   #common({ name, labels, size }: SandboxPlan) {
