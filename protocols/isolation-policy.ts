@@ -33,7 +33,7 @@ export const ISOLATION_POLICY: Policy = [
   {
     principal: "node",
     action: "connect",
-    resources: ["broker", "internet", "host", "container"],
+    resources: ["broker", "api", "internet", "host"],
     scope: "any",
   },
 
@@ -65,7 +65,12 @@ export const ISOLATION_POLICY: Policy = [
     names: ["deadLetters"],
     scope: "any",
   },
-  { principal: "gateway", action: "connect", resources: ["broker", "internet"], scope: "any" },
+  {
+    principal: "gateway",
+    action: "connect",
+    resources: ["broker", "api", "internet"],
+    scope: "any",
+  },
 
   // A container speaks and listens under its own id alone; the world it reaches by the proxy.
   {
@@ -77,7 +82,9 @@ export const ISOLATION_POLICY: Policy = [
   { principal: "container", action: "subscribe", resources: ["downlink", "inbox"], scope: "own" },
   { principal: "container", action: "answer", resources: ["downlink"], scope: "own" },
   { principal: "container", action: "connect", resources: ["broker", "egress"], scope: "any" },
-  { principal: "container", action: "use", resources: ["network", "volume"], scope: "own" },
+  { principal: "container", action: "connect", resources: ["container"], scope: "fleet" },
+  { principal: "container", action: "use", resources: ["network", "volume"], scope: "user" },
+  { principal: "container", action: "use", resources: ["network", "volume"], scope: "fleet" },
 
   // People and programs with an API credential.
   { principal: "user", action: "connect", resources: ["api"], scope: "any" },

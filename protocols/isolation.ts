@@ -132,8 +132,11 @@ export const ACTIONS = [
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** `own`: what belongs to the principal itself. `user`, `tenant`: to its user, to its tenant. */
-export type GrantScope = "own" | "user" | "tenant" | "any";
+/**
+ * `own`: what belongs to the principal itself. `user`, `tenant`: to its user, to its tenant. `fleet`: to its tenant as a
+ * whole and to no user of it, if the principal does so, too.
+ */
+export type GrantScope = "own" | "user" | "fleet" | "tenant" | "any";
 
 export interface Grant {
   readonly principal: PrincipalKind;
@@ -180,5 +183,7 @@ export function isWithin(scope: GrantScope, principal: Principal, owner: Princip
     principal.kind === owner.kind && (principal.id === ANY_ONE || principal.id === owner.id);
   if (scope === "own") return isOwn;
   if (principal.tenant === undefined || principal.tenant !== owner.tenant) return false;
-  return scope === "tenant" || (principal.user !== undefined && principal.user === owner.user);
+  if (scope === "tenant") return true;
+  if (principal.user !== owner.user) return false;
+  return (principal.user === undefined) === (scope === "fleet");
 }

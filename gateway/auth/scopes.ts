@@ -12,7 +12,7 @@ import type { Scope } from "../../protocols/records.ts";
 import { decideTenant, type Principal } from "./principal.ts";
 
 /** Whose things a scope reaches on a group of routes. */
-export type RouteReach = "none" | Exclude<GrantScope, "own">;
+export type RouteReach = "none" | Exclude<GrantScope, "own" | "fleet">;
 export type RouteAction = "read" | "write";
 
 const KINDS: Readonly<Record<Scope, PrincipalKind>> = {
@@ -21,7 +21,7 @@ const KINDS: Readonly<Record<Scope, PrincipalKind>> = {
   operator: "operator",
 };
 /** The widest counts. */
-const WIDTH = ["none", "user", "tenant", "any"] as const;
+const WIDTH: readonly RouteReach[] = ["none", "user", "tenant", "any"];
 
 export function routeReach(
   policy: Policy,
@@ -37,7 +37,7 @@ export function routeReach(
         grant.resources.includes("route") &&
         covers(grant, group),
     )
-    .map(({ scope: reach }) => WIDTH.indexOf(reach === "own" ? "user" : reach));
+    .map(({ scope: reach }) => WIDTH.indexOf(reach as RouteReach));
   return WIDTH[Math.max(0, ...reaches)] ?? "none";
 }
 

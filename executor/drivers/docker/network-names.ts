@@ -2,6 +2,8 @@
  * What a node's networks are called in the engine and in the kernel. The same each time, so that a new process finds
  * what an earlier one made; and with one beginning for a node's bridges, so that one rule of a firewall meets them all.
  */
+import { ISOLATION_POLICY } from "../../../protocols/isolation-policy.ts";
+import { containerReach } from "../../../runtime/isolation/container-reach.ts";
 import { type EngineOwner, shortHash } from "./labels.ts";
 
 /** Whose workers a network is for. */
@@ -16,8 +18,11 @@ export type NetworkOwner =
 export type Reach = "open" | "closed";
 export const reachOf = (internet: boolean): Reach => (internet ? "open" : "closed");
 
+const REACH = containerReach(ISOLATION_POLICY);
+
 /** Whether its workers may talk to each other. */
-export const isCommon = ({ kind }: NetworkOwner): boolean => kind === "tenant";
+export const isCommon = ({ kind }: NetworkOwner): boolean =>
+  REACH.container === "fleet" && kind === "tenant";
 
 /** What a firewall must know of a bridge stands in its name. */
 export interface BridgeKind {
