@@ -68,6 +68,8 @@ const environmentSchema = z.object({
   BERTH_MAILBOX_CAPACITY: count(10_000),
   /** How long session events are kept: the longest resume window. */
   BERTH_JOURNAL_RETENTION: duration("30d"),
+  /** How long entries of the audit trail are kept; "0s" is for good. */
+  BERTH_AUDIT_RETENTION: duration("365d"),
   /** Without renewal for this long a node counts as dead. Three renewals fit in. */
   BERTH_LEASE_TTL: duration("8s"),
   /** Names this node; default: made once and kept in the data folder. */

@@ -14,6 +14,7 @@ import { type Gateway, startGateway } from "../gateway/server.ts";
 import { asBerthError } from "../protocols/errors.ts";
 import { parseId } from "../protocols/ids.ts";
 import { atMost } from "../runtime/at-most.ts";
+import { auditOf } from "../runtime/audit.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -63,6 +64,7 @@ export async function connect(
       partitions: config.BERTH_PARTITIONS,
       mailboxCapacity: config.BERTH_MAILBOX_CAPACITY,
       journalRetentionMs: config.BERTH_JOURNAL_RETENTION,
+      auditRetentionMs: config.BERTH_AUDIT_RETENTION,
     },
   });
 }
@@ -235,6 +237,7 @@ export async function startGatewayRole(
     metricsText: () => metrics.text(),
     tiers: config.tiers,
     deadLetters: transport.deadLetters,
+    audit: auditOf({ store: transport.audit, clock }),
     config: {
       host: config.BERTH_HOST,
       ...ports,

@@ -12,6 +12,7 @@ import {
 import { ulid } from "ulid";
 import { BerthError } from "../protocols/errors.ts";
 import { apiKeyRecordSchema, tenantRecordSchema } from "../protocols/records.ts";
+import { boundedDenials } from "../runtime/denials.ts";
 import { noTracer, type Tracer } from "../runtime/tracing.ts";
 import { Attachments } from "./attachments.ts";
 import { createAccess } from "./auth/access.ts";
@@ -26,6 +27,7 @@ import { SessionFeeds } from "./reader/session-feed.ts";
 import { accountRoutes } from "./routes/account.ts";
 import { actorRoutes } from "./routes/actors.ts";
 import type { App } from "./routes/app.ts";
+import { auditRoutes } from "./routes/audit.ts";
 import { registerDashboard } from "./routes/dashboard.ts";
 import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -43,7 +45,6 @@ import { tenantRoutes } from "./routes/tenants.ts";
 import { workerRoutes } from "./routes/workers.ts";
 import type { Services } from "./services.ts";
 import { Sessions } from "./sessions.ts";
-import { Workers } from "./workers.ts";
 
 /** Longer than any identifier, so that a long one is refused by its schema with a clear answer. */
 const MAX_PARAM_CHARS = 2_048;
@@ -59,7 +60,7 @@ export interface Gateway {
 
 export type GatewayDeps = Pick<
   Services,
-  "client" | "transport" | "clock" | "logger" | "metrics" | "tiers" | "deadLetters"
+  "client" | "transport" | "clock" | "logger" | "metrics" | "tiers" | "deadLetters" | "audit"
 > & {
   /** Default: no traces. */
   readonly tracer?: Tracer;
@@ -123,8 +124,10 @@ async function createServices(deps: GatewayDeps) {
     attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
     hosts: new HostCensus({ transport, clock, logger }),
     drain: new Drain(clock, metrics),
+    denials: boundedDenials({ audit: deps.audit, clock, logger, metrics }),
   };
   const stop = async () => {
+    await services.denials.close();
     await keys.close();
     await tenants.close();
   };
@@ -169,11 +172,12 @@ async function createApp(services: Services): Promise<App> {
     eventRoutes(scoped, services, { jobs, sessions });
     accountRoutes(scoped, services);
     tenantRoutes(scoped, services);
-    workerRoutes(scoped, new Workers(services));
+    workerRoutes(scoped, services);
     queueRoutes(scoped, services);
     deadLetterRoutes(scoped, services);
     nodeRoutes(scoped, services);
     actorRoutes(scoped, services);
+    auditRoutes(scoped, services);
     streamRoute(scoped, { services, jobs, sessions });
   });
   await app.ready();

@@ -1,9 +1,11 @@
 /** What routes and streams work with: one readonly object, made once by `startGateway`. */
 
 import type { TierTable } from "../protocols/tiers.ts";
+import type { Audit } from "../runtime/audit.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { DeadLetters } from "../runtime/dead-letters.ts";
+import type { Denials } from "../runtime/denials.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Tracer } from "../runtime/tracing.ts";
@@ -27,6 +29,8 @@ export interface Services {
   readonly config: GatewayConfig;
   readonly tuning: Tuning;
   readonly deadLetters: DeadLetters;
+  readonly audit: Audit;
+  readonly denials: Denials;
   readonly access: Access;
   readonly idempotency: Idempotency;
   readonly feeds: SessionFeeds;

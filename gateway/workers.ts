@@ -47,12 +47,17 @@ export class Workers {
     return wholeWorkerView(record, census.worker(id, record.host), census.unanswered);
   }
 
-  /** The last that it wrote. Once it has ended no record says whose it was: then operators alone read it. */
-  async log(principal: Principal, id: string): Promise<WorkerLog> {
+  /** The last that it wrote; `onRead` is told first whose it is. Once it has ended no record says whose it was: then operators alone read it. */
+  async log(
+    principal: Principal,
+    id: string,
+    onRead: (tenant: string | undefined) => Promise<void>,
+  ): Promise<WorkerLog> {
     const tenant = decideScope(principal, "workerLogs");
     const record = await this.#record(id);
     if (tenant !== undefined && !(record && isOf(tenant, record)))
       throw new BerthError("worker.not_found");
+    await onRead(record?.spec.tenant);
     return await readLog(this.#services, id, record?.host ?? undefined);
   }
 

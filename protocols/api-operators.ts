@@ -1,6 +1,7 @@
 /** The part of the HTTP API that operators use: tenants and their keys, workers, nodes, queues, dead letters. */
 import { z } from "zod";
 import { pageOf, pageQuerySchema, tenantQuery, timeSchema } from "./api.ts";
+import { actNameSchema, auditEntrySchema, auditOutcomeSchema } from "./audit.ts";
 import { START_STEPS, workerPhaseSchema, workerSpecSchema } from "./executor.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { activationSchema } from "./inspection.ts";
@@ -286,6 +287,30 @@ export const deadLetterFilterSchema = z.strictObject({
   code: z.string().min(1).max(64).optional(),
 });
 export const deadLetterListQuerySchema = pageQuerySchema.extend(deadLetterFilterSchema.shape);
+/** Newest first. `after` is the `next` of the page before. */
+export const auditListQuerySchema = pageQuerySchema.extend({
+  /** For operators: whose chain; the platform has one, too. Absent is all. */
+  tenant: idSchema.optional(),
+  act: actNameSchema.optional(),
+  outcome: auditOutcomeSchema.optional(),
+  since: timeSchema.optional(),
+});
+export const auditPageSchema = pageOf(auditEntrySchema).meta({ id: "AuditPage" });
+
+export const MAX_AUDIT_EXPORT = 1_000;
+/** Oldest first, whole chains: what can be verified. */
+export const auditExportQuerySchema = z.strictObject({
+  tenant: idSchema.optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_AUDIT_EXPORT).default(MAX_AUDIT_EXPORT),
+  after: pageQuerySchema.shape.after,
+});
+export const auditExportSchema = auditPageSchema
+  .extend({
+    /** How long entries are kept; null is for good. */
+    retention_ms: z.number().nullable(),
+  })
+  .meta({ id: "AuditExport" });
+
 export const replayedSchema = z
   .object({
     replayed: z.number().int(),

@@ -34,6 +34,7 @@ export const ERROR_TABLE = {
   "auth.expired": row(401, "never", "The credential has expired"),
   "auth.forbidden": row(403, "never", "The credential does not allow this"),
   "auth.unavailable": row(503, "later", "The credential cannot be checked now"),
+  "audit.unavailable": row(503, "later", "The audit trail cannot be written now"),
   "id.invalid": row(
     422,
     "never",

@@ -14,6 +14,8 @@ export const STREAMS = {
   /** Records of journaled actors, kept: the event log of each session. */
   journal: "BERTH_JOURNAL",
   deadLetters: "BERTH_DEAD_LETTERS",
+  /** Who did what that needed a privilege, and who was denied: a chain per tenant, append only. */
+  audit: "BERTH_AUDIT",
 } as const;
 
 export const BUCKETS = {
@@ -66,6 +68,8 @@ export const subjects = {
   deadLetter: (ref: ActorRef) => `berth.dead.${path(ref)}`,
   deadLettersOf: (filter: { readonly [K in keyof ActorRef]?: string | undefined }) =>
     `berth.dead.${filter.tenant ?? "*"}.${filter.kind ?? "*"}.${filter.key ?? "*"}`,
+  /** A tenant's audit chain. */
+  audit: (tenant: string) => `berth.audit.${tenant}`,
   /** What a worker publishes: its own id comes first, its credential allows nothing else. */
   up: (worker: string, partition: number, ref: ActorRef) =>
     `berth.up.${worker}.${partition}.${path(ref)}`,

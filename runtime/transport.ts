@@ -7,6 +7,7 @@ import type { ActorRef } from "../protocols/ids.ts";
 import type { MailLane } from "../protocols/protocol.ts";
 import type { DeadLetter } from "../protocols/records.ts";
 import type { Bucket } from "../protocols/subjects.ts";
+import type { AuditStore } from "./audit.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 
 export interface StoredRecord {
@@ -198,6 +199,7 @@ export interface Transport {
   readonly bus: Bus;
   readonly buckets: Buckets;
   readonly deadLetters: DeadLetters;
+  readonly audit: AuditStore;
   /** Called when the connection is back after a loss: what was in flight may be gone. */
   onReconnect(fn: () => void): () => void;
   close(): Promise<void>;

@@ -3,6 +3,7 @@ import { asBerthError, type BerthError } from "../../protocols/errors.ts";
 import { actorCommand } from "./actor.ts";
 import { actorsCommand } from "./actors.ts";
 import { agentsCommand } from "./agents.ts";
+import { auditCommand } from "./audit.ts";
 import { cancelCommand } from "./cancel.ts";
 import type { CliContext } from "./context.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
@@ -71,6 +72,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     actorsCommand(context),
     actorCommand(context),
     deadLettersCommand(context),
+    auditCommand(context),
     drainCommand(context),
     doctorCommand(context),
   ]) {

@@ -52,7 +52,7 @@ export function createAccess(deps: {
     const refusal = decideKey(record, clock.now());
     if (refusal || !record) throw refusal ?? new BerthError("auth.invalid");
     const { user, scope, expires_at: expiresAt } = record;
-    return { tenant: record.tenant ?? null, user, scope, keyHash, expiresAt };
+    return { tenant: record.tenant ?? null, user, scope, keyHash, keyId: record.id, expiresAt };
   };
 
   const tenantOf = async (principal: Principal): Promise<TenantRecord | undefined> => {

@@ -9,6 +9,8 @@ export interface Principal {
   readonly scope: Scope;
   /** SHA-256 of the API key; undefined for a JWT. */
   readonly keyHash: string | undefined;
+  /** The id of the API key, which may be told. */
+  readonly keyId?: string;
   /** Milliseconds since the epoch; null is never. */
   readonly expiresAt: number | null;
 }

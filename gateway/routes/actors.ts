@@ -1,4 +1,5 @@
 /** Actors, for operators: which are in memory and on what they wait, what one has stored, and orders to it. */
+import type { FastifyRequest } from "fastify";
 import {
   activationPageSchema,
   actorListQuerySchema,
@@ -15,6 +16,12 @@ import { requireRoute } from "../auth/scopes.ts";
 import type { Services } from "../services.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
+
+/** What the runtime knows of an actor is no secret; what the actor keeps may be. */
+function readsState({ query }: FastifyRequest) {
+  if ((query as { state?: string }).state !== "true") return undefined;
+  return { act: "actor.read-state", group: "actors", action: "read" } as const;
+}
 
 export function actorRoutes(app: App, services: Services): void {
   app.get(
@@ -35,6 +42,7 @@ export function actorRoutes(app: App, services: Services): void {
   app.get(
     "/v1/actors/:tenant/:kind/:key",
     {
+      config: { audit: readsState },
       schema: {
         ...tagged("operators", "getActor", "Read an actor: in memory, and as stored"),
         params: actorParamsSchema,
@@ -51,6 +59,7 @@ export function actorRoutes(app: App, services: Services): void {
   app.post(
     "/v1/actors/:tenant/:kind/:key/:order",
     {
+      config: { audit: { act: "actor.order", group: "actors" } },
       schema: {
         ...tagged("operators", "orderActor", "Restart, stop, park or unpark an actor"),
         params: actorOrderParamsSchema,

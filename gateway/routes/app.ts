@@ -30,6 +30,8 @@ declare module "fastify" {
     principal: Principal | null;
     /** Set while an `Idempotency-Key` is reserved for this request. */
     reservation: Reservation | null;
+    /** What the ids that it makes are made of, once it needs one. */
+    seed: string | undefined;
     startedAt: number;
     /** Its trace; null when there are none. */
     span: Span | null;

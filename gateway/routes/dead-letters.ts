@@ -1,4 +1,5 @@
 /** Dead letters, for operators: listed, shown, replayed and purged, by themselves or by what they have in common. */
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import {
   deadLetterFilterSchema,
@@ -9,12 +10,19 @@ import {
   replayedSchema,
   wholeDeadLetterSchema,
 } from "../../protocols/api-operators.ts";
+import type { ActName } from "../../protocols/audit.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import { requireRoute } from "../auth/scopes.ts";
 import type { Services } from "../services.ts";
 import { deadLetterView, wholeDeadLetter } from "../views.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
+
+/** Of an act on all letters that fit a filter the trail tells which filter. */
+const ofMany = (act: ActName) => (request: FastifyRequest) => {
+  const filter = (request.method === "DELETE" ? request.query : request.body) as object;
+  return { act, group: "deadLetters" as const, detail: { ...filter } };
+};
 
 export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.get(
@@ -36,6 +44,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.get(
     "/v1/dead-letters/:id",
     {
+      config: { audit: { act: "dead-letter.read", group: "deadLetters", action: "read" } },
       schema: {
         ...tagged("operators", "getDeadLetter", "Read a dead letter with its message"),
         params: deadLetterParamsSchema,
@@ -53,6 +62,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.post(
     "/v1/dead-letters/:id/replay",
     {
+      config: { audit: { act: "dead-letter.replay", group: "deadLetters" } },
       schema: {
         ...tagged("operators", "replayDeadLetter", "Replay a dead letter"),
         params: deadLetterParamsSchema,
@@ -69,6 +79,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.post(
     "/v1/dead-letters/replay",
     {
+      config: { audit: ofMany("dead-letter.replay") },
       schema: {
         ...tagged("operators", "replayDeadLetters", "Replay the dead letters of a filter"),
         body: deadLetterFilterSchema,
@@ -85,6 +96,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.delete(
     "/v1/dead-letters/:id",
     {
+      config: { audit: { act: "dead-letter.purge", group: "deadLetters" } },
       schema: {
         ...tagged("operators", "purgeDeadLetter", "Purge a dead letter"),
         params: deadLetterParamsSchema,
@@ -102,6 +114,7 @@ export function deadLetterRoutes(app: App, { deadLetters }: Services): void {
   app.delete(
     "/v1/dead-letters",
     {
+      config: { audit: ofMany("dead-letter.purge") },
       schema: {
         ...tagged("operators", "purgeDeadLetters", "Purge dead letters"),
         querystring: deadLetterFilterSchema,

@@ -4,6 +4,7 @@ import { ulid } from "ulid";
 import { BerthError } from "../../protocols/errors.ts";
 import { ID_PATTERN } from "../../protocols/ids.ts";
 import { type Span, type Tracer, traceFields } from "../../runtime/tracing.ts";
+import { addAuditHooks, noteDenial } from "../audit-trail.ts";
 import { tokenOf } from "../auth/tokens.ts";
 import { fingerprintOf } from "../idempotency.ts";
 import { errorOf, retryAfterOf, toProblem } from "../problem.ts";
@@ -27,6 +28,9 @@ export function addHooks(app: App, services: Services): void {
   app.decorateRequest("principal", null);
   app.decorateRequest("reservation", null);
   app.decorateRequest("startedAt", 0);
+  app.decorateRequest("seed", undefined);
+  app.decorateRequest("audited", null);
+  app.decorateRequest("problemCode", null);
 
   app.addHook("onRequest", async (request, reply) => {
     request.startedAt = clock.monotonic();
@@ -88,12 +92,14 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
 }
 
 export function sendProblem(
-  services: Pick<Services, "logger">,
+  services: Pick<Services, "logger" | "denials">,
   request: FastifyRequest,
   reply: FastifyReply,
   thrown: Error,
 ): FastifyReply {
   const error = errorOf(thrown);
+  request.problemCode = error.code;
+  noteDenial(services, request, error.code);
   if (error.status >= 500) {
     request.span?.fail(error);
     const trace = traceFields(request.span?.traceparent);
@@ -124,6 +130,7 @@ export function addApiHooks(app: App, services: Services): void {
     request.principal = await services.access.authenticate(tokenOf(request.headers));
   });
   app.addHook("preHandler", (request, reply) => reserve(services, request, reply));
+  addAuditHooks(app, services);
   // The last before the handler: what that calls is part of the request's trace.
   app.addHook("preHandler", (request, _reply, done) => {
     if (request.span) services.tracer.within(request.span, done);

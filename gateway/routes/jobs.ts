@@ -15,6 +15,7 @@ import {
   scopedQuerySchema,
 } from "../../protocols/api.ts";
 import { BerthError } from "../../protocols/errors.ts";
+import { onOthers } from "../audit-trail.ts";
 import type { Jobs } from "../jobs.ts";
 import { rateHeaders } from "../rate-headers.ts";
 import type { Services } from "../services.ts";
@@ -97,6 +98,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
   app.post(
     "/v1/jobs/:id/cancel",
     {
+      config: { audit: onOthers({ act: "job.cancel", group: "jobs" }) },
       schema: {
         ...tagged("jobs", "cancelJob", "Cancel a job; its events tell when it is gone"),
         params: jobParamsSchema,
@@ -115,6 +117,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
   app.post(
     "/v1/jobs/:id/input",
     {
+      config: { audit: onOthers({ act: "job.input", group: "jobs" }) },
       schema: {
         ...tagged("jobs", "sendInput", "Send text to the standard input of a running job's agent"),
         params: jobParamsSchema,

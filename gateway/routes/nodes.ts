@@ -47,6 +47,7 @@ export function nodeRoutes(app: App, services: Services): void {
   app.post(
     "/v1/nodes/:id/drain",
     {
+      config: { audit: { act: "node.drain", group: "nodes" } },
       schema: {
         ...tagged("operators", "drainNode", "Let a node hand its partitions over and take no more"),
         params: nodeParamsSchema,

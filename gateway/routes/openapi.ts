@@ -9,7 +9,8 @@ const TAGS = {
   sessions: "A conversation with one agent: its jobs and its durable log of events",
   events: "The log of a session, read by cursor: nothing missing, nothing double, in order",
   account: "The caller: identity, limits, usage",
-  operators: "For operators: tenants, keys, workers, nodes, actors, queues, dead letters",
+  operators:
+    "For operators: tenants, keys, workers, nodes, actors, queues, dead letters, the audit trail",
 } as const;
 
 /** The document's words on one operation. Its id names functions in generated clients: it stays. */

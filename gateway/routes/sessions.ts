@@ -8,6 +8,7 @@ import {
   sessionParamsSchema,
   sessionSchema,
 } from "../../protocols/api.ts";
+import { onOthers } from "../audit-trail.ts";
 import type { Services } from "../services.ts";
 import type { Sessions } from "../sessions.ts";
 import { sessionView } from "../views.ts";
@@ -63,6 +64,7 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
   app.delete(
     "/v1/sessions/:id",
     {
+      config: { audit: onOthers({ act: "session.delete", group: "sessions" }) },
       schema: {
         ...tagged(
           "sessions",

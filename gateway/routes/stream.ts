@@ -42,7 +42,7 @@ export function streamRoute(app: App, deps: StreamDeps): void {
       throw new BerthError("request.upgrade_required");
     },
     wsHandler: (socket, request) => {
-      const connection = new Connection(socket, request.raw.socket, deps);
+      const connection = new Connection(socket, request, deps);
       const token = streamTokenOf(request.headers);
       if (token !== undefined) void connection.authenticate(token);
     },

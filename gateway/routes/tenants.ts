@@ -1,5 +1,6 @@
 /** Tenants and their API keys, for operators. */
 import { randomBytes } from "node:crypto";
+import type { FastifyRequest } from "fastify";
 import { ulid } from "ulid";
 import { z } from "zod";
 import { SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
@@ -31,6 +32,27 @@ import { problems, tagged } from "./openapi.ts";
 
 const KEY_BYTES = 32;
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+
+function putTenantAct({ body }: FastifyRequest) {
+  const { suspended, tier } = body as z.infer<typeof putTenantSchema>;
+  return {
+    act: suspended ? "tenant.suspend" : "tenant.put",
+    group: "tenants",
+    detail: { tier },
+  } as const;
+}
+
+function createKeyAct(request: FastifyRequest) {
+  const { scope, user } = request.body as z.infer<typeof createKeySchema>;
+  const detail = { key: keyIdOf(request), scope, user };
+  return { act: "key.create", group: "keys", detail } as const;
+}
+
+/** The same one for the trail and for the key, and when the request is repeated. */
+function keyIdOf(request: FastifyRequest): string {
+  request.seed ??= request.reservation?.seed ?? ulid();
+  return `key_${request.seed}`;
+}
 
 export function tenantRoutes(app: App, services: Services): void {
   const { client, transport, tuning } = services;
@@ -74,6 +96,7 @@ export function tenantRoutes(app: App, services: Services): void {
   app.put(
     "/v1/tenants/:id",
     {
+      config: { audit: putTenantAct },
       schema: {
         ...tagged("operators", "putTenant", "Put a tenant"),
         params: tenantParamsSchema,
@@ -115,7 +138,7 @@ export function tenantRoutes(app: App, services: Services): void {
   app.post(
     "/v1/tenants/:id/keys",
     {
-      config: { secretAnswer: true },
+      config: { audit: createKeyAct, secretAnswer: true },
       schema: {
         ...tagged("operators", "createKey", "Create a key; it is shown this once"),
         params: tenantParamsSchema,
@@ -128,7 +151,7 @@ export function tenantRoutes(app: App, services: Services): void {
       const tenant = await tenantOf(services, request.params.id);
       const { name, user, scope, expires_at } = request.body;
       const record: ApiKeyRecord = {
-        id: `key_${request.reservation?.seed ?? ulid()}`,
+        id: keyIdOf(request),
         name,
         tenant: tenant.id,
         user,
@@ -146,6 +169,7 @@ export function tenantRoutes(app: App, services: Services): void {
   app.delete(
     "/v1/tenants/:id/keys/:key_id",
     {
+      config: { audit: { act: "key.revoke", group: "keys" } },
       schema: {
         ...tagged("operators", "revokeKey", "Revoke a key"),
         params: keyParamsSchema,

@@ -6,11 +6,15 @@ import {
   workerPageSchema,
   workerParamsSchema,
 } from "../../protocols/api-operators.ts";
-import type { Workers } from "../workers.ts";
+import { recordAct } from "../audit-trail.ts";
+import type { Services } from "../services.ts";
+import { Workers } from "../workers.ts";
 import { type App, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
-export function workerRoutes(app: App, workers: Workers): void {
+export function workerRoutes(app: App, services: Services): void {
+  const workers = new Workers(services);
+
   app.get(
     "/v1/workers",
     {
@@ -44,6 +48,12 @@ export function workerRoutes(app: App, workers: Workers): void {
         response: { 200: workerLogSchema, ...problems },
       },
     },
-    (request) => workers.log(principalOf(request), request.params.id),
+    (request) =>
+      workers.log(principalOf(request), request.params.id, (tenant) =>
+        recordAct(services, request, {
+          ...{ act: "worker.read-log", group: "workerLogs", action: "read" },
+          tenant,
+        }),
+      ),
   );
 }

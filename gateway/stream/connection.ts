@@ -6,7 +6,7 @@
  * W3 Each subscription is checked against the owner, also when it resumes; the id is not a credential.
  * W4 A close names the cursors that the client goes on from, as far as the client still reads.
  */
-import type { Socket } from "node:net";
+import type { FastifyRequest } from "fastify";
 import { ulid } from "ulid";
 import type { WebSocket } from "ws";
 import { BerthError } from "../../protocols/errors.ts";
@@ -19,9 +19,12 @@ import { SessionReader } from "../reader/session-reader.ts";
 import { callerOf } from "../routes/app.ts";
 import type { Services } from "../services.ts";
 import { type Sessions, sessionRef } from "../sessions.ts";
+import { type FrameOrigin, noteStreamDenial, withAudit } from "./frame-audit.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { inOrderSpan } from "./order-span.ts";
 import { parseFrame } from "./parse-frame.ts";
 
+const NO_ANSWER = new BerthError("ask.timeout", "no answer to a ping");
 const RECONNECT_MS = { least: 100, spread: 2_000 } as const;
 
 type FrameOf<T extends ClientFrame["type"]> = Extract<ClientFrame, { type: T }>;
@@ -37,6 +40,8 @@ export class Connection {
   readonly #ws: WebSocket;
   readonly #deps: StreamDeps;
   readonly #outlet: Outlet;
+  readonly #heartbeat: Heartbeat;
+  readonly #origin: FrameOrigin;
   readonly #readers = new Map<string, SessionReader>();
   readonly #stops: (() => void)[] = [];
   #principal: Principal | undefined;
@@ -44,22 +49,26 @@ export class Connection {
   #badFrames = 0;
   #pending = 0;
   #closing = false;
-  #answered = true;
 
-  constructor(ws: WebSocket, socket: Socket, deps: StreamDeps) {
+  constructor(ws: WebSocket, request: FastifyRequest, deps: StreamDeps) {
     this.#ws = ws;
     this.#deps = deps;
+    this.#origin = { connection: this.#id, source: request.ip };
     const { clock, drain, tuning } = deps.services;
-    this.#outlet = new Outlet(socket, clock, {
+    this.#outlet = new Outlet(request.raw.socket, clock, {
       highWaterBytes: tuning.highWaterBytes,
       slowReaderMs: tuning.slowReaderMs,
       onReady: () => this.#pump(),
       onSlow: () => this.#cutSlow(),
     });
-    ws.on("message", (data, isBinary) => this.#take(data as Buffer, isBinary));
-    ws.on("pong", () => {
-      this.#answered = true;
+    this.#heartbeat = new Heartbeat(clock, {
+      everyMs: tuning.heartbeatMs,
+      ping: () => ws.ping(),
+      isFair: () => this.#outlet.ready,
+      onGone: () => this.#closeWith(CLOSE_CODES.idle, NO_ANSWER),
     });
+    ws.on("message", (data, isBinary) => this.#take(data as Buffer, isBinary));
+    ws.on("pong", () => this.#heartbeat.heard());
     ws.on("close", () => this.#closed());
     ws.on("error", () => ws.terminate());
     this.#stops.push(
@@ -70,7 +79,8 @@ export class Connection {
 
   /** Answers with `welcome`, or with the error and a close. */
   async authenticate(token: string | undefined): Promise<void> {
-    const { access, attachments, tuning } = this.#deps.services;
+    const { services } = this.#deps;
+    const { access, attachments, tuning } = services;
     if (this.#principal || this.#authenticating) return;
     this.#authenticating = true;
     try {
@@ -80,8 +90,9 @@ export class Connection {
       this.#principal = principal;
       this.#stops.push(
         access.onLost(principal, (error) => this.#closeWith(CLOSE_CODES.auth, error)),
-        this.#heartbeat(),
+        () => this.#heartbeat.stop(),
       );
+      this.#heartbeat.start();
       if (tenant?.tier === "pro") this.#stops.push(attachments.attach(tenant.id, principal.user));
       this.#send({
         type: "welcome",
@@ -94,7 +105,9 @@ export class Connection {
         max_subscriptions: tuning.maxSubscriptions,
       });
     } catch (thrown) {
-      this.#closeWith(CLOSE_CODES.auth, thrownError(thrown));
+      const error = thrownError(thrown);
+      noteStreamDenial(services, this.#origin, undefined, { code: error.code, frame: "auth" });
+      this.#closeWith(CLOSE_CODES.auth, error);
     } finally {
       this.#authenticating = false;
     }
@@ -102,7 +115,7 @@ export class Connection {
 
   #take(data: Buffer, isBinary: boolean): void {
     if (this.#closing) return;
-    this.#answered = true;
+    this.#heartbeat.heard();
     const parsed = parseFrame(data, isBinary);
     if (!parsed.ok) {
       this.#refuse(parsed.error, parsed.ref);
@@ -126,10 +139,17 @@ export class Connection {
     try {
       const principal = this.#principal;
       if (!principal) throw new BerthError("auth.missing");
-      const { tracer } = this.#deps.services;
-      await inOrderSpan(tracer, frame.type, () => this.#handle(principal, frame));
+      const { services } = this.#deps;
+      await inOrderSpan(services.tracer, frame.type, () =>
+        withAudit(services, this.#origin, { principal, frame }, () =>
+          this.#handle(principal, frame),
+        ),
+      );
     } catch (thrown) {
-      this.#error(thrownError(thrown), frame);
+      const error = thrownError(thrown);
+      const of = { code: error.code, frame: frame.type };
+      noteStreamDenial(this.#deps.services, this.#origin, this.#principal, of);
+      this.#error(error, frame);
     } finally {
       this.#pending -= 1;
     }
@@ -262,25 +282,6 @@ export class Connection {
 
   #checkAuthenticated(): void {
     if (!this.#principal) this.#closeWith(CLOSE_CODES.auth, new BerthError("auth.missing"));
-  }
-
-  /** A ping each interval; a peer that answered nothing since the last one is gone. */
-  #heartbeat(): () => void {
-    const { clock, tuning } = this.#deps.services;
-    let stop: () => void = () => undefined;
-    const beat = () => {
-      if (!this.#answered && this.#outlet.ready) {
-        return this.#closeWith(
-          CLOSE_CODES.idle,
-          new BerthError("ask.timeout", "no answer to a ping"),
-        );
-      }
-      this.#answered = false;
-      this.#ws.ping();
-      stop = clock.after(tuning.heartbeatMs, beat);
-    };
-    stop = clock.after(tuning.heartbeatMs, beat);
-    return () => stop();
   }
 
   /** Told, closed, and cut if it does not even read that. */

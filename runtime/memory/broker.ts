@@ -2,6 +2,7 @@
  * The deterministic twin of the broker: the same promises as `nats/`, in one process and without sockets. It
  * passes the same conformance suite, so what is tested on it holds on the real one.
  */
+import type { AuditEntry } from "../../protocols/audit.ts";
 import type { Due, Envelope } from "../../protocols/envelope.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { refName } from "../../protocols/ids.ts";
@@ -60,6 +61,8 @@ export class MemoryBroker {
   readonly streams: (MailQueue | undefined)[];
   /** Dead letters with their place, oldest first. */
   readonly letters: { readonly seq: number; readonly letter: DeadLetter }[] = [];
+  /** Entries of all audit chains, oldest first. */
+  readonly audit: AuditEntry[] = [];
   readonly buckets = new Map<string, Map<string, StoredValue>>();
   readonly watchers = new Set<{ bucket: string; onEntry: (entry: KeyEntry) => void }>();
   readonly subscribers = new Set<Subscriber>();

@@ -16,6 +16,7 @@ import type {
   Serving,
   Transport,
 } from "../transport.ts";
+import { memoryAuditStore } from "./audit-store.ts";
 import {
   type MemoryBroker,
   matches,
@@ -35,6 +36,7 @@ export function connectMemory(broker: MemoryBroker): Transport {
     records: memoryRecords(broker),
     mailboxes,
     deadLetters: memoryDeadLetters(broker, { mailboxes, buckets }),
+    audit: memoryAuditStore(broker),
     bus: memoryBus(broker, closers),
     buckets,
     onReconnect: () => () => {},

@@ -17,6 +17,8 @@ export interface TopologyOptions {
   /** Mail one actor may have waiting per lane; then senders get `actor.mailbox_full` (R7). */
   readonly mailboxCapacity: number;
   readonly journalRetentionMs: number;
+  /** How long audit entries are kept; 0 is for good (default: a year). Fixed when the stream is made. */
+  readonly auditRetentionMs?: number;
 }
 
 const NS_PER_MS = 1_000_000;
@@ -26,6 +28,7 @@ const PARTITIONS_KEY = "berth.partitions";
 /** Consumers are three per partition and a few readers; the default of the server would stop at 1000. */
 const MAX_CONSUMERS = 4_096;
 const DEAD_LETTER_RETENTION_MS = 30 * 86_400_000;
+const AUDIT_RETENTION_MS = 365 * 86_400_000;
 
 type StreamTable = Partial<StreamConfig> & Pick<StreamConfig, "name">;
 
@@ -49,6 +52,12 @@ function bucket(name: string, extra: Partial<StreamConfig> = {}): StreamTable {
     subject_delete_marker_ttl: 60_000 * NS_PER_MS,
     ...extra,
   };
+}
+
+/** The broker takes no window of duplicates that is longer than what it keeps. */
+function keptFor(ms: number): Partial<StreamConfig> {
+  const window = ms === 0 ? DUPLICATE_WINDOW_MS : Math.min(DUPLICATE_WINDOW_MS, ms);
+  return { max_age: ms * NS_PER_MS, duplicate_window: window * NS_PER_MS };
 }
 
 function table(options: TopologyOptions): StreamTable[] {
@@ -89,6 +98,14 @@ function table(options: TopologyOptions): StreamTable[] {
       name: STREAMS.deadLetters,
       subjects: ["berth.dead.>"],
       max_age: DEAD_LETTER_RETENTION_MS * NS_PER_MS,
+    },
+    {
+      name: STREAMS.audit,
+      subjects: ["berth.audit.*"],
+      ...keptFor(options.auditRetentionMs ?? AUDIT_RETENTION_MS),
+      discard: "new",
+      deny_delete: true,
+      deny_purge: true,
     },
     bucket(actors, { metadata }),
     ...Object.values(plain).map((name) => bucket(name)),

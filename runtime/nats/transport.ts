@@ -5,6 +5,7 @@ import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import type { Transport } from "../transport.ts";
+import { natsAuditStore } from "./audit-store.ts";
 import { natsBuckets } from "./buckets.ts";
 import { natsBus } from "./bus.ts";
 import { natsDeadLetters } from "./dead-letters.ts";
@@ -93,6 +94,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
       bus: natsBus({ connection: nc, requests, sender }),
       buckets,
       deadLetters: natsDeadLetters({ jsm, mailboxes, buckets, clock }),
+      audit: natsAuditStore({ jsm, publisher }),
       onReconnect,
       async close() {
         sender.flush();

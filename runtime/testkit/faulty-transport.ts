@@ -3,6 +3,7 @@
  * What the process awaits resumes inside the process, so that it can be paused and ended.
  */
 import { type ActorRef, refName } from "../../protocols/ids.ts";
+import type { AuditStore } from "../audit.ts";
 import type { DeadLetters } from "../dead-letters.ts";
 import type { Mailboxes, OpenRecord, Records, Transport } from "../transport.ts";
 import { faultyBuckets } from "./faulty-buckets.ts";
@@ -41,6 +42,7 @@ export function faultyTransport(inner: Transport, options: FaultyOptions): Fault
     bus: faultyBus(link, inner.bus),
     buckets: faultyBuckets(link, inner.buckets),
     deadLetters: faultyDeadLetters(link, inner.deadLetters),
+    audit: faultyAudit(link, inner.audit),
     onReconnect: (fn) => link.onBack(fn),
     close() {
       link.send({ what: "close", subject: process.name }, () => void inner.close());
@@ -109,6 +111,21 @@ function faultyMailboxes(link: Link, inner: Mailboxes, ackWaitMs: number): Mailb
       write({ what: "mailboxes.deadLetter", subject: letter.id, lane: "dead-letters" }, () =>
         inner.deadLetter(letter),
       ),
+  };
+}
+
+function faultyAudit(link: Link, inner: AuditStore): AuditStore {
+  const call = <T>(what: string, work: () => Promise<T>) =>
+    link.call({ what: `audit.${what}`, subject: "" }, API_TIMEOUT_MS, work);
+  return {
+    newest: (tenant) => call("newest", () => inner.newest(tenant)),
+    append(entry, expected) {
+      const cargo = { what: "audit.append", subject: entry.tenant, lane: "audit" };
+      return link.call(cargo, TIMEOUT_MS, () => inner.append(entry, expected));
+    },
+    read: (tenant, from, limit) => call("read", () => inner.read(tenant, from, limit)),
+    bounds: (tenant) => call("bounds", () => inner.bounds(tenant)),
+    retentionMs: () => call("retentionMs", () => inner.retentionMs()),
   };
 }
 

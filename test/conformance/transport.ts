@@ -1,11 +1,15 @@
 /** What every transport promises, whatever is beneath it. Called for each from the files beside this one. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Act, systemActor } from "../../protocols/audit.ts";
 import type { Due, Envelope } from "../../protocols/envelope.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import type { MailLane } from "../../protocols/protocol.ts";
 import type { DeadLetter } from "../../protocols/records.ts";
 import { subjects } from "../../protocols/subjects.ts";
+import { auditOf } from "../../runtime/audit.ts";
+import { sealEntry, verifyChain } from "../../runtime/audit-chain.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import type { LetterFilter } from "../../runtime/dead-letters.ts";
 import type {
   KeyEntry,
@@ -548,6 +552,70 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
           ["w2", undefined],
         ]);
         await watch.close();
+      });
+    });
+
+    describe("an audit trail", () => {
+      const clock = systemClock;
+      const act = (tenant: string, target: string): Act => ({
+        tenant,
+        actor: systemActor("test"),
+        act: "tenant.put",
+        target,
+        outcome: "allowed",
+      });
+      const chainOf = async (tenant: string) =>
+        (await one.audit.read(tenant, 1, 1_000)).map(({ entry }) => entry);
+
+      test("is empty before there was anything", async () => {
+        expect(await one.audit.newest("au-none")).toBeUndefined();
+        expect(await one.audit.read("au-none", 1, 10)).toEqual([]);
+        expect(await one.audit.bounds("au-none")).toEqual({ first: 1, last: 0 });
+      });
+
+      test("of a tenant is one chain, whoever writes and how many at once", async () => {
+        const writers = [one, two, one].map(({ audit }) => auditOf({ store: audit, clock }));
+        const acts = Array.from({ length: 24 }, (_, n) => act("au-chain", `t${n}`));
+        await Promise.all(acts.map((each, n) => writers[n % writers.length]!.record(each)));
+        const entries = await chainOf("au-chain");
+        expect(entries.map(({ target }) => target).toSorted()).toEqual(
+          acts.map(({ target }) => target).toSorted(),
+        );
+        const report = verifyChain(entries, { now: clock.now() });
+        expect(report).toMatchObject({ entries: 24, pruned: 0, fault: undefined });
+        expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, n) => n + 1));
+      });
+
+      test("refuses an entry in a place that is taken, and takes an id once", async () => {
+        const first = sealEntry(act("au-once", "a"), {
+          id: "aud_once",
+          time: "2026-01-01T00:00:00.000Z",
+          previous: undefined,
+        });
+        await one.audit.append(first, 0);
+        const { revision } = (await two.audit.newest("au-once"))!;
+        await two.audit.append(first, revision);
+        await expect(two.audit.append({ ...first, id: "aud_2" }, 0)).rejects.toMatchObject({
+          code: "record.conflict",
+        });
+        expect(await chainOf("au-once")).toEqual([first]);
+      });
+
+      test("is read from any place of a chain, and as a whole in the order of storage", async () => {
+        const audit = auditOf({ store: one.audit, clock });
+        for (let n = 1; n <= 6; n += 1) {
+          await audit.record(act("au-read", `r${n}`));
+          await audit.record(act("au-beside", `b${n}`));
+        }
+        const places = async (from: number, limit: number) =>
+          (await two.audit.read("au-read", from, limit)).map(({ place }) => place);
+        expect(await places(1, 3)).toEqual([1, 2, 3]);
+        expect(await places(5, 10)).toEqual([5, 6]);
+        expect(await places(7, 10)).toEqual([]);
+        expect(await two.audit.bounds("au-read")).toEqual({ first: 1, last: 6 });
+        const { last } = await two.audit.bounds(undefined);
+        const newest = await two.audit.read(undefined, last - 3, 10);
+        expect(newest.map(({ entry }) => entry.target)).toEqual(["r5", "b5", "r6", "b6"]);
       });
     });
 

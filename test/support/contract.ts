@@ -98,6 +98,7 @@ function describeSubjects(): string[] {
     inspectionsOfPartition: subjects.inspectionsOfPartition(p),
     deadLetter: subjects.deadLetter(ref),
     deadLettersOf: subjects.deadLettersOf({ tenant: "<tenant>" }),
+    audit: subjects.audit("<tenant>"),
     up: subjects.up("<worker>", p, ref),
     upOfPartition: subjects.upOfPartition(p),
     hello: subjects.hello("<worker>"),

@@ -10,6 +10,7 @@ import type { DraftEvent, Outcome } from "../../protocols/events.ts";
 import type { JobOrder } from "../../protocols/executor.ts";
 import type { ApiKeyRecord, Scope, TenantRecord } from "../../protocols/records.ts";
 import { type Tier, tierTable } from "../../protocols/tiers.ts";
+import { auditOf } from "../../runtime/audit.ts";
 import type { Client } from "../../runtime/client.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
@@ -178,6 +179,7 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
       metricsText: () => Promise.resolve("berth_up 1\n"),
       tiers,
       deadLetters: transport.deadLetters,
+      audit: auditOf({ store: transport.audit, clock: systemClock }),
       config: {
         host: "127.0.0.1",
         port: 0,
