@@ -30,9 +30,9 @@ export interface NetworkPolicy {
   };
 }
 
-export const PART_LABEL = "berth.part";
-export const TENANT_LABEL = "berth.tenant";
-export const FLEET_LABEL = "berth.fleet";
+const PART_LABEL = "berth.part";
+const TENANT_LABEL = "berth.tenant";
+const FLEET_LABEL = "berth.fleet";
 
 export interface PolicyPorts {
   readonly broker: number;
