@@ -2,6 +2,7 @@
  * Configuration: the environment, checked once and frozen. Nothing else reads `process.env`. Every
  * variable is here with its default and why; an error names the variable.
  */
+import { isIP } from "node:net";
 import { z } from "zod";
 import { type Duration, parseDuration } from "../protocols/duration.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
@@ -32,6 +33,13 @@ const list = (fallback: string) =>
         .map((part) => part.trim())
         .filter((part) => part !== ""),
     );
+
+const NAME_SERVER = /^(?:(?<four>[\d.]+)|\[?(?<six>[\da-f:.]+)\]?)(?<port>:\d{1,5})?$/i;
+const isNameServers = (servers: readonly string[]) =>
+  servers.every((text) => {
+    const { four, six } = NAME_SERVER.exec(text)?.groups ?? {};
+    return isIP(four ?? six ?? "") !== 0;
+  });
 
 /** One or several URLs, such as those of a cluster, with commas between. */
 const urls = z
@@ -93,6 +101,10 @@ const environmentSchema = z.object({
   BERTH_DOCKER_SUBNETS: z.cidrv4().default("10.212.0.0/14"),
   /** Port at which workers find the broker, on their network's gateway. */
   BERTH_DOCKER_DOOR_PORT: z.coerce.number().int().min(1).max(65_535).default(14_222),
+  /** Port of the proxy that workers go out by, on the same address. */
+  BERTH_DOCKER_PROXY_PORT: z.coerce.number().int().min(1).max(65_535).default(14_223),
+  /** Name servers, with `:port` if need be, that the proxy asks for hosts outside; default: those of this host. */
+  BERTH_EGRESS_DNS: list("").refine(isNameServers, "addresses of name servers"),
   /** Workers that this node may hold, and starts at once. */
   BERTH_MAX_WORKERS: count(64),
   BERTH_START_CONCURRENCY: count(8),

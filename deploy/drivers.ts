@@ -18,16 +18,20 @@ import { serversOf } from "../executor/link.ts";
 import { TIERS, type TierTable } from "../protocols/tiers.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { type Metrics, noMetrics } from "../runtime/metrics.ts";
 import type { Buckets } from "../runtime/transport.ts";
 import type { Config } from "./config.ts";
 import { decideDriver, type EngineFacts } from "./decide-driver.ts";
 import { deploymentId } from "./deployment.ts";
+import { openEgress } from "./egress.ts";
 import { BUILD_LABEL, executorBuild } from "./images/executor-build.ts";
 
 export interface DriverParts {
   readonly config: Config;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: none. */
+  readonly metrics?: Metrics;
   readonly buckets: Buckets;
   readonly nodeId: string;
   /** As the node reaches the broker on behalf of its workers. */
@@ -114,12 +118,22 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
   const { docker } = engine;
   const dataDir = resolve(config.BERTH_DATA);
   const workspaces = await openWorkspaces({ docker, owner, dataDir, image, clock, log });
+  const opened: { driver?: DockerDriver } = {};
+  const egress = await openEgress({
+    ...parts,
+    metrics: parts.metrics ?? noMetrics,
+    workers: () => opened.driver && ((worker) => opened.driver?.find(worker)),
+  });
   const networks = await Networks.open({
     engine: docker,
     owner,
     subnets: config.BERTH_DOCKER_SUBNETS,
     doorPort,
     natsTargets: () => targetsOf(workerUrl),
+    proxy: {
+      port: config.BERTH_DOCKER_PROXY_PORT,
+      accept: (near) => egress.proxy.accept(near),
+    },
     clock,
     log,
   });
@@ -132,7 +146,7 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
   const build = (await engine.imageLabels(image))?.[BUILD_LABEL] ?? image;
   const newId = () => `${DORMANT_PREFIX}${randomBytes(ID_BYTES).toString("hex")}`;
   const flavours = flavoursOf(config.tiers);
-  return await DockerDriver.open({
+  opened.driver = await DockerDriver.open({
     ...common,
     image,
     sandboxes,
@@ -146,8 +160,10 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
     pool: (isQuiet) =>
       new DormantPool({ ...common, flavours, sandboxes, claims, build, newId, isQuiet }),
     doorPort,
+    proxyUrl: egress.urlFor,
     graceMs: config.BERTH_KILL_GRACE * 2,
   });
+  return opened.driver;
 }
 
 /** What every worker is told beside its identity. */

@@ -64,6 +64,12 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_worker_memory_bytes: gauge("Memory of this node's workers together", "tier"),
   berth_worker_cpu_seconds_total: counter("CPU time of this node's workers together", "tier"),
 
+  berth_egress_connections_total: counter(
+    "Connections that workers asked the proxy for, by what became of them",
+    "decision",
+    "tier",
+  ),
+
   berth_turns_total: counter("Messages handled", "kind"),
   berth_turn_seconds: histogram(
     "From a handler's start to its answer, commit and outbox included; turns of one commit count once",

@@ -93,6 +93,7 @@ export async function startNodeRole(
     config,
     clock,
     logger,
+    metrics,
     buckets: transport.buckets,
     nodeId,
     workerUrl,

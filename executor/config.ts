@@ -7,6 +7,8 @@ export interface ExecutorConfig {
   readonly worker: string;
   /** With user and password: never logged, never given to an agent. */
   readonly natsUrl: string;
+  /** For agents, with the worker's token: never logged. */
+  readonly proxyUrl: string | undefined;
   readonly partitions: number;
   readonly slots: number;
   readonly tier: string;
@@ -54,6 +56,7 @@ export function parseExecutorConfig(
   return Object.freeze({
     worker: text("BERTH_WORKER"),
     natsUrl: text("BERTH_NATS_URL"),
+    proxyUrl: identity?.proxy_url,
     partitions: whole("BERTH_PARTITIONS", 64),
     slots: whole("BERTH_SLOTS", 1),
     tier: text("BERTH_TIER", "free"),

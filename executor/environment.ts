@@ -3,6 +3,9 @@ import type { JobOrder } from "../protocols/executor.ts";
 import type { Place } from "./agents/agent.ts";
 import { RUN_MARKER } from "./process-tree.ts";
 
+/** Never through the proxy: what the agent itself listens to. */
+const LOCAL = "localhost,127.0.0.1,::1";
+
 /** Taken over from the worker when set. Its own credential stands in none of them. */
 const INHERITED = [
   "LANG",
@@ -20,6 +23,7 @@ export function agentEnvironment(options: {
   readonly order: JobOrder;
   readonly place: Place;
   readonly extra: Readonly<Record<string, string>>;
+  readonly proxyUrl?: string | undefined;
 }): Record<string, string> {
   const { order, place, worker, inherited } = options;
   const passed = INHERITED.flatMap((name) => {
@@ -32,7 +36,8 @@ export function agentEnvironment(options: {
     ...Object.fromEntries(passed),
     ...order.env,
     ...options.extra,
-    // Last, so that no order can change where an agent lives or hide its processes.
+    // Last, so that no order can change where an agent lives, how it goes out or hide its processes.
+    ...proxyVariables(options.proxyUrl),
     PATH: options.path,
     HOME: place.home,
     PWD: place.work,
@@ -42,4 +47,12 @@ export function agentEnvironment(options: {
     ...(order.traceparent === undefined ? {} : { TRACEPARENT: order.traceparent }),
     [RUN_MARKER]: `${worker}.${order.job_id}.${order.attempt}.`,
   };
+}
+
+/** As programs look for them: some in capitals alone, curl in small letters alone, Node's own `fetch` when it is told to. */
+function proxyVariables(url: string | undefined): Record<string, string> {
+  if (url === undefined) return {};
+  const variables = { http_proxy: url, https_proxy: url, all_proxy: url, no_proxy: LOCAL };
+  const capitals = Object.entries(variables).map(([name, value]) => [name.toUpperCase(), value]);
+  return { ...variables, ...Object.fromEntries(capitals), NODE_USE_ENV_PROXY: "1" };
 }

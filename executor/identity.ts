@@ -14,7 +14,7 @@ export const WAITS_FOR_IDENTITY = "berth executor waits for its identity";
 const MAX_UNITS = 64 * 1024;
 
 /** Read by hand: a worker's start does not wait for the schema's library. */
-const FIELDS: Readonly<Record<keyof WorkerIdentity, "string" | "number">> = {
+const FIELDS: Readonly<Record<Exclude<keyof WorkerIdentity, "proxy_url">, "string" | "number">> = {
   worker: "string",
   nats_url: "string",
   partitions: "number",

@@ -113,6 +113,8 @@ export interface WorkerIdentity {
   readonly slots: number;
   readonly tier: string;
   readonly workspace_mode: WorkerSpec["workspace"];
+  /** The proxy of its network, with the worker's token; none: whatever way out there is, is direct. */
+  readonly proxy_url?: string;
 }
 
 /** Where a start is. `claiming`: a dormant worker is being taken. `connecting`: the process runs, its hello is awaited. */

@@ -1,5 +1,6 @@
 /** The tier table: what each tier may do and gets. One table, read by everything else. */
 import { z } from "zod";
+import { egressListSchema, egressModeSchema } from "./egress.ts";
 
 export const TIERS = ["free", "pro", "enterprise"] as const;
 export const tierSchema = z.enum(TIERS);
@@ -36,8 +37,14 @@ const limitsSchema = z.object({
   processes: z.number().int().positive(),
   /** `shared`: with the pool's other workers, none of which it reaches. `user`, `tenant`: one of its own. */
   network: z.enum(["shared", "user", "tenant"]),
-  /** Whether the network leads to the internet: never to the host, private addresses or metadata. */
+  /**
+   * Whether the network leads to the internet by itself, past the proxy and its list: never to the host, private addresses or
+   * metadata. For programs that cannot use a proxy.
+   */
   internet: z.boolean(),
+  /** Which hosts the proxy lets agents reach, of any tenant of the tier. */
+  egress: egressModeSchema,
+  egressHosts: egressListSchema,
   /** Workers kept started and paused, nobody's yet, on each host whose driver can. */
   dormantWorkers: z.number().int().nonnegative(),
   /** `none`, a limited list, or any model. */
@@ -68,6 +75,9 @@ const DAY = 24 * HOUR;
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
+/** What agents cannot do without. */
+const USUAL_HOSTS = egressListSchema.parse(["@models", "@packages"]);
+
 export const DEFAULT_TIERS: TierTable = {
   free: {
     place: "shared-pool",
@@ -88,7 +98,9 @@ export const DEFAULT_TIERS: TierTable = {
     storageBytes: GIB,
     processes: 256,
     network: "shared",
-    internet: true,
+    internet: false,
+    egress: "listed",
+    egressHosts: USUAL_HOSTS,
     dormantWorkers: 1,
     customModels: "none",
   },
@@ -111,7 +123,9 @@ export const DEFAULT_TIERS: TierTable = {
     storageBytes: 10 * GIB,
     processes: 1_024,
     network: "user",
-    internet: true,
+    internet: false,
+    egress: "listed",
+    egressHosts: USUAL_HOSTS,
     dormantWorkers: 2,
     customModels: ["claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5-codex"],
   },
@@ -134,7 +148,9 @@ export const DEFAULT_TIERS: TierTable = {
     storageBytes: 100 * GIB,
     processes: 2_048,
     network: "tenant",
-    internet: true,
+    internet: false,
+    egress: "listed",
+    egressHosts: USUAL_HOSTS,
     dormantWorkers: 0,
     customModels: "any",
   },

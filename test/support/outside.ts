@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { mustRun } from "../../executor/drivers/docker/command.ts";
 import { ip, makeNetNamespace } from "./net-namespace.ts";
@@ -21,6 +22,8 @@ export interface Outside extends AsyncDisposable {
   /** Its name server listens here, too: any name is `publicAddress`. */
   readonly privateAddress: string;
   readonly linkLocalAddress: string;
+  /** What its name server was asked, each name once for each question. */
+  readonly asked: readonly string[];
   /** This host's end of the cable. */
   readonly device: string;
   /** Whether it can connect to a port of an address that this host forwards to. */
@@ -53,12 +56,18 @@ export async function startOutside(): Promise<Outside> {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const gone = once(child, "exit");
-  await once(child.stdout, "data");
+  const asked: string[] = [];
+  const lines = createInterface(child.stdout);
+  lines.on("line", (line) => {
+    if (line.startsWith("asked ")) asked.push(line.slice("asked ".length));
+  });
+  await once(lines, "line");
   return {
     port: PORT,
     publicAddress,
     privateAddress,
     linkLocalAddress,
+    asked,
     device: near,
     async reaches(address, port) {
       const url = `http://${address}:${port}/`;

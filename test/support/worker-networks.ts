@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Container } from "dockerode";
+import { NO_NAME_SERVER } from "../../executor/drivers/docker/container-spec.ts";
 import type { DoorTarget } from "../../executor/drivers/docker/door.ts";
 import { Firewall } from "../../executor/drivers/docker/firewall.ts";
 import { type EngineOwner, filterOf, LABELS } from "../../executor/drivers/docker/labels.ts";
@@ -84,7 +85,8 @@ export function workerNetworks(targets: () => readonly DoorTarget[] = () => []):
             NetworkMode: found.name,
             CapDrop: ["ALL"],
             SecurityOpt: ["no-new-privileges"],
-            Dns: [...dns],
+            // As a driver starts those whose network leads nowhere.
+            ...(internet ? { Dns: [...dns] } : NO_NAME_SERVER),
           },
         });
         await container.start();

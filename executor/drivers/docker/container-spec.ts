@@ -34,6 +34,11 @@ const MIB = 1024 ** 2;
 /** Shared memory that browsers and databases reach for. It counts as memory. */
 const SHM_BYTES = 64 * MIB;
 const TMP_BYTES = 256 * MIB;
+/**
+ * The engine's resolver, which knows the network's own names, asks for all others here: in the container itself, where nobody
+ * answers. So no question leaves it, by which data could leave, too. Names outside are the proxy's to resolve.
+ */
+export const NO_NAME_SERVER = { Dns: ["127.0.0.1"], DnsSearch: ["."] };
 /** As user 1000, also where an image says otherwise. */
 const USER = "1000:1000";
 
@@ -68,6 +73,7 @@ function hostConfig({
     ...(runtime === undefined ? {} : { Runtime: runtime }),
     ...mounts,
     NetworkMode: network,
+    ...(size.internet ? {} : NO_NAME_SERVER),
     // Reaps what agents leave: a Node process would not.
     Init: true,
     Tmpfs: { "/tmp": `rw,nosuid,nodev,mode=1777,size=${tmpBytes}`, ...mounts.Tmpfs },

@@ -33,6 +33,8 @@ export interface DockerDriverParts extends Omit<EndingsParts, "roster" | "pool" 
   /** `isQuiet` is the driver's word that no worker starts. */
   readonly pool: (isQuiet: () => boolean) => DormantPool;
   readonly doorPort: number;
+  /** The proxy as a worker is told of it; undefined: there is none. */
+  readonly proxyUrl?: (worker: string, gateway: string) => string;
   readonly clock: Clock;
   /** For a worker to end its jobs after SIGTERM (default 10 s). */
   readonly graceMs?: number;
@@ -123,6 +125,12 @@ export class DockerDriver implements Driver {
   list(): Promise<readonly LiveWorker[]> {
     const live = [...this.#roster.known.values()];
     return Promise.resolve(live.map(({ spec }) => ({ worker: spec.worker, spec })));
+  }
+
+  /** A worker that lives; undefined from the beginning of its end on. */
+  find(worker: string): Pick<Known, "spec" | "gateway"> | undefined {
+    const known = this.#roster.known.get(worker);
+    return known?.isEnding === false ? known : undefined;
   }
 
   watch(onExit: (exit: WorkerExit) => void): void {
@@ -264,6 +272,7 @@ export class DockerDriver implements Driver {
     const { worker, slots, tier, workspace } = known.spec;
     const url = new URL(natsUrl.split(",")[0] ?? "");
     url.host = `${known.gateway}:${this.#parts.doorPort}`;
+    const proxy_url = this.#parts.proxyUrl?.(worker, known.gateway);
     const identity = {
       worker,
       nats_url: url.href.replace(/\/$/, ""),
@@ -271,6 +280,7 @@ export class DockerDriver implements Driver {
       slots,
       tier,
       workspace_mode: workspace,
+      ...(proxy_url === undefined ? {} : { proxy_url }),
     };
     await this.#parts.sandboxes.tell(known, formatIdentity(identity));
   }

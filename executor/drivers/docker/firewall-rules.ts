@@ -43,6 +43,8 @@ const MARKED = `-m mark --mark ${MARK}`;
 export interface FirewallPlan {
   readonly owner: EngineOwner;
   readonly doorPort: number;
+  /** Undefined where there is no proxy. */
+  readonly proxyPort?: number | undefined;
   /** Whom the engine's name server asks in the name of a worker: often a private address. */
   readonly nameservers: readonly string[];
 }
@@ -91,7 +93,11 @@ function rulesToHost(plan: FirewallPlan): string[] {
     // Answers to what the host itself asked; not what a worker had opened while these rules were missing.
     "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
     // The address must be that of the bridge by which the packet came: no other network's door.
-    `-p tcp -m tcp --dport ${plan.doorPort} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`,
+    ...[plan.doorPort, plan.proxyPort].flatMap((port) =>
+      port === undefined
+        ? []
+        : [`-p tcp -m tcp --dport ${port} -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT`],
+    ),
     ...fromClosed(plan.owner).map((bridges) => `${bridges} ${REFUSE}`),
     ...questionsOfNames(plan).map((question) => `${question} -j ACCEPT`),
     REFUSE,

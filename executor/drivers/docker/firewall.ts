@@ -24,6 +24,7 @@ import type { EngineOwner } from "./labels.ts";
 export interface FirewallOptions {
   readonly owner: EngineOwner;
   readonly doorPort: number;
+  readonly proxyPort?: number | undefined;
   readonly log: Logger;
   /** Whom workers' names are asked of; default: the host's name servers. */
   readonly nameservers?: () => Promise<readonly string[]>;
@@ -79,8 +80,8 @@ export class Firewall {
   }
 
   async #ensure(): Promise<void> {
-    const { owner, doorPort, nameservers = hostNameservers } = this.#options;
-    const plan = { owner, doorPort, nameservers: await nameservers() };
+    const { owner, doorPort, proxyPort, nameservers = hostNameservers } = this.#options;
+    const plan = { owner, doorPort, proxyPort, nameservers: await nameservers() };
     const needed = decideRestore(plan, await this.#list(), this.#known);
     if (needed === undefined) return;
     if (this.#known !== undefined) this.#options.log.warn({}, "firewall rules are put back");

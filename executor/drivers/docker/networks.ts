@@ -7,13 +7,15 @@
  * N2 A network that somebody holds is not removed. Holding begins before the network is looked for and ends after the work.
  *    A removal's turn begins with a look at the holders; whoever comes later looks for the network in a later turn.
  * N3 Two networks that are made at once are given different addresses (network-maker.ts).
- * N4 A network's door is open before work begins in it, and closes after the network is gone.
+ * N4 A network's doors are open before work begins in it, and close after the network is gone.
  */
+import type { Socket } from "node:net";
 import type Docker from "dockerode";
 import { BerthError } from "../../../protocols/errors.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import { Door, type DoorTarget } from "./door.ts";
+import { Doorway } from "./doorway.ts";
 import { EngineNetworks, type WorkerNetwork } from "./engine-networks.ts";
 import { Firewall } from "./firewall.ts";
 import type { EngineOwner, Labels } from "./labels.ts";
@@ -26,7 +28,7 @@ export type { WorkerNetwork } from "./engine-networks.ts";
 export type { NetworkOwner } from "./network-names.ts";
 
 export interface NetworkSettings {
-  /** False: it leads nowhere but to the door. */
+  /** False: it leads nowhere but to the doors. */
   readonly internet: boolean;
   /** Put on a network that is made; one that exists keeps its own. */
   readonly labels: Labels;
@@ -39,12 +41,16 @@ export interface NetworksOptions {
   readonly subnets: string;
   readonly doorPort: number;
   readonly natsTargets: () => readonly DoorTarget[];
+  /** Behind a second door; default: there is none. */
+  readonly proxy?: { readonly port: number; readonly accept: (near: Socket) => void };
   readonly clock: Clock;
   readonly log: Logger;
   /** As in `FirewallOptions`. */
   readonly nameservers?: () => Promise<readonly string[]>;
 }
 
+/** Connections to the proxy from one network, and from one worker: package managers open many at once. */
+const EXITS = { connections: 2_048, perWorker: 128 };
 /** Removals at once: the engine takes most of each by turns anyway. */
 const REMOVALS = 4;
 
@@ -60,7 +66,7 @@ export class Networks {
     this.#options = options;
     this.#engine = new EngineNetworks(options.engine, options.owner);
     this.#maker = new NetworkMaker(this.#engine, options.owner, options.subnets);
-    this.#firewall = new Firewall(options);
+    this.#firewall = new Firewall({ ...options, proxyPort: options.proxy?.port });
   }
 
   /** Sets the rules of the firewall and opens the doors of networks that live already. Rejects with `config.invalid` or `driver.failed`. */
@@ -133,12 +139,12 @@ export class Networks {
   async close(): Promise<void> {
     this.#isClosed = true;
     const places = [...this.#places.values()];
-    await Promise.all(places.map((place) => place.inTurn(() => place.closeDoor())));
+    await Promise.all(places.map((place) => place.inTurn(() => place.closeDoors())));
   }
 
   async #ensure(plan: NetworkPlan, place: Place): Promise<WorkerNetwork> {
     const network = (await this.#engine.find(plan.name)) ?? (await this.#make(plan));
-    await this.#openDoor(network, place); // N4
+    await this.#openDoors(network, place); // N4
     return network;
   }
 
@@ -164,15 +170,24 @@ export class Networks {
     if (place.holders > 0) return false; // N2
     if ((await this.#engine.used(name)).has(name)) return false;
     const isRemoved = await this.#engine.remove(name);
-    await place.closeDoor(); // N4
+    await place.closeDoors(); // N4
     return isRemoved;
   }
 
-  async #openDoor({ gateway }: WorkerNetwork, place: Place): Promise<void> {
-    if (place.door?.host !== gateway) await place.closeDoor();
+  async #openDoors({ gateway: host }: WorkerNetwork, place: Place): Promise<void> {
+    if (place.door?.host !== host) await place.closeDoors();
     if (this.#isClosed) throw new BerthError("driver.failed", "the driver is stopping");
-    const { doorPort: port, natsTargets: targets, clock, log } = this.#options;
-    place.door ??= await Door.open({ host: gateway, port, targets, clock, log });
+    const { doorPort: port, natsTargets: targets, proxy, clock, log } = this.#options;
+    place.door ??= await Door.open({ host, port, targets, clock, log });
+    if (proxy === undefined) return;
+    const purpose = "the proxy";
+    place.exit ??= await Doorway.open({ host, ...proxy, ...EXITS, purpose, log });
+  }
+
+  #isOpenAt(gateway: string | undefined, place: Place | undefined): boolean {
+    const { proxy } = this.#options;
+    const hasExit = proxy === undefined || place?.exit?.host === gateway;
+    return place?.door?.host === gateway && hasExit;
   }
 
   /** Opens the doors that these networks lack, and closes those of networks that somebody else removed. */
@@ -180,7 +195,7 @@ export class Networks {
     const gateways = new Map(networks.map(({ name, gateway }) => [name, gateway]));
     const names = new Set([...gateways.keys(), ...this.#places.keys()]);
     for (const name of names) {
-      if (this.#places.get(name)?.door?.host !== gateways.get(name)) await this.#mend(name);
+      if (!this.#isOpenAt(gateways.get(name), this.#places.get(name))) await this.#mend(name);
     }
   }
 
@@ -189,11 +204,14 @@ export class Networks {
     try {
       await place.inTurn(async () => {
         const network = await this.#engine.find(name);
-        if (network === undefined) await place.closeDoor();
-        else await this.#openDoor(network, place);
+        if (network === undefined) await place.closeDoors();
+        else await this.#openDoors(network, place);
       });
     } catch (error) {
-      this.#options.log.warn({ name, error }, "a network has no way to the broker for now");
+      this.#options.log.warn(
+        { name, error },
+        "a network has no way to the broker or the proxy for now",
+      );
     } finally {
       this.#forget(name, place);
     }

@@ -176,28 +176,35 @@ print((times.children_user + times.children_system) / (time.monotonic() - began)
     });
   });
 
-  describe("reaches the door to the broker and nobody else:", () => {
-    /** Exit status of curl: 0 answered, 1 protocol error and 52 or 56 means something listened, 7 refused, 28 nothing came back. */
-    const reached = async (targets: readonly string[]): Promise<string[]> => {
+  describe("reaches the doors to the broker and the proxy, and nobody else:", () => {
+    /**
+     * Directly, or by the proxy that the agent is told of. Exit status of curl: 0 answered, 1 protocol error and 52 or 56 means
+     * something listened, 6 has no address, 7 refused, 28 nothing came back; 22 the proxy said no.
+     */
+    const reached = async (targets: readonly string[], ...options: string[]): Promise<string[]> => {
       const script = targets
         .map(
-          (target) => `curl -s --max-time 2 -o /dev/null http://${target}; echo "${target} $?" &`,
+          (target) =>
+            `curl -s ${options.join(" ")} --max-time 4 -o /dev/null http://${target}; echo "${target} $?" &`,
         )
         .join("\n");
       const text = await said(`${script}\nwait`);
       const lines = text.split("\n").map((line) => line.split(" "));
       expect(lines).toHaveLength(targets.length);
       return lines
-        .filter(([, status]) => !["6", "7", "28"].includes(status ?? ""))
+        .filter(([, status]) => !["6", "7", "22", "28"].includes(status ?? ""))
         .map(([target]) => target!);
     };
+    const directly = (targets: readonly string[]) => reached(targets, "--noproxy", "'*'");
+    const byProxy = (targets: readonly string[]) => reached(targets, "--fail");
 
-    test("its own gateway's door is open, and nothing else there", async () => {
+    test("its own gateway's doors are open, and nothing else there", async () => {
       const { port } = host.address() as AddressInfo;
       const gateway = await gatewayOf(mallory);
-      expect(await reached([`${gateway}:14222`, `${gateway}:${port}`, `${gateway}:22`])).toEqual([
-        `${gateway}:14222`,
-      ]);
+      const ports = [14_222, 14_223, port, 22];
+      const places = ports.map((one) => `${gateway}:${one}`);
+      expect(await directly(places)).toEqual(places.slice(0, 2));
+      expect(await byProxy(places)).toEqual([]);
     });
 
     test("the host's services are out of reach at every address of the host", async () => {
@@ -207,15 +214,46 @@ print((times.children_user + times.children_system) / (time.monotonic() - began)
         .filter(({ family, internal }) => family === "IPv4" && !internal)
         .map(({ address }) => `${address}:${port}`);
       expect(own.length).toBeGreaterThan(1);
-      expect(await reached([...own, `host.docker.internal:${port}`])).toEqual([]);
+      const places = [...own, `host.docker.internal:${port}`];
+      expect(await directly(places)).toEqual([]);
+      expect(await byProxy(places)).toEqual([]);
     });
 
     test("another tenant's container is out of reach, by address and by name", async () => {
       const { address, name } = await placeOf(victim);
-      expect(await reached([`${address}:8080`, `${name}:8080`])).toEqual([]);
+      expect(await directly([`${address}:8080`, `${name}:8080`])).toEqual([]);
+      expect(await byProxy([`${address}:8080`, `${name}:8080`])).toEqual([]);
       // And the other's health server does answer: to itself.
       const answer = await rig.exec(victim.worker, "curl", "-s", "http://127.0.0.1:8080/livez");
       expect(answer.trim()).toBe("ok");
+    });
+  });
+
+  describe("is told of the proxy", () => {
+    test("as programs look for it, with a token that stands in no configuration of its container", async () => {
+      const [url = "", ...rest] = (
+        await said(
+          'echo "$HTTPS_PROXY"; echo "$https_proxy"; echo "$http_proxy"; echo "$HTTP_PROXY"; echo "$NO_PROXY"',
+        )
+      ).split("\n");
+      const { username, password, host: place } = new URL(url);
+      expect(rest).toEqual([url, url, url, "localhost,127.0.0.1,::1"]);
+      expect(username).toBe(mallory.worker);
+      expect(place).toBe(`${await gatewayOf(mallory)}:14223`);
+      expect(password.length).toBeGreaterThan(40);
+      const info = await docker.getContainer(await rig.containerOf(mallory.worker)).inspect();
+      expect(JSON.stringify(info)).not.toContain(password);
+      expect(info.HostConfig.Dns).toEqual(["127.0.0.1"]);
+    });
+
+    test("and hears from it which host it may not reach", async () => {
+      const answer = await said(
+        "curl -s -o /dev/null -w '%{http_connect}' https://secret.example.test",
+      );
+      expect(answer).toBe("403");
+      expect(await said("curl -s http://secret.example.test")).toMatch(
+        /secret\.example\.test is not on the list/,
+      );
     });
   });
 

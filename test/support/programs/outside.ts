@@ -1,6 +1,7 @@
 /** What a host beyond a test's own network serves: HTTP on any of its addresses, and a name server. Ends with its input. */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:http";
+import { createServer as createTcpServer } from "node:net";
 
 const [port = "", address = "", nameserver = ""] = process.argv.slice(2);
 const HEADER_BYTES = 12;
@@ -21,12 +22,25 @@ function answerTo(query: Buffer): Buffer {
   return Buffer.concat([header, question, ...parts]);
 }
 
+function nameIn(query: Buffer): string {
+  const labels: string[] = [];
+  for (let at = HEADER_BYTES; query.readUInt8(at) !== 0; at += query.readUInt8(at) + 1)
+    labels.push(query.subarray(at + 1, at + 1 + query.readUInt8(at)).toString());
+  return labels.join(".");
+}
+
 const names = createSocket("udp4");
 names.on("message", (query, { port: from, address: to }) => {
+  process.stdout.write(`asked ${nameIn(query)}\n`);
   names.send(answerTo(query), from, to);
 });
 // At its own address: what answers from all would answer from another.
 names.bind(53, nameserver);
+// Over TCP no question is answered: that one was asked is all that is told.
+createTcpServer((socket) => {
+  process.stdout.write("asked over tcp\n");
+  socket.on("error", () => {}).end();
+}).listen(53, nameserver);
 createServer((_, response) => response.end("outside")).listen(Number(port), "0.0.0.0", () => {
   process.stdout.write("ready\n");
 });

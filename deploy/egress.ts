@@ -1,0 +1,69 @@
+/** Puts the proxy of a node's workers together: part of the composition root. */
+import { randomBytes } from "node:crypto";
+import { networkInterfaces } from "node:os";
+import { z } from "zod";
+import { Dialer } from "../executor/egress/dialer.ts";
+import { EgressGate, type GateParts } from "../executor/egress/gate.ts";
+import { EgressProxy } from "../executor/egress/proxy.ts";
+import { nameResolver } from "../executor/egress/resolver.ts";
+import { EGRESS_KEY_BYTES, EgressTokens } from "../executor/egress/tokens.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { Buckets } from "../runtime/transport.ts";
+import { claimedValue } from "./claimed-value.ts";
+import type { Config } from "./config.ts";
+
+export interface EgressParts {
+  readonly config: Config;
+  readonly buckets: Buckets;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly workers: GateParts["workers"];
+}
+
+export interface Egress {
+  readonly proxy: EgressProxy;
+  /** The proxy as a worker is told of it. */
+  readonly urlFor: (worker: string, gateway: string) => string;
+}
+
+const CONNECT_WITHIN_MS = 10_000;
+
+export async function openEgress(parts: EgressParts): Promise<Egress> {
+  const { buckets, clock, config, logger: log, metrics, workers } = parts;
+  const tokens = new EgressTokens(await egressKey(buckets));
+  const dialer = new Dialer({
+    resolve: nameResolver(config.BERTH_EGRESS_DNS),
+    scene: () => ({ own: ownAddresses(), workers: [config.BERTH_DOCKER_SUBNETS] }),
+    clock,
+    withinMs: CONNECT_WITHIN_MS,
+  });
+  const policyOf: GateParts["policyOf"] = ({ tier }) => {
+    const { egress: mode, egressHosts: hosts } = config.tiers[tier];
+    return Promise.resolve({ mode, hosts });
+  };
+  const gate = new EgressGate({ tokens, workers, policyOf, dialer, clock, metrics, log });
+  return {
+    proxy: new EgressProxy({ gate, clock }),
+    urlFor: (worker, gateway) =>
+      `http://${worker}:${tokens.ofWorker(worker)}@${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`,
+  };
+}
+
+const KEY = "egress-key";
+const keySchema = z.object({ key: z.string().length(EGRESS_KEY_BYTES * 2) });
+
+/** The same for every node: a worker's token outlives the process that made it. */
+async function egressKey(buckets: Pick<Buckets, "get" | "put">): Promise<Uint8Array> {
+  const make = () => ({ key: randomBytes(EGRESS_KEY_BYTES).toString("hex") });
+  const { key } = await claimedValue(buckets, KEY, { schema: keySchema, make });
+  return Buffer.from(key, "hex");
+}
+
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((all) =>
+    (all ?? []).map(({ address }) => address),
+  );
+}

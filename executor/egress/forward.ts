@@ -1,0 +1,87 @@
+/** Passes one plain request on over a connection that is there, and its answer back. Both are written anew: what a reader and a writer would understand differently does not pass. */
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
+import type { Socket } from "node:net";
+import { pipeline } from "node:stream/promises";
+
+/** Of one connection, not of what is sent over it. */
+const HOP_BY_HOP = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "expect",
+]);
+
+type HeaderValues = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** Without those that end here, and those that `Connection` names. */
+export function passedHeaders(headers: HeaderValues): Record<string, string | string[]> {
+  const connection = headers["connection"];
+  const named = new Set(
+    String(connection ?? "")
+      .toLowerCase()
+      .split(/\s*,\s*/),
+  );
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined || HOP_BY_HOP.has(name) || named.has(name)
+        ? []
+        : [[name, typeof value === "string" ? value : [...value]]],
+    ),
+  );
+}
+
+export interface Forwarding {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly far: Socket;
+  readonly path: string;
+  readonly host: string;
+}
+
+/** Never rejects: what breaks on one side is broken on the other. */
+export async function forward({ request, response, far, path, host }: Forwarding): Promise<void> {
+  const isChunked = request.headers["transfer-encoding"] !== undefined;
+  const headers = {
+    ...passedHeaders(request.headers),
+    ...(isChunked ? { "transfer-encoding": "chunked" } : {}),
+    host,
+    connection: "close",
+  };
+  const onward = httpRequest({
+    createConnection: () => far,
+    method: request.method,
+    path,
+    headers,
+    setHost: false,
+  });
+  try {
+    // A host may answer before it has read all: a break of the request ends the wait for it.
+    pipeline(request, onward).catch(() => {});
+    const answer = await answerTo(onward);
+    response.writeHead(answer.statusCode ?? 502, passedHeaders(answer.headers));
+    await pipeline(answer, response);
+  } catch {
+    far.destroy();
+    if (response.headersSent) response.destroy();
+    else response.writeHead(502, { Connection: "close" }).end();
+  }
+}
+
+function answerTo(onward: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    onward.once("response", resolve);
+    onward.once("error", reject);
+    onward.once("close", () => reject(new Error("closed without an answer")));
+  });
+}

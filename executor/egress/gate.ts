@@ -1,0 +1,142 @@
+/**
+ * Who asks the proxy, and whether it gets what it asks for. Every answer is counted; what is refused is told to whoever
+ * keeps a record of it, the same thing once a minute.
+ */
+
+import type { Socket } from "node:net";
+import { type EgressPolicy, NO_EGRESS } from "../../protocols/egress.ts";
+import { asBerthError } from "../../protocols/errors.ts";
+import type { WorkerSpec } from "../../protocols/executor.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
+import { decideEgress, type EgressTarget, tryParseTarget } from "./decide-egress.ts";
+import type { Dialer } from "./dialer.ts";
+import { RecentActs } from "./recent-acts.ts";
+import { type Refused, refusal } from "./refusals.ts";
+import { type EgressTokens, tryParseCredential } from "./tokens.ts";
+
+/** A worker as the proxy knows it. */
+export interface EgressWorker {
+  readonly spec: Pick<WorkerSpec, "worker" | "tenant" | "user" | "tier">;
+  /** Address of the host in its network: it comes in by no other. */
+  readonly gateway: string;
+}
+
+/** A connection that was refused. Without a path or a credential. */
+export interface DeniedEgress {
+  readonly worker: string;
+  readonly tenant: string;
+  readonly host: string;
+  readonly port: number;
+  readonly reason: string;
+}
+
+export interface GateParts {
+  readonly tokens: EgressTokens;
+  /** Undefined while the node does not know its workers yet. */
+  readonly workers: () => ((worker: string) => EgressWorker | undefined) | undefined;
+  readonly policyOf: (spec: EgressWorker["spec"]) => Promise<EgressPolicy>;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Default: nobody is told. */
+  readonly denied?: (act: DeniedEgress) => void;
+}
+
+/** What a request says of itself. */
+export interface EgressAsk {
+  /** The host's address to which it came. */
+  readonly gateway: string;
+  readonly credential: string | undefined;
+  /** `host:port`; the port may be left out where `port` is the usual one. */
+  readonly authority: string;
+  readonly port?: number;
+}
+
+export interface Admitted {
+  readonly target: EgressTarget;
+  readonly far: Socket;
+  /** Whether its worker still lives. */
+  readonly isLive: () => boolean;
+}
+
+export class EgressGate {
+  readonly #parts: GateParts;
+  readonly #recent: RecentActs;
+
+  constructor(parts: GateParts) {
+    this.#parts = parts;
+    this.#recent = new RecentActs(parts.clock);
+  }
+
+  /** Never rejects. `signal` aborts when nobody waits any more. */
+  async admit(ask: EgressAsk, signal: AbortSignal): Promise<Admitted | Refused> {
+    const worker = this.identify(ask);
+    if ("status" in worker) return worker;
+    const target = tryParseTarget(ask.authority, ask.port);
+    if (target === undefined) return this.#count(refusal("malformed"), worker);
+    const decision = decideEgress(await this.#policy(worker), target);
+    if (!decision.isAllowed) return this.#refuse(refusal(decision.refusal, target), worker, target);
+    const dialled = await this.#parts.dialer.dial(target, decision.allowPrivate, signal);
+    if ("failure" in dialled) return this.#refuse(refusal(dialled.failure, target), worker, target);
+    this.#tally("allowed", worker.spec.tier);
+    this.#parts.log.debug({ worker: worker.spec.worker, ...target }, "a worker's way out");
+    return {
+      target,
+      far: dialled.socket,
+      isLive: () => this.#find(worker.spec.worker) !== undefined,
+    };
+  }
+
+  /** The worker whose credential this is, if it came by that worker's own network. */
+  identify({
+    credential,
+    gateway,
+  }: Pick<EgressAsk, "credential" | "gateway">): EgressWorker | Refused {
+    if (this.#parts.workers() === undefined) return this.#count(refusal("starting"));
+    const shown = tryParseCredential(credential);
+    if (shown === undefined) return this.#count(refusal("unauthenticated"));
+    const isGenuine = this.#parts.tokens.isOfWorker(shown.worker, shown.token);
+    const worker = this.#find(shown.worker);
+    if (!isGenuine || worker === undefined || worker.gateway !== gateway)
+      return this.#count(refusal("unauthenticated"));
+    return worker;
+  }
+
+  #find(worker: string): EgressWorker | undefined {
+    return this.#parts.workers()?.(worker);
+  }
+
+  /** What cannot be looked up allows nothing. */
+  async #policy({ spec }: EgressWorker): Promise<EgressPolicy> {
+    try {
+      return await this.#parts.policyOf(spec);
+    } catch (thrown) {
+      const err = asBerthError(thrown);
+      this.#parts.log.warn({ err, tenant: spec.tenant }, "the hosts of a tenant are not known");
+      return NO_EGRESS;
+    }
+  }
+
+  #refuse(refused: Refused, { spec }: EgressWorker, target: EgressTarget): Refused {
+    this.#tally(refused.reason, spec.tier);
+    const { worker, tenant } = spec;
+    const act: DeniedEgress = { worker, tenant, ...target, reason: refused.reason };
+    if (this.#recent.isNew(`${worker} ${target.host}:${target.port} ${refused.reason}`)) {
+      this.#parts.log.info(act, "a worker's way out was refused");
+      if (refused.isDenial) this.#parts.denied?.(act);
+    }
+    return refused;
+  }
+
+  #count(refused: Refused, worker?: EgressWorker): Refused {
+    this.#tally(refused.reason, worker?.spec.tier ?? "none");
+    return refused;
+  }
+
+  #tally(decision: string, tier: string): void {
+    this.#parts.metrics.count("berth_egress_connections_total", { decision, tier });
+  }
+}

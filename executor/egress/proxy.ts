@@ -1,0 +1,200 @@
+/**
+ * The one way out of workers' networks: an HTTP proxy that speaks CONNECT and plain requests, each connection for one.
+ *
+ * Invariants:
+ * X1 Nothing is resolved or connected for a caller before the gate has admitted it (gate.ts).
+ * X2 Connections, heads, the time for a head, the time to connect and silence are bounded.
+ * X3 A slow side slows the other one (D1).
+ * X4 What comes after the first request of a connection is no request.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../../runtime/clock.ts";
+import { joinSockets } from "../joined-sockets.ts";
+import { forward } from "./forward.ts";
+import type { EgressGate } from "./gate.ts";
+import { watchIdle } from "./idle-watch.ts";
+import { type Refused, refusal } from "./refusals.ts";
+
+export interface ProxyLimits {
+  /** Of all workers together. */
+  readonly connections: number;
+  readonly headBytes: number;
+  readonly headMs: number;
+  readonly idleMs: number;
+  /** How often silence is looked for. */
+  readonly checkMs: number;
+}
+
+const LIMITS: ProxyLimits = {
+  connections: 4_096,
+  headBytes: 16 * 1_024,
+  headMs: 10_000,
+  // Models think for minutes; their streams are seldom silent for as long.
+  idleMs: 600_000,
+  checkMs: 5_000,
+};
+const HTTP_PORT = 80;
+
+export interface ProxyParts {
+  readonly gate: EgressGate;
+  readonly clock: Clock;
+  readonly limits?: Partial<ProxyLimits>;
+}
+
+export class EgressProxy {
+  readonly #parts: ProxyParts;
+  readonly #limits: ProxyLimits;
+  readonly #server: Server;
+  /** Ends the wait for a connection's first head. */
+  readonly #waits = new WeakMap<Duplex, () => void>();
+  #connections = 0;
+
+  constructor(parts: ProxyParts) {
+    this.#parts = parts;
+    this.#limits = { ...LIMITS, ...parts.limits };
+    this.#server = createServer({ maxHeaderSize: this.#limits.headBytes });
+    this.#server.maxRequestsPerSocket = 1; // X4
+    this.#server.on("request", (request, response) => void this.#pass(request, response));
+    this.#server.on("connect", (request: IncomingMessage, near: Socket, head: Buffer) => {
+      void this.#tunnel(request, near, head);
+    });
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, near: Socket) => {
+      const isLong = error.code === "HPE_HEADER_OVERFLOW";
+      if (near.writable && !near.destroyed)
+        near.end(`HTTP/1.1 ${isLong ? 431 : 400} Refused\r\nConnection: close\r\n\r\n`);
+      near.destroySoon();
+    });
+  }
+
+  /** Takes a connection that a network's gateway got, of which nothing was read. */
+  accept(near: Socket): void {
+    if (this.#connections >= this.#limits.connections) {
+      near.resetAndDestroy(); // X2
+      return;
+    }
+    this.#connections += 1;
+    const cancel = this.#parts.clock.after(this.#limits.headMs, () => near.resetAndDestroy());
+    this.#waits.set(near, cancel);
+    near.once("close", () => {
+      cancel();
+      this.#connections -= 1;
+    });
+    this.#server.emit("connection", near);
+    near.resume();
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** False for all but the first request of a connection (X4). */
+  #isFirst(near: Duplex): boolean {
+    const cancel = this.#waits.get(near);
+    this.#waits.delete(near);
+    cancel?.();
+    return cancel !== undefined;
+  }
+
+  async #tunnel(request: IncomingMessage, near: Socket, head: Buffer): Promise<void> {
+    if (!this.#isFirst(near)) {
+      near.resetAndDestroy();
+      return;
+    }
+    const admitted = await this.#parts.gate.admit(
+      { ...askOf(request), authority: request.url ?? "" },
+      untilClosed(near),
+    );
+    if ("status" in admitted) {
+      near.end(answerOf(admitted));
+      near.destroySoon();
+      return;
+    }
+    const { far, isLive } = admitted;
+    if (near.destroyed) {
+      far.destroy();
+      return;
+    }
+    near.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    if (head.length > 0) far.write(head);
+    joinSockets(near, far); // X3
+    this.#watch(near, far, isLive);
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const near = request.socket;
+    if (!this.#isFirst(near)) {
+      near.resetAndDestroy();
+      return;
+    }
+    const url = tryParseUrl(request.url);
+    if (url === undefined) {
+      tell(response, refusal("malformed"));
+      return;
+    }
+    const ask = { ...askOf(request), authority: url.host, port: HTTP_PORT };
+    const admitted = await this.#parts.gate.admit(ask, untilClosed(near));
+    if ("status" in admitted) {
+      tell(response, admitted);
+      return;
+    }
+    const { far, isLive } = admitted;
+    this.#watch(near, far, isLive);
+    await forward({ request, response, far, path: `${url.pathname}${url.search}`, host: url.host });
+  }
+
+  #watch(near: Socket, far: Socket, isLive: () => boolean): void {
+    const { idleMs, checkMs } = this.#limits;
+    watchIdle(near, far, { clock: this.#parts.clock, idleMs, checkMs, isLive });
+  }
+}
+
+function askOf({ headers, socket }: IncomingMessage) {
+  return { gateway: socket.localAddress ?? "", credential: headers["proxy-authorization"] };
+}
+
+/** Of a request in the form that is for proxies. A secret in it would be the far host's: it is refused with the rest. */
+function tryParseUrl(text: string | undefined): URL | undefined {
+  if (text === undefined || !/^http:\/\//i.test(text) || !URL.canParse(text)) return undefined;
+  const url = new URL(text);
+  return url.username === "" && url.password === "" ? url : undefined;
+}
+
+function untilClosed(near: Socket): AbortSignal {
+  const closed = new AbortController();
+  near.once("close", () => closed.abort());
+  return closed.signal;
+}
+
+const PHRASES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  407: "Proxy Authentication Required",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+function headersOf({ status, reason, sentence }: Refused): Record<string, string> {
+  return {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": String(Buffer.byteLength(bodyOf(sentence))),
+    "X-Berth-Egress": reason,
+    ...(status === 407 ? { "Proxy-Authenticate": 'Basic realm="berth"' } : {}),
+    Connection: "close",
+  };
+}
+
+const bodyOf = (sentence: string) => `berth: ${sentence}\n`;
+
+function tell(response: ServerResponse, refused: Refused): void {
+  response.writeHead(refused.status, PHRASES[refused.status], headersOf(refused));
+  response.end(bodyOf(refused.sentence));
+}
+
+function answerOf(refused: Refused): string {
+  const headers = Object.entries(headersOf(refused)).map(([name, value]) => `${name}: ${value}`);
+  const first = `HTTP/1.1 ${refused.status} ${PHRASES[refused.status] ?? "Refused"}`;
+  return [first, ...headers, "", bodyOf(refused.sentence)].join("\r\n");
+}

@@ -1,0 +1,78 @@
+/** A proxy as a node opens it, with a list of workers and of hosts that a test sets. */
+import { networkInterfaces } from "node:os";
+import { Dialer } from "../../executor/egress/dialer.ts";
+import { type DeniedEgress, EgressGate, type EgressWorker } from "../../executor/egress/gate.ts";
+import { EgressProxy, type ProxyLimits } from "../../executor/egress/proxy.ts";
+import type { ResolveName } from "../../executor/egress/resolver.ts";
+import { EgressTokens } from "../../executor/egress/tokens.ts";
+import { type EgressMode, type EgressPolicy, egressListSchema } from "../../protocols/egress.ts";
+import { type Clock, systemClock } from "../../runtime/clock.ts";
+import { silentLogger } from "../../runtime/logger.ts";
+import { noMetrics } from "../../runtime/metrics.ts";
+
+export interface EgressRig {
+  readonly proxy: EgressProxy;
+  readonly workers: Map<string, EgressWorker>;
+  readonly denied: DeniedEgress[];
+  /** What was counted, as `decision/tier`. */
+  readonly counted: string[];
+  /** Names that were resolved. */
+  readonly resolved: string[];
+  /** From now on, for all workers. */
+  allow(mode: EgressMode, ...hosts: readonly unknown[]): void;
+  /** Makes a worker known; the value of `Proxy-Authorization` by which it is. */
+  admit(worker: string, gateway: string): string;
+}
+
+export function egressRig(options: {
+  readonly resolve: ResolveName;
+  readonly clock?: Clock;
+  readonly limits?: Partial<ProxyLimits>;
+}): EgressRig {
+  const { clock = systemClock, limits = {} } = options;
+  const workers = new Map<string, EgressWorker>();
+  const tokens = new EgressTokens(Buffer.alloc(32, 7));
+  const denied: DeniedEgress[] = [];
+  const resolved: string[] = [];
+  const counted: string[] = [];
+  let policy: EgressPolicy = { mode: "listed", hosts: [] };
+  const dialer = new Dialer({
+    resolve: (name) => {
+      resolved.push(name);
+      return options.resolve(name);
+    },
+    scene: () => ({ own: hostAddresses(), workers: ["10.212.0.0/14"] }),
+    clock,
+    withinMs: 2_000,
+  });
+  const gate = new EgressGate({
+    tokens,
+    workers: () => (worker) => workers.get(worker),
+    policyOf: () => Promise.resolve(policy),
+    dialer,
+    clock,
+    metrics: {
+      ...noMetrics,
+      count: (_, labels) => counted.push(`${labels?.["decision"]}/${labels?.["tier"]}`),
+    },
+    log: silentLogger,
+    denied: (act) => denied.push(act),
+  });
+  return {
+    proxy: new EgressProxy({ gate, clock, limits }),
+    workers,
+    denied,
+    counted,
+    resolved,
+    allow(mode, ...hosts) {
+      policy = { mode, hosts: egressListSchema.parse(hosts) };
+    },
+    admit(worker, gateway) {
+      workers.set(worker, { spec: { worker, tenant: "acme", tier: "pro" }, gateway });
+      return `Basic ${Buffer.from(`${worker}:${tokens.ofWorker(worker)}`).toString("base64")}`;
+    },
+  };
+}
+
+const hostAddresses = () =>
+  Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address));
