@@ -35,7 +35,7 @@ export interface PlaceOptions {
   readonly reportMs: number;
   /** A worker neither ready nor lost after this long is asked for again. */
   readonly askAgainMs: number;
-  /** How long `attached` holds: gateways repeat it every half a minute. */
+  /** How long `attached` holds when a gateway does not say. */
   readonly attachedForMs: number;
   /** Pause before a place replaces workers that could not start, doubled up to `maxMs`. */
   readonly replaceBackoff: { readonly initialMs: number; readonly maxMs: number };

@@ -25,8 +25,8 @@ export interface DockerBerth {
   newUser(): Promise<BerthClient>;
   /** Containers that run a worker now. */
   workers(): Promise<number>;
-  /** Removes those containers, and waits until their supervisors know: a client that followed a job keeps them for a minute and a half. */
-  endWorkers(): Promise<void>;
+  /** Waits until they have gone for idleness, and their supervisors know. */
+  untilZero(): Promise<void>;
   /** Containers that are paused and nobody's. */
   dormant(): Promise<number>;
 }
@@ -71,12 +71,8 @@ export async function startDockerBerth(
     dev,
     newUser: () => newUser(dev, `bench-${++users}`),
     workers: async () => (await count("worker", "running")) + (await count("dormant", "running")),
-    endWorkers: async () => {
-      const label = [`berth.deployment=${deployment}`];
-      for (const { Id } of await docker.listContainers({ filters: { label, status: ["running"] } }))
-        await docker.getContainer(Id).remove({ force: true });
-      await until(bench, GONE_MS, "the workers are gone", async () => (await known(dev)) === 0);
-    },
+    untilZero: () =>
+      until(bench, GONE_MS, "the workers are gone", async () => (await known(dev)) === 0),
     dormant: () => count("dormant", "paused"),
   };
 }

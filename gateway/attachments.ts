@@ -5,8 +5,10 @@ import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 
-/** Tells per idle time-out, so that one lost tell costs nothing. */
+/** Tells per idle time-out. */
 const TELLS_PER_TIMEOUT = 3;
+/** A tell counts for so many intervals, so that one that is lost costs nothing. */
+const HELD_INTERVALS = 3;
 
 export class Attachments {
   readonly #deps: {
@@ -54,7 +56,7 @@ export class Attachments {
       stop = clock.after(intervalMs, tell);
       client
         .actor(UserWorker, tenant, user)
-        .attached({ user })
+        .attached({ user, holds_ms: HELD_INTERVALS * intervalMs })
         .catch((error: unknown) =>
           logger.warn({ error, tenant }, "a worker was not told of its client"),
         );

@@ -68,8 +68,9 @@ export function slotDispatch(
         answerIdle(scene(ctx), worker);
         settle(scene(ctx));
       },
-      attached(ctx) {
+      attached(ctx, { holds_ms }) {
         ctx.state.attached_at = ctx.now;
+        ctx.state.attached_for_ms = holds_ms ?? null;
       },
       tick(ctx) {
         ctx.state.tick_at = null;
@@ -187,7 +188,7 @@ function answerIdle(scene: PlaceScene, id: string): void {
     {
       idleSince: worker.idle_since,
       lastSign: ctx.state.attached_at,
-      signHoldsMs: options.place.attachedForMs,
+      signHoldsMs: ctx.state.attached_for_ms ?? options.place.attachedForMs,
     },
     limits.idleTimeoutMs,
     ctx.now,

@@ -35,6 +35,8 @@ export const placeStateSchema = z.object({
   rotation: z.array(z.string()).default([]),
   workers: z.record(z.string(), slotWorkerSchema).default({}),
   attached_at: z.number().nullable().default(null),
+  /** How long that counts; null is `attachedForMs`. */
+  attached_for_ms: z.number().nullable().default(null),
   /** See `decide-replacement.ts`. */
   failures: z.number().default(0),
   crashes: z.number().default(0),

@@ -94,7 +94,7 @@ async function fromZero(
   await untilStarted(user);
   const waits: number[] = [];
   for (let n = 0; n < (bench.options.isQuick ? QUICK : ZERO_STARTS); n += 1) {
-    await berth.endWorkers();
+    await berth.untilZero();
     await full();
     waits.push(await untilStarted(user));
   }

@@ -50,7 +50,14 @@ const messages = {
   /** From the supervisor: may this idle worker go? Answered by `Supervisor.idleAnswer`. */
   idleCheck: tell({ worker: z.string() }),
   /** From a gateway, now and then: a client of the user is attached. */
-  attached: tell({ user: z.string() }, { lane: "background" }),
+  attached: tell(
+    {
+      user: z.string(),
+      /** How long this counts. Absent, from gateways of earlier builds: the place's own time. */
+      holds_ms: z.number().positive().optional(),
+    },
+    { lane: "background" },
+  ),
   /** The place's own reminder: scale, retry, age. */
   tick: tell({}, { lane: "background" }),
   view: ask({}, { place: placeViewSchema }, { readOnly: true }),

@@ -147,6 +147,19 @@ describe("a pro user's worker", () => {
     ]);
   });
 
+  it("takes a client for attached as long as its gateway said", () => {
+    const { worker } = warmUp();
+    release(1, worker);
+    const hour = 3_600_000;
+    rig.turn("attached", { user: "ann", holds_ms: hour });
+    rig.now += hour - 1;
+    expect(rig.turn("idleCheck", { worker }).tells).toMatchObject([
+      { payload: { may_go: false, idle_since: null } },
+    ]);
+    rig.now += 1;
+    expect(rig.turn("idleCheck", { worker }).tells).toMatchObject([{ payload: { may_go: true } }]);
+  });
+
   it("sends a worker away that it does not know", () => {
     expect(rig.turn("workerReady", { worker: "wrk_x" }).tells).toMatchObject([{ type: "retire" }]);
     expect(rig.turn("idleCheck", { worker: "wrk_x" }).tells).toMatchObject([
