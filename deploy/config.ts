@@ -119,6 +119,13 @@ const environmentSchema = z.object({
    * on). For one person's machine; off, an agent without a key of its user's ends with a clear error.
    */
   BERTH_SHARE_KEYS: z.enum(["on", "off"]).default("off"),
+  /**
+   * Keys that users' credentials are sealed under, one `<id>:<32 bytes in base64>` per line, the first current: a file of mode
+   * 0600, the text itself, or a command that prints it, such as a secret store's. `berth up` makes `vault.key` in the data folder.
+   */
+  BERTH_VAULT_KEY_FILE: z.string().min(1).optional(),
+  BERTH_VAULT_KEY: z.string().min(1).optional(),
+  BERTH_VAULT_KEY_COMMAND: z.string().min(1).optional(),
   /** Changes to the tier table as JSON; durations may be written `"1s"`. */
   BERTH_TIERS: z.string().default("{}"),
   /** Length of the window that hourly limits count in; shortened by tests. */
@@ -233,8 +240,14 @@ export function loadConfig(
   });
 }
 
-/** A checksum without its archive, or an archive without its checksum, is a mistake and not half a wish. */
+/** A checksum without its archive, or two places for one thing, is a mistake and not half a wish. */
 function requireTogether(env: Environment): void {
+  const sources = ["BERTH_VAULT_KEY_FILE", "BERTH_VAULT_KEY", "BERTH_VAULT_KEY_COMMAND"] as const;
+  const [first, second] = sources.filter((name) => env[name] !== undefined);
+  if (second !== undefined)
+    throw new BerthError("config.invalid", `${second}: set only one of it and ${first}`, {
+      field: second,
+    });
   const pair = ["BERTH_NATS_ARCHIVE", "BERTH_NATS_SHA256"] as const;
   const missing = pair.filter((name) => env[name] === undefined);
   if (missing.length !== 1) return;
@@ -294,7 +307,7 @@ function describeIssue(error: z.ZodError): string {
   return `${issue?.path.join(".") ?? ""} ${issue?.message ?? "not valid"}`.trim();
 }
 
-const SECRET = /SECRET|_URL$/;
+const SECRET = /SECRET|_URL$|^BERTH_VAULT_KEY(?:_COMMAND)?$/;
 
 /** The configuration as it may be printed: secrets and URLs with credentials are not in it. */
 export function describeConfig(config: Config): Record<string, unknown> {

@@ -8,6 +8,9 @@ import { admitUplink } from "../actors/admit-uplink.ts";
 import { hostDesires } from "../actors/hosting/host-desires.ts";
 import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
+import { Keyring } from "../actors/vault/keyring.ts";
+import { Vault } from "../actors/vault/vault.ts";
+import { startVaultService, type VaultService } from "../actors/vault/vault-service.ts";
 import { startDriverHost } from "../executor/driver-host.ts";
 import { startReconciler } from "../executor/reconciler.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
@@ -27,7 +30,7 @@ import { openDriver } from "./drivers.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
-
+import { keySourceOf } from "./vault-keys.ts";
 import { version } from "./version.ts";
 
 /** What every role works with. */
@@ -169,6 +172,7 @@ export async function startNodeRole(
     everyMs: config.BERTH_SWEEP_EVERY,
   });
   const service = await startNodeService({ connection: transport.connection, node, version, host });
+  const vault = await startVault(base);
   const gauges = new FleetGauges(base);
   await gauges.start();
   const hostGauges = new HostGauges({ ...base, driver });
@@ -178,6 +182,7 @@ export async function startNodeRole(
     driver: { name: driver.name, notes: [...driver.weaknesses, ...notes] },
     async stop({ workers }) {
       await service.stop();
+      await vault?.close();
       await reconciler.close();
       await Promise.all([gauges.stop(), hostGauges.stop()]);
       await node.stop();
@@ -193,6 +198,21 @@ export async function startNodeRole(
       await host.close({ removeAll: workers });
     },
   };
+}
+
+/** Undefined where this node holds no keys. */
+async function startVault({
+  config,
+  clock,
+  logger,
+  transport,
+}: Base): Promise<VaultService | undefined> {
+  const source = keySourceOf(config);
+  if (source === undefined) return undefined;
+  const keyring = await Keyring.open(source, clock, logger);
+  const { bus, buckets } = transport;
+  const vault = new Vault({ buckets, keyring, clock, log: logger });
+  return await startVaultService({ vault, bus, log: logger });
 }
 
 /** An executor finds out at its next beats that it has no contact, ends its agents, and sends what they have said. */

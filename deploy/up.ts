@@ -23,6 +23,7 @@ import { choosePort } from "./ports.ts";
 import { replacement } from "./replacement.ts";
 import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
 import { startTracing } from "./tracing.ts";
+import { ensureVaultKey } from "./vault-keys.ts";
 import { version } from "./version.ts";
 
 export interface UpOptions {
@@ -68,6 +69,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     const { tracer } = tracing;
     const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
 
+    await ensureVaultKey(config);
     print("starting a node");
     const role = await startNodeRole(base, nats.workerUrl, { onReplaced: replaced.report });
     undo.push(() => role.stop({ workers: true }));

@@ -37,6 +37,8 @@ export const BUCKETS = {
   /** Jobs that wait, per actor that holds them; absent when none does. */
   queues: "berth-queues",
   idempotency: "berth-idempotency",
+  /** Users' sealed credentials; nodes alone can open them. */
+  vault: "berth-vault",
 } as const;
 export type Bucket = keyof typeof BUCKETS;
 
@@ -85,6 +87,8 @@ export const subjects = {
   pulse: (node: string, incarnation: string) => `berth.pulse.${node}.${incarnation}`,
   /** Operations on a node: `drain`, `actors`, `stats`. */
   node: (node: string, verb: string) => `berth.node.${node}.${verb}`,
+  /** What gateways ask of the vault; a node that holds its keys answers. */
+  vault: (verb: string) => `berth.vault.${verb}`,
   value: (bucket: Bucket, key: string) => `$KV.${BUCKETS[bucket]}.${key}`,
 } as const;
 

@@ -109,6 +109,7 @@ function describeSubjects(): string[] {
     driver: subjects.driver("<node>", "<verb>"),
     pulse: subjects.pulse("<node>", "<incarnation>"),
     node: subjects.node("<node>", "<verb>"),
+    vault: subjects.vault("<verb>"),
     value: subjects.value("jobs", "<key>"),
   };
   return Object.entries(built).map(([name, subject]) => `subject ${name} ${subject}`);

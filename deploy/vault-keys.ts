@@ -1,0 +1,96 @@
+/** Where a node has the vault's keys from: a file, its environment, or an external store's command. */
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, open, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type KeyEncryptionKey, parseKeys } from "../actors/vault/key-encryption-key.ts";
+import type { KeySource } from "../actors/vault/keyring.ts";
+import { asBerthError, BerthError } from "../protocols/errors.ts";
+import type { Config } from "./config.ts";
+
+type VaultConfig = Pick<
+  Config,
+  "BERTH_DATA" | "BERTH_VAULT_KEY_FILE" | "BERTH_VAULT_KEY" | "BERTH_VAULT_KEY_COMMAND"
+>;
+
+const FILE_STALE_MS = 5_000;
+const COMMAND_STALE_MS = 300_000;
+const COMMAND_MS = 10_000;
+/** Hundreds of keys. */
+const MAX_BYTES = 64 * 1024;
+const OTHERS = 0o077;
+
+/** Undefined: this node is to hold no keys. */
+export function keySourceOf(config: VaultConfig): KeySource | undefined {
+  const { BERTH_VAULT_KEY: text, BERTH_VAULT_KEY_COMMAND: command } = config;
+  if (text !== undefined) {
+    const read = () => Promise.resolve().then(() => parseKeys(text, "BERTH_VAULT_KEY"));
+    return { staleAfterMs: null, read };
+  }
+  if (command !== undefined)
+    return { staleAfterMs: COMMAND_STALE_MS, read: () => readCommand(command) };
+  const made = join(config.BERTH_DATA, "vault.key");
+  const file = config.BERTH_VAULT_KEY_FILE ?? (existsSync(made) ? made : undefined);
+  if (file === undefined) return undefined;
+  return { staleAfterMs: FILE_STALE_MS, read: () => readFileKeys(file) };
+}
+
+/** Makes the data folder's key file where no keys are configured; whoever loses it loses what is sealed under it. */
+export async function ensureVaultKey(config: VaultConfig): Promise<void> {
+  if (keySourceOf(config) !== undefined) return;
+  await mkdir(config.BERTH_DATA, { recursive: true, mode: 0o700 });
+  const file = await open(join(config.BERTH_DATA, "vault.key"), "wx", 0o600);
+  try {
+    await file.writeFile(`${newVaultKey()}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A line of a key file. */
+export function newVaultKey(): string {
+  return `vault-${randomBytes(4).toString("hex")}:${randomBytes(32).toString("base64")}`;
+}
+
+async function readFileKeys(path: string): Promise<readonly KeyEncryptionKey[]> {
+  const refuse = (reason: string, cause?: unknown) =>
+    new BerthError("config.invalid", `the vault's key file ${path} ${reason}`, {
+      field: "BERTH_VAULT_KEY_FILE",
+      cause,
+    });
+  const facts = await stat(path).catch((cause: unknown) => {
+    throw refuse(`cannot be read: ${asBerthError(cause).message}`, cause);
+  });
+  if (!facts.isFile() || facts.size > MAX_BYTES) throw refuse("is no file that could hold keys");
+  if ((facts.mode & OTHERS) !== 0) throw refuse("is open to others: its mode must be 0600");
+  return parseKeys(await readFile(path, "utf8"), "BERTH_VAULT_KEY_FILE");
+}
+
+/** What the command prints is in no error: it may be keys. */
+async function readCommand(command: string): Promise<readonly KeyEncryptionKey[]> {
+  const options = { timeout: COMMAND_MS, maxBuffer: MAX_BYTES, killSignal: "SIGKILL" as const };
+  const text = await new Promise<string>((resolve, reject) => {
+    execFile("/bin/sh", ["-c", command], options, (error, stdout) => {
+      if (error === null) resolve(stdout);
+      else
+        reject(
+          new BerthError("config.invalid", `BERTH_VAULT_KEY_COMMAND ${failureOf(error)}`, {
+            field: "BERTH_VAULT_KEY_COMMAND",
+          }),
+        );
+    });
+  });
+  return parseKeys(text, "BERTH_VAULT_KEY_COMMAND");
+}
+
+function failureOf(error: {
+  readonly code?: unknown;
+  readonly killed?: boolean | undefined;
+}): string {
+  if (typeof error.code === "number") return `ended with exit code ${error.code}`;
+  return error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER"
+    ? "printed more than keys"
+    : `did not end within ${COMMAND_MS} ms, or was killed`;
+}
