@@ -14,6 +14,7 @@ import { jobCommand } from "./job.ts";
 import { jobsCommand } from "./jobs.ts";
 import { logsCommand } from "./logs.ts";
 import { nodesCommand } from "./nodes.ts";
+import { policyCommand } from "./policy.ts";
 import { queuesCommand } from "./queues.ts";
 import { gatewayRoleCommand, nodeCommand, operatorKeyCommand } from "./roles.ts";
 import { runCommand } from "./run.ts";
@@ -73,6 +74,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     actorCommand(context),
     deadLettersCommand(context),
     auditCommand(context),
+    policyCommand(context),
     drainCommand(context),
     doctorCommand(context),
   ]) {

@@ -1,14 +1,6 @@
 /** Every principal against every resource: the questions that the policy and each of its projections are asked. */
-import {
-  CHANNELS,
-  DOORS,
-  HOLDINGS,
-  type Principal,
-  type Probe,
-  type Resource,
-  ROUTES,
-} from "../../protocols/isolation.ts";
-import { BUCKETS, STREAMS } from "../../protocols/subjects.ts";
+import type { Principal, Probe, Resource } from "../../protocols/isolation.ts";
+import { actionsOn, resourcesOf } from "../../protocols/isolation-resources.ts";
 
 export const PLATFORM: Principal = { kind: "node", id: "n1" };
 const person = (kind: "user" | "tenantAdmin", tenant: string, user: string): Principal => ({
@@ -52,55 +44,17 @@ export const PRINCIPALS: readonly Principal[] = [
   ...CONTAINERS,
 ];
 
-/** Channels that belong to one container, and those that belong to whoever reads them. */
-const OF_CONTAINERS = new Set(["uplink", "hello", "beat", "downlink"]);
-const ACTIONS = {
-  channel: ["publish", "subscribe"],
-  stream: ["read", "remove", "administer"],
-  bucket: ["read", "write", "remove", "administer"],
-  door: ["connect"],
-  holding: ["use", "control"],
-  route: ["read", "write"],
-} as const;
-
-function resources(): {
-  readonly resource: Resource;
-  readonly actions: readonly Probe["action"][];
-}[] {
-  const channels = CHANNELS.flatMap((kind) => {
-    const speakers = PRINCIPALS.filter((principal) =>
-      ["node", "gateway", "container"].includes(principal.kind),
-    );
-    const owners = OF_CONTAINERS.has(kind) ? CONTAINERS : kind === "inbox" ? speakers : [PLATFORM];
-    return owners.map((owner) => ({ resource: { kind, owner }, actions: ACTIONS.channel }));
-  });
-  const stores = [
-    ...Object.keys(STREAMS).map((name) => ({ kind: "stream" as const, name })),
-    ...Object.keys(BUCKETS).map((name) => ({ kind: "bucket" as const, name })),
-  ].map((store) => ({ resource: { ...store, owner: PLATFORM }, actions: ACTIONS[store.kind] }));
-  const doors = DOORS.flatMap((kind) =>
-    (kind === "container" ? CONTAINERS : [PLATFORM]).map((owner) => ({
-      resource: { kind, owner },
-      actions: ACTIONS.door,
-    })),
-  );
-  const holdings = HOLDINGS.flatMap((kind) =>
-    CONTAINERS.map((owner) => ({ resource: { kind, owner }, actions: ACTIONS.holding })),
-  );
-  const routes = ROUTES.flatMap((name) =>
-    PEOPLE.filter(({ kind }) => kind !== "operator").map((owner) => ({
-      resource: { kind: "route" as const, name, owner },
-      actions: ACTIONS.route,
-    })),
-  );
-  return [...channels, ...stores, ...doors, ...holdings, ...routes];
+/** Each principal's own things, and at the routes what belongs to nobody else. */
+function resources(): Resource[] {
+  const owners = [PLATFORM, { kind: "gateway" as const, id: "g1" }, ...PEOPLE, ...CONTAINERS];
+  return owners.flatMap(resourcesOf);
 }
 
 /** All of the matrix. */
 export function probes(): Probe[] {
   return PRINCIPALS.flatMap((principal) =>
-    resources().flatMap(({ resource, actions }) =>
-      actions.map((action) => ({ principal, action, resource })),
+    resources().flatMap((resource) =>
+      actionsOn(resource.kind).map((action) => ({ principal, action, resource })),
     ),
   );
 }
