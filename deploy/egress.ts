@@ -4,6 +4,7 @@ import { networkInterfaces } from "node:os";
 import { z } from "zod";
 import { Dialer } from "../executor/egress/dialer.ts";
 import { EgressGate, type GateParts } from "../executor/egress/gate.ts";
+import { EgressPolicies } from "../executor/egress/policies.ts";
 import { EgressProxy } from "../executor/egress/proxy.ts";
 import { nameResolver } from "../executor/egress/resolver.ts";
 import { EGRESS_KEY_BYTES, EgressTokens } from "../executor/egress/tokens.ts";
@@ -40,11 +41,16 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
     clock,
     withinMs: CONNECT_WITHIN_MS,
   });
-  const policyOf: GateParts["policyOf"] = ({ tier }) => {
-    const { egress: mode, egressHosts: hosts } = config.tiers[tier];
-    return Promise.resolve({ mode, hosts });
-  };
-  const gate = new EgressGate({ tokens, workers, policyOf, dialer, clock, metrics, log });
+  const policies = new EgressPolicies({ tiers: config.tiers, buckets, clock });
+  const gate = new EgressGate({
+    tokens,
+    workers,
+    policyOf: (spec) => policies.of(spec),
+    dialer,
+    clock,
+    metrics,
+    log,
+  });
   return {
     proxy: new EgressProxy({ gate, clock }),
     urlFor: (worker, gateway) =>

@@ -114,7 +114,7 @@ export function usageView(usage: UsageView): UsageReport {
 }
 
 export function tenantView(tenant: TenantRecord): ApiTenant {
-  return { ...tenant, created_at: formatTime(tenant.created_at) };
+  return { ...tenant, egress: tenant.egress ?? [], created_at: formatTime(tenant.created_at) };
 }
 
 export function keyView(key: ApiKeyRecord): ApiKey {

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { pageOf, pageQuerySchema, tenantQuery, timeSchema } from "./api.ts";
 import { actNameSchema, auditEntrySchema, auditOutcomeSchema } from "./audit.ts";
+import { egressHostSchema, egressListSchema } from "./egress.ts";
 import { START_STEPS, workerPhaseSchema, workerSpecSchema } from "./executor.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { activationSchema } from "./inspection.ts";
@@ -14,6 +15,8 @@ export const tenantSchema = z
     name: z.string(),
     tier: tierSchema,
     suspended: z.boolean(),
+    /** Hosts that its workers reach beside those of its tier. */
+    egress: z.array(egressHostSchema),
     created_at: timeSchema,
   })
   .meta({ id: "Tenant" });
@@ -24,6 +27,8 @@ export const putTenantSchema = z
     name: z.string().min(1).max(128),
     tier: tierSchema,
     suspended: z.boolean().default(false),
+    /** Left out, they stay as they are. */
+    egress: egressListSchema.optional(),
   })
   .meta({ id: "PutTenant" });
 export const tenantParamsSchema = z.strictObject({ id: tenantIdSchema });

@@ -1,5 +1,6 @@
 /** JSON values of the buckets that people and gateways read: tenants, API keys, nodes, partitions, sessions. */
 import { z } from "zod";
+import { egressHostSchema } from "./egress.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { metadataSchema } from "./job.ts";
 import { MAIL_LANES } from "./protocol.ts";
@@ -11,6 +12,8 @@ export const tenantRecordSchema = z.object({
   name: z.string().min(1).max(128),
   tier: tierSchema,
   suspended: z.boolean(),
+  /** Hosts that its workers reach beside those of its tier. */
+  egress: z.array(egressHostSchema).optional(),
   created_at: z.number(),
 });
 export type TenantRecord = z.infer<typeof tenantRecordSchema>;

@@ -132,8 +132,14 @@ function byEffect({ ctx }: Yard, effect: string): OwnedWorker | undefined {
 }
 
 function configure({ ctx, options }: Yard, given: Received<"configure">["tenant"]) {
-  const created_at = ctx.state.tenant?.created_at ?? ctx.now;
-  const tenant = { id: ctx.self.tenant, ...given, created_at };
+  const before = ctx.state.tenant;
+  const egress = given.egress ?? before?.egress;
+  const tenant = {
+    id: ctx.self.tenant,
+    ...given,
+    ...(egress === undefined ? {} : { egress }),
+    created_at: before?.created_at ?? ctx.now,
+  };
   ctx.state.tenant = tenant;
   ctx.put("tenants", tenant.id, tenant);
   const hasFleet = options.tiers[tenant.tier].place === "dedicated-fleet";

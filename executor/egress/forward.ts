@@ -69,7 +69,8 @@ export async function forward({ request, response, far, path, host }: Forwarding
     // A host may answer before it has read all: a break of the request ends the wait for it.
     pipeline(request, onward).catch(() => {});
     const answer = await answerTo(onward);
-    response.writeHead(answer.statusCode ?? 502, passedHeaders(answer.headers));
+    const answered = { ...passedHeaders(answer.headers), connection: "close" };
+    response.writeHead(answer.statusCode ?? 502, answered);
     await pipeline(answer, response);
   } catch {
     far.destroy();

@@ -165,6 +165,22 @@ describe("credentials", () => {
 });
 
 describe("an operator", () => {
+  it("gives a tenant hosts that its workers may reach, which stay until others are given, and nobody else does", async () => {
+    const put = async (body: object, key = rig.keys.operator) => {
+      const whole = { name: "Acme", tier: "free", ...body };
+      const answer = await rig.api("PUT", "/v1/tenants/acme", { key, body: whole });
+      return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+    };
+    const git = { host: "git.example.com", ports: [22], allow_private: false };
+    const house = { host: "npm.house", ports: [443, 80], allow_private: true };
+    const given = ["Git.example.com:22", { host: "npm.house", allow_private: true }];
+    expect((await put({ egress: given })).body["egress"]).toEqual([git, house]);
+    expect((await put({ suspended: true })).body["egress"]).toEqual([git, house]);
+    expect((await put({ egress: ["http://x"] })).status).toBe(422);
+    expect((await put({ egress: [] })).body["egress"]).toEqual([]);
+    expect((await put({ egress: ["a.test"] }, rig.keys.free)).status).toBe(403);
+  });
+
   it("makes a tenant, gives it a key once, suspends it, revokes the key", async () => {
     const key = rig.keys.operator;
     const put = (suspended: boolean) =>
