@@ -90,11 +90,20 @@ export const ISOLATION_POLICY: Policy = [
   { principal: "user", action: "connect", resources: ["api"], scope: "any" },
   { principal: "tenantAdmin", action: "connect", resources: ["api"], scope: "any" },
   { principal: "operator", action: "connect", resources: ["api"], scope: "any" },
+  // What agents there are is no secret among those who have a credential.
+  { principal: "user", action: "read", resources: ["route"], names: ["agents"], scope: "any" },
+  {
+    principal: "tenantAdmin",
+    action: "read",
+    resources: ["route"],
+    names: ["agents"],
+    scope: "any",
+  },
   {
     principal: "user",
     action: "read",
     resources: ["route"],
-    names: ["account", "agents", "sessions", "jobs", "credentials"],
+    names: ["account", "sessions", "jobs", "credentials"],
     scope: "user",
   },
   {
@@ -109,7 +118,7 @@ export const ISOLATION_POLICY: Policy = [
     principal: "tenantAdmin",
     action: "read",
     resources: ["route"],
-    names: ["account", "agents", "credentials"],
+    names: ["account", "credentials"],
     scope: "user",
   },
   {

@@ -52,10 +52,13 @@ export function subjectsOf({ action, resource }: Probe): readonly string[] {
 }
 
 export function natsJudge(policy: Policy, { nats }: Projections): Judge {
+  const known = new Map<Principal, ReturnType<Projections["nats"]>>();
   return (probe) => {
     const subjects = subjectsOf(probe);
     if (subjects.length === 0) return undefined;
-    const { publish, subscribe } = nats(policy, probe.principal);
+    const permissions = known.get(probe.principal) ?? nats(policy, probe.principal);
+    known.set(probe.principal, permissions);
+    const { publish, subscribe } = permissions;
     const patterns = probe.action === "subscribe" ? subscribe : publish;
     return subjects.every((subject) =>
       patterns.some((pattern) => matchesSubject(pattern, subject)),
