@@ -1,16 +1,20 @@
 /** Connections to NATS: ours with all its ports, and the bare client for peers, with the same settings. */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { readCreds } from "../deploy/nats/auth/operator-keys.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { silentLogger } from "../runtime/logger.ts";
 import { connectNats } from "../runtime/nats/transport.ts";
+import { authenticatorOf } from "../runtime/nats-auth/credential.ts";
 import type { Transport } from "../runtime/transport.ts";
 
 const HOUR_MS = 3_600_000;
 
-export function connectBerth(url: string, name: string): Promise<Transport> {
+/** `creds` is the file of a credential, where the server asks for one. */
+export function connectBerth(url: string, name: string, creds?: string): Promise<Transport> {
   return connectNats({
     url,
     name,
+    credential: creds === undefined ? undefined : () => readCreds(creds),
     logger: silentLogger,
     clock: systemClock,
     // The defaults of `deploy/config.ts`; a deployment that exists keeps its own.
@@ -23,8 +27,8 @@ export function connectBerth(url: string, name: string): Promise<Transport> {
   });
 }
 
-export function connectRaw(url: string, name: string): Promise<NatsConnection> {
-  const { host, password, username } = new URL(url);
-  const login = username === "" ? {} : { user: username, pass: password };
-  return connect({ servers: host, name, noAsyncTraces: true, ...login });
+export function connectRaw(url: string, name: string, creds?: string): Promise<NatsConnection> {
+  const login =
+    creds === undefined ? {} : { authenticator: authenticatorOf(() => readCreds(creds)) };
+  return connect({ servers: new URL(url).host, name, noAsyncTraces: true, ...login });
 }

@@ -13,7 +13,7 @@ export interface Broker {
 }
 
 /**
- * nats-server as `berth up` starts it, but without passwords: its store on disk, synced every two minutes. With a
+ * nats-server as `berth up` starts it, but open to all: its store on disk, synced every two minutes. With a
  * `durability` the store is in memory, or on disk and synced before each answer.
  */
 export async function startNats(bench: Bench, durability?: Durability): Promise<Broker> {
@@ -24,7 +24,7 @@ export async function startNats(bench: Bench, durability?: Durability): Promise<
   const sync = durability === "power" ? { syncInterval: "always" } : {};
   const server = await NatsServer.start(
     { clock: systemClock, logger: silentLogger },
-    { binary, dataDir, port, authorize: false, restart: false, ...sync },
+    { binary, dataDir, port, restart: false, ...sync },
   );
   bench.undo(() => server.stop());
   return { url: server.url, pid: server.pid ?? 0 };

@@ -7,7 +7,8 @@ import { z } from "zod";
 import { type Duration, parseDuration } from "../protocols/duration.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { idSchema } from "../protocols/ids.ts";
-import { DEFAULT_TIERS, TIERS, type TierTable, tierTable } from "../protocols/tiers.ts";
+import type { TierTable } from "../protocols/tiers.ts";
+import { readTiers } from "./tier-changes.ts";
 
 const duration = (fallback: Duration) =>
   z
@@ -55,6 +56,12 @@ const environmentSchema = z.object({
   BERTH_NATS_URL: urls.optional(),
   /** The URL that workers use; default: that of the server we start, or BERTH_NATS_URL. */
   BERTH_WORKER_NATS_URL: urls.optional(),
+  /** A .creds file of this process's own user, for a server in operator mode. */
+  BERTH_NATS_CREDS: z.string().min(1).optional(),
+  /** A folder with the issuer's key, so that a node gives each worker its own credential; with the operator's keys it keeps accounts too. */
+  BERTH_NATS_AUTH: z.string().min(1).optional(),
+  /** Life of a worker's credential; renewed at half of it. */
+  BERTH_CREDENTIAL_TTL: duration("10m"),
   /** Port of the server that we start. */
   BERTH_NATS_PORT: port(4222),
   /** A release archive of nats-server and its checksum, for machines without Debian's packages. */
@@ -225,6 +232,7 @@ export function loadConfig(
     });
   }
   requireTogether(parsed.data);
+  requireLongerLife(parsed.data);
   const known = new Set(Object.keys(environmentSchema.shape));
   const ports = ["BERTH_PORT", "BERTH_METRICS_PORT", "BERTH_NATS_PORT", "BERTH_NODE_PORT"] as const;
   return Object.freeze({
@@ -256,6 +264,16 @@ function requireTogether(env: Environment): void {
   });
 }
 
+/** A worker that no node renews must have ended itself before its credential does: see docs/adr/0015. */
+function requireLongerLife({ BERTH_CREDENTIAL_TTL, BERTH_ORPHAN_AFTER }: Environment): void {
+  if (BERTH_CREDENTIAL_TTL >= 4 * BERTH_ORPHAN_AFTER) return;
+  throw new BerthError(
+    "config.invalid",
+    "BERTH_CREDENTIAL_TTL: must be at least four times BERTH_ORPHAN_AFTER",
+    { field: "BERTH_CREDENTIAL_TTL" },
+  );
+}
+
 function readJwt(env: Environment): JwtSettings | undefined {
   if (env.BERTH_JWT_SECRET === undefined && env.BERTH_JWKS_URL === undefined) return undefined;
   return {
@@ -280,31 +298,6 @@ function sharedKeys(
     ]),
   );
   return (agent) => (env.BERTH_SHARE_KEYS === "on" ? (shared.get(agent) ?? {}) : {});
-}
-
-function readTiers(text: string): TierTable {
-  try {
-    const overrides: unknown = JSON.parse(text, (key, value: unknown) =>
-      key.endsWith("Ms") && typeof value === "string" ? parseDuration(value) : value,
-    );
-    const fields = z.partialRecord(z.enum(Object.keys(DEFAULT_TIERS.free)), z.unknown());
-    const schema = z.strictObject(
-      Object.fromEntries(TIERS.map((tier) => [tier, fields.optional()])),
-    );
-    return tierTable(schema.parse(overrides));
-  } catch (thrown) {
-    const reason =
-      thrown instanceof z.ZodError ? describeIssue(thrown) : asBerthError(thrown).message;
-    throw new BerthError("config.invalid", `BERTH_TIERS: ${reason}`, {
-      field: "BERTH_TIERS",
-      cause: thrown,
-    });
-  }
-}
-
-function describeIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
-  return `${issue?.path.join(".") ?? ""} ${issue?.message ?? "not valid"}`.trim();
 }
 
 const SECRET = /SECRET|_URL$|^BERTH_VAULT_KEY(?:_COMMAND)?$/;

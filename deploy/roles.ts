@@ -25,11 +25,13 @@ import { startNodeService } from "../runtime/nats/node-service.ts";
 import { connectNats, type NatsTransport } from "../runtime/nats/transport.ts";
 import { type RunningNode, startNode } from "../runtime/node.ts";
 import type { Tracer } from "../runtime/tracing.ts";
+import { type Broker, brokerNotes } from "./broker.ts";
 import type { Config } from "./config.ts";
 import { openDriver } from "./drivers.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
+import { openWorkerAccess } from "./nats/auth/worker-access.ts";
 import { keySourceOf } from "./vault-keys.ts";
 import { version } from "./version.ts";
 
@@ -52,14 +54,13 @@ function builtRoot(): string {
 }
 
 export async function connect(
-  url: string,
+  { url, credential }: Pick<Broker, "url" | "credential">,
   name: string,
   parts: Pick<Base, "config" | "clock" | "logger">,
 ): Promise<NatsTransport> {
   const { config } = parts;
   return await connectNats({
-    url,
-    name,
+    ...{ url, name, credential },
     clock: parts.clock,
     logger: parts.logger,
     topology: {
@@ -86,12 +87,14 @@ export interface NodeRole {
 /** A node with its driver host: actors, and the workers of this machine. */
 export async function startNodeRole(
   base: Base,
-  workerUrl: string,
+  broker: Broker,
   { onReplaced }: { readonly onReplaced?: () => void } = {},
 ): Promise<NodeRole> {
   const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
   const running: { node?: RunningNode } = {};
+  const liveNodes = () => (running.node?.nodes() ?? []).map(({ id }) => id);
+  const access = await openWorkerAccess({ base, broker, liveNodes });
   const { driver, notes } = await openDriver({
     config,
     clock,
@@ -99,8 +102,8 @@ export async function startNodeRole(
     metrics,
     buckets: transport.buckets,
     nodeId,
-    workerUrl,
-    liveNodes: () => (running.node?.nodes() ?? []).map(({ id }) => id),
+    workerUrl: broker.workerUrl,
+    liveNodes,
     workerProgram: join(BUILT, "executor", "main.js"),
   });
   const tools = actorTools({
@@ -152,7 +155,8 @@ export async function startNodeRole(
     clock,
     metrics,
     log: logger,
-    connection: () => ({ natsUrl: workerUrl, partitions: transport.partitions }),
+    connection: (spec) => access.connection(spec),
+    ...(access.credentials ? { credentials: access.credentials } : {}),
     onExit: (exit) =>
       void desires.reportExit(exit).catch((thrown: unknown) => {
         // The next comparison tells of it again.
@@ -179,7 +183,7 @@ export async function startNodeRole(
   hostGauges.start();
   return {
     node,
-    driver: { name: driver.name, notes: [...driver.weaknesses, ...notes] },
+    driver: { name: driver.name, notes: [...driver.weaknesses, ...notes, ...brokerNotes(broker)] },
     async stop({ workers }) {
       await service.stop();
       await vault?.close();
@@ -196,6 +200,7 @@ export async function startNodeRole(
         await atMost(clock, config.BERTH_DRAIN_TIMEOUT, Promise.all(told));
       }
       await host.close({ removeAll: workers });
+      await access.close();
     },
   };
 }

@@ -9,10 +9,11 @@
  */
 import { mkdir } from "node:fs/promises";
 import { PLACES, POOL_KEY } from "../protocols/actors/place.ts";
-import { BerthError } from "../protocols/errors.ts";
+import type { BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT } from "../protocols/ids.ts";
 import { actorClient } from "../runtime/actor-client.ts";
 import { systemClock } from "../runtime/clock.ts";
+import { type Broker, externalBroker } from "./broker.ts";
 import type { Config } from "./config.ts";
 import { startHealthServer } from "./health-server.ts";
 import { newKey, putKey } from "./keys.ts";
@@ -44,14 +45,12 @@ export async function startNodeProcess(
     readonly endWorkers: boolean;
   },
 ): Promise<RunningRole> {
-  const { base, close, natsUrl } = await openBase(config, "berth-node", options);
+  const { base, close, broker } = await openBase(config, "berth-node", options);
   const { BERTH_DATA, BERTH_HOST: host, BERTH_NODE_PORT: port } = config;
   try {
     await mkdir(BERTH_DATA, { recursive: true, mode: 0o700 });
     const { failed, report } = replacement();
-    const role = await startNodeRole(base, config.BERTH_WORKER_NATS_URL ?? natsUrl, {
-      onReplaced: report,
-    });
+    const role = await startNodeRole(base, broker, { onReplaced: report });
     const { node } = role;
     const health = await startHealthServer({
       host,
@@ -128,16 +127,11 @@ async function openBase(
   { logTo, print }: RoleOptions,
 ): Promise<{
   readonly base: Base;
-  readonly natsUrl: string;
+  readonly broker: Broker;
   /** Closes the transport, then sends the last traces. */
   readonly close: () => Promise<void>;
 }> {
-  const natsUrl = config.BERTH_NATS_URL;
-  if (natsUrl === undefined) {
-    throw new BerthError("config.invalid", "which nats-server? Set BERTH_NATS_URL or give --nats", {
-      field: "BERTH_NATS_URL",
-    });
-  }
+  const broker = externalBroker(config);
   for (const unknown of config.unknown) print(`note: nothing reads ${unknown}; is it misspelt?`);
   const clock = systemClock;
   const logger = createLogger({
@@ -150,12 +144,12 @@ async function openBase(
     ...{ config, clock, version, service: name },
     failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
   });
-  const transport = await connect(natsUrl, name, { config, clock, logger });
+  const transport = await connect(broker, name, { config, clock, logger });
   const { tracer } = tracing;
   const base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
   const close = async () => {
     await transport.close();
     await tracing.stop();
   };
-  return { natsUrl, base, close };
+  return { broker, base, close };
 }

@@ -12,11 +12,14 @@ import type { BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT } from "../protocols/ids.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { authFolder, type Broker, externalBroker } from "./broker.ts";
 import type { Config } from "./config.ts";
 import { runDemo } from "./demo.ts";
 import { ensureDevelopment, writeDevFile } from "./development.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
+import { ensureOperatorKeys } from "./nats/auth/operator-keys.ts";
+import { operatorModeLines } from "./nats/auth/operator-mode.ts";
 import { findNatsServer } from "./nats/find-server.ts";
 import { NatsServer } from "./nats/server.ts";
 import { choosePort } from "./ports.ts";
@@ -64,14 +67,14 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     for (const name of config.unknown) print(`note: nothing reads ${name}; is it misspelt?`);
     await mkdir(config.BERTH_DATA, { recursive: true, mode: 0o700 });
     const nats = await startBroker(config, logger, print, undo);
-    const transport = await connect(nats.url, "berth", { config, clock, logger });
+    const transport = await connect(nats, "berth", { config, clock, logger });
     undo.push(() => transport.close());
     const { tracer } = tracing;
     const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
 
     await ensureVaultKey(config);
     print("starting a node");
-    const role = await startNodeRole(base, nats.workerUrl, { onReplaced: replaced.report });
+    const role = await startNodeRole(base, nats, { onReplaced: replaced.report });
     undo.push(() => role.stop({ workers: true }));
     for (const line of driverLines(role.driver)) print(line);
 
@@ -94,6 +97,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
       url: gateway.url,
       metrics_url: gateway.metricsUrl,
       nats_url: nats.url,
+      ...(nats.keys ? { nats_creds: nats.keys.credsPath("platform") } : {}),
       keys,
     });
 
@@ -115,16 +119,15 @@ async function startBroker(
   logger: Logger,
   print: UpOptions["print"],
   undo: (() => Promise<void>)[],
-): Promise<{ readonly url: string; readonly workerUrl: string }> {
-  if (config.BERTH_NATS_URL !== undefined) {
-    const url = config.BERTH_NATS_URL;
-    return { url, workerUrl: config.BERTH_WORKER_NATS_URL ?? url };
-  }
+): Promise<Broker> {
+  if (config.BERTH_NATS_URL !== undefined) return externalBroker(config);
   const dataDir = resolve(config.BERTH_DATA);
   const { binary, version: found } = await findNatsServer(
     { cacheDir: config.BERTH_CACHE ?? join(dataDir, "cache"), archive: archiveOf(config) },
     print,
   );
+  const second = () => Math.floor(systemClock.now() / 1_000);
+  const keys = await ensureOperatorKeys(authFolder(dataDir), second());
   const server = await NatsServer.start(
     { clock: systemClock, logger },
     {
@@ -132,13 +135,16 @@ async function startBroker(
       dataDir,
       port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print),
       syncInterval: config.BERTH_NATS_SYNC,
+      access: () => operatorModeLines(keys, dataDir, second()),
     },
   );
   undo.push(() => server.stop());
   print(`nats-server ${found} on port ${server.port}, data in ${config.BERTH_DATA}/nats`);
   return {
-    url: server.platformUrl,
-    workerUrl: config.BERTH_WORKER_NATS_URL ?? server.workerUrl,
+    url: server.url,
+    workerUrl: config.BERTH_WORKER_NATS_URL ?? server.url,
+    credential: () => keys.credential("platform"),
+    keys,
   };
 }
 

@@ -1,6 +1,6 @@
 /** What a worker is told by its environment, read once at its start. */
 import { BerthError } from "../protocols/errors.ts";
-import type { WorkerIdentity } from "../protocols/executor.ts";
+import type { BrokerCredential, WorkerIdentity } from "../protocols/executor.ts";
 import type { WorkspaceOptions } from "./workspace.ts";
 
 export interface ExecutorConfig {
@@ -9,6 +9,8 @@ export interface ExecutorConfig {
   readonly natsUrl: string;
   /** For agents, with the worker's token: never logged. */
   readonly proxyUrl: string | undefined;
+  /** The worker's own: a secret as the URL is. */
+  readonly credential: BrokerCredential | undefined;
   readonly partitions: number;
   readonly slots: number;
   readonly tier: string;
@@ -57,6 +59,7 @@ export function parseExecutorConfig(
     worker: text("BERTH_WORKER"),
     natsUrl: text("BERTH_NATS_URL"),
     proxyUrl: identity?.proxy_url,
+    credential: identity?.credential,
     partitions: whole("BERTH_PARTITIONS", 64),
     slots: whole("BERTH_SLOTS", 1),
     tier: text("BERTH_TIER", "free"),

@@ -4,10 +4,10 @@
  * V1 `start` resolves only after the worker was heard, and leaves nothing behind when it fails.
  * V2 each worker's end is told once: by the driver when its process ends, or by us when it fell silent and was ended.
  * V3 a worker that was given up is told so when it is heard again, and ends itself.
+ * V4 the credential of a worker that ended, or could not be ended, counts no more.
  */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import {
-  type ContactReply,
   DRIVER_VERBS,
   type DriverInput,
   type DriverOutput,
@@ -15,14 +15,22 @@ import {
   type DriverVerb,
 } from "../protocols/driver.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
-import type { HostWorkers, StartStep, WorkerSpec, WorkerStatus } from "../protocols/executor.ts";
+import type {
+  BrokerCredential,
+  HostWorkers,
+  StartStep,
+  WorkerSpec,
+} from "../protocols/executor.ts";
 import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { type Metrics, noMetrics } from "../runtime/metrics.ts";
 import type { Bus, Incoming, Serving } from "../runtime/transport.ts";
 import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./drivers/driver.ts";
+import { answer, readInput, readWord } from "./host-wire.ts";
+import { RecentIds } from "./recent-ids.ts";
 import { StartMetrics } from "./start-metrics.ts";
+import type { WorkerCredentials } from "./worker-credentials.ts";
 import { WorkerRoster } from "./worker-roster.ts";
 
 export interface DriverHostOptions {
@@ -33,8 +41,8 @@ export interface DriverHostOptions {
   readonly log: Logger;
   /** Default: none. */
   readonly metrics?: Metrics;
-  /** Makes the credential of one worker. */
   readonly connection: (spec: WorkerSpec) => WorkerConnection | Promise<WorkerConnection>;
+  readonly credentials?: WorkerCredentials;
   /** A worker ended that nobody had stopped: its tenant's supervisor is to be told. */
   readonly onExit: (exit: WorkerExit) => void;
   /** How long a worker may take to its hello (default 30 s). */
@@ -76,7 +84,7 @@ class Host implements DriverHost {
   readonly #options: DriverHostOptions;
   readonly #counts: StartMetrics;
   readonly #roster = new WorkerRoster();
-  readonly #gone = new Set<string>();
+  readonly #gone = new RecentIds(REMEMBERED);
   readonly #starting = new Map<string, Promise<DriverOutput<"start">>>();
   readonly #steps = new Map<string, StartStep>();
   readonly #servings: Serving[] = [];
@@ -166,15 +174,15 @@ class Host implements DriverHost {
 
   readonly #verbs: { readonly [V in DriverVerb]: (data: Uint8Array) => Promise<DriverOutput<V>> } =
     {
-      start: (data) => this.#startOnce(read("start", data).spec),
+      start: (data) => this.#startOnce(readInput("start", data).spec),
       stop: (data) => {
-        const { worker, keep_workspace } = read("stop", data);
+        const { worker, keep_workspace } = readInput("stop", data);
         return this.#stop(worker, keep_workspace);
       },
       list: () => this.#list(),
-      verify: (data) => Promise.resolve(this.#verify(read("verify", data))),
+      verify: (data) => Promise.resolve(this.#verify(readInput("verify", data))),
       "remove-workspace": async (data) => {
-        const { tenant, workspace_key } = read("remove-workspace", data);
+        const { tenant, workspace_key } = readInput("remove-workspace", data);
         await this.#options.driver.removeWorkspace(tenant, workspace_key);
         return {};
       },
@@ -223,9 +231,15 @@ class Host implements DriverHost {
   }
 
   async #stop(worker: string, keepWorkspace: boolean): Promise<Record<string, never>> {
-    this.#roster.remove(worker, new BerthError("worker.start_failed", "The worker was stopped"));
-    this.#forget(worker);
-    await this.#options.driver.stop(worker, { keepWorkspace });
+    const reason = new BerthError("worker.start_failed", "The worker was stopped");
+    const spec = this.#roster.remove(worker, reason);
+    this.#gone.add(worker);
+    try {
+      await this.#options.driver.stop(worker, { keepWorkspace });
+    } finally {
+      // V4: not before, for it may have something to say at its end.
+      if (spec) this.#options.credentials?.revoke(spec);
+    }
     return {};
   }
 
@@ -248,32 +262,42 @@ class Host implements DriverHost {
     if (this.#gone.has(worker)) {
       const { code, message } = new BerthError("worker.not_found");
       answer(request, { ok: false, error: { code, message } });
-    } else if (this.#roster.heard(worker, cpuMsOf(request.data), this.#options.clock.monotonic())) {
-      answer(request, { ok: true });
+      return;
     }
-    // A worker of another host is that host's to answer.
+    const { clock, credentials } = this.#options;
+    const word = readWord(request.data);
+    const spec = this.#roster.heard(worker, word.cpuMs, clock.monotonic());
+    if (spec) void this.#welcome(request, credentials?.renew(spec, word));
+    // A worker of another host is that host's to answer, as long as it is there.
+    else void this.#rescue(request, credentials?.rescue(worker, word));
+  }
+
+  async #welcome(request: Incoming, next: Promise<BrokerCredential> | undefined): Promise<void> {
+    const credential = await next?.catch(() => undefined);
+    answer(request, { ok: true, ...(credential ? { credential } : {}) });
+  }
+
+  async #rescue(
+    request: Incoming,
+    next: Promise<BrokerCredential | undefined> | undefined,
+  ): Promise<void> {
+    const credential = await next?.catch(() => undefined);
+    if (credential) answer(request, { ok: true, credential });
   }
 
   /** V2. */
   #exited(exit: WorkerExit): void {
     const reason = new BerthError("worker.start_failed", `The worker ended: ${exit.reason}`);
     this.#roster.remove(exit.worker, reason);
+    this.#options.credentials?.revoke(exit.spec); // V4
     this.#counts.exited(exit);
     this.#options.log.warn(
       { worker: exit.worker, tenant: exit.spec.tenant, reason: exit.reason },
       "a worker ended",
     );
-    this.#forget(exit.worker);
+    this.#gone.add(exit.worker);
     // Whoever waits for its start hears of it as the answer to that.
     if (!this.#starting.has(exit.worker)) this.#options.onExit(exit);
-  }
-
-  #forget(worker: string): void {
-    this.#gone.add(worker);
-    for (const oldest of this.#gone) {
-      if (this.#gone.size <= REMEMBERED) return;
-      this.#gone.delete(oldest);
-    }
   }
 
   async #watch(): Promise<void> {
@@ -319,30 +343,4 @@ class Host implements DriverHost {
     }
     this.#exited({ worker, spec, reason, code: "worker.lost" });
   }
-}
-
-function read<V extends DriverVerb>(verb: V, data: Uint8Array): DriverInput<V> {
-  const parsed = DRIVER_VERBS[verb].input.safeParse(tryUnpack(data));
-  if (parsed.success) return parsed.data as DriverInput<V>;
-  throw new BerthError("request.malformed", `The input of ${verb} is not valid`, {
-    cause: parsed.error,
-  });
-}
-
-function tryUnpack(data: Uint8Array): unknown {
-  try {
-    return unpack(data) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-/** A status that cannot be read is still a sign of life. */
-function cpuMsOf(data: Uint8Array): number {
-  const status = tryUnpack(data) as Partial<WorkerStatus> | undefined;
-  return typeof status?.cpu_ms === "number" ? status.cpu_ms : 0;
-}
-
-function answer(request: Incoming, reply: ContactReply): void {
-  request.reply(pack(reply));
 }

@@ -14,7 +14,9 @@ export const WAITS_FOR_IDENTITY = "berth executor waits for its identity";
 const MAX_UNITS = 64 * 1024;
 
 /** Read by hand: a worker's start does not wait for the schema's library. */
-const FIELDS: Readonly<Record<Exclude<keyof WorkerIdentity, "proxy_url">, "string" | "number">> = {
+const FIELDS: Readonly<
+  Record<Exclude<keyof WorkerIdentity, "credential" | "proxy_url">, "string" | "number">
+> = {
   worker: "string",
   nats_url: "string",
   partitions: "number",
@@ -27,6 +29,7 @@ export function identityOf(spec: WorkerSpec, connection: WorkerConnection): Work
   return {
     worker: spec.worker,
     nats_url: connection.natsUrl,
+    ...(connection.credential ? { credential: connection.credential } : {}),
     partitions: connection.partitions,
     slots: spec.slots,
     tier: spec.tier,
@@ -45,6 +48,11 @@ export function parseIdentity(line: string): WorkerIdentity {
     if (typeof value[name] === kind) continue;
     throw new BerthError("config.invalid", `the worker's identity needs ${name}, a ${kind}`, {
       field: name,
+    });
+  }
+  if (value["credential"] !== undefined && !isCredential(value["credential"])) {
+    throw new BerthError("config.invalid", "the worker's credential needs a token and a seed", {
+      field: "credential",
     });
   }
   return value as unknown as WorkerIdentity;
@@ -78,6 +86,11 @@ function firstLine(source: Readable, signal: AbortSignal): Promise<string> {
     source.on("error", refuse("cannot be read"));
     signal.addEventListener("abort", stop, { once: true });
   });
+}
+
+function isCredential(value: unknown): boolean {
+  const { jwt, seed } = (value ?? {}) as Record<string, unknown>;
+  return typeof jwt === "string" && typeof seed === "string";
 }
 
 function tryParse(line: string): Record<string, unknown> {

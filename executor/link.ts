@@ -3,10 +3,12 @@
  * judged by `Contact`, not here.
  */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { BrokerCredential, WorkerStatus } from "../protocols/executor.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { authenticatorOf, validityOf } from "../runtime/nats-auth/credential.ts";
 import type { UplinkWire } from "./uplink.ts";
 
-/** All workers share one, because a credential names it; replies are not secret between requests, their subjects are random. */
+/** Followed by the worker's id where its credential is its own; else all workers share it, as the credential does. */
 const INBOX_PREFIX = "_INBOX_worker";
 const RECONNECT_PAUSE_MS = 100;
 const PING_INTERVAL_MS = 5_000;
@@ -14,21 +16,42 @@ const PING_INTERVAL_MS = 5_000;
 /** The answer to one message from a node. */
 export type Answer = (data: Uint8Array) => Promise<Uint8Array>;
 
+export interface LinkOptions {
+  readonly url: string;
+  /** The worker's id. */
+  readonly name: string;
+  /** Of the worker alone. */
+  readonly credential?: BrokerCredential | undefined;
+  readonly log: Logger;
+}
+
+interface Held {
+  credential: BrokerCredential | undefined;
+}
+
 export class Link implements UplinkWire {
   readonly #nc: NatsConnection;
+  readonly #current: Held;
   #back = new AbortController();
 
-  private constructor(nc: NatsConnection, log: Logger) {
+  private constructor(nc: NatsConnection, current: Held, log: Logger) {
     this.#nc = nc;
+    this.#current = current;
     void this.#follow(log);
   }
 
   /** Resolves once connected; waits for a broker that is not there yet. */
-  static async open(url: string, name: string, log: Logger): Promise<Link> {
+  static async open({ url, name, credential, log }: LinkOptions): Promise<Link> {
+    const current = { credential };
     const nc = await connect({
       ...serversOf(url),
       name,
-      inboxPrefix: INBOX_PREFIX,
+      ...(credential
+        ? {
+            authenticator: authenticatorOf(() => current.credential ?? credential),
+            inboxPrefix: `${INBOX_PREFIX}.${name}`,
+          }
+        : { inboxPrefix: INBOX_PREFIX }),
       maxReconnectAttempts: -1,
       reconnectTimeWait: RECONNECT_PAUSE_MS,
       waitOnFirstConnect: true,
@@ -36,7 +59,23 @@ export class Link implements UplinkWire {
       pingInterval: PING_INTERVAL_MS,
       noAsyncTraces: true,
     });
-    return new Link(nc, log);
+    return new Link(nc, current, log);
+  }
+
+  /**
+   * Takes a newer credential, and connects again with it: the server closes a connection when the credential that it
+   * was made with expires. What was under way is sent again, as after any loss.
+   */
+  async renew(credential: BrokerCredential): Promise<void> {
+    this.#current.credential = credential;
+    await this.#nc.flush();
+    await this.#nc.reconnect();
+  }
+
+  /** Who signed the credential in use, and when that expires (milliseconds since the epoch). */
+  get validity(): WorkerStatus["credential"] {
+    const { credential } = this.#current;
+    return credential && validityOf(credential);
   }
 
   reconnected = (): AbortSignal => this.#back.signal;

@@ -5,7 +5,7 @@
  */
 import { pack, unpack } from "msgpackr";
 import type { ContactReply } from "../protocols/driver.ts";
-import type { WorkerStatus } from "../protocols/executor.ts";
+import type { BrokerCredential, WorkerStatus } from "../protocols/executor.ts";
 import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Contact } from "./contact.ts";
@@ -19,6 +19,8 @@ export interface PresenceOptions {
   readonly contact: Contact;
   readonly status: () => WorkerStatus;
   readonly onStop: (reason: string) => void;
+  /** A host has renewed our credential. */
+  readonly onCredential: (credential: BrokerCredential) => void;
   readonly signal: AbortSignal;
 }
 
@@ -61,7 +63,10 @@ async function isAnswered(options: PresenceOptions, subject: string): Promise<bo
       await wire.request(subject, pack(options.status()), ANSWER_MS),
     ) as ContactReply;
     contact.seen();
-    if (reply.ok) return true;
+    if (reply.ok) {
+      if (reply.credential) options.onCredential(reply.credential);
+      return true;
+    }
     if (reply.error.code === "worker.not_found")
       options.onStop("no host knows this worker any more");
   } catch {

@@ -31,14 +31,14 @@ export class WorkerRoster {
     return { ready: entry.ready.promise };
   }
 
-  /** False for a worker that is not ours. */
-  heard(worker: string, cpuMs: number, now: number): boolean {
+  /** Undefined for a worker that is not ours. */
+  heard(worker: string, cpuMs: number, now: number): WorkerSpec | undefined {
     const entry = this.#entries.get(worker);
-    if (entry === undefined) return false;
+    if (entry === undefined) return undefined;
     entry.seenAt = now;
     entry.cpuMs = cpuMs;
     entry.ready.resolve();
-    return true;
+    return entry.spec;
   }
 
   /** Whoever waits for its hello waits in vain. */

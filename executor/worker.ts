@@ -1,7 +1,7 @@
 /** A running worker: connection, jobs, presence and health, put together and taken apart in order. */
 import { pack } from "msgpackr";
 import { asBerthError } from "../protocols/errors.ts";
-import type { DownReply } from "../protocols/executor.ts";
+import type { BrokerCredential, DownReply } from "../protocols/executor.ts";
 import { subjects } from "../protocols/subjects.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -33,7 +33,8 @@ export async function runWorker(options: {
     once: true,
   });
   const contact = new Contact(clock);
-  const link = await Link.open(config.natsUrl, config.worker, log);
+  const { worker: name, natsUrl: url, credential } = config;
+  const link = await Link.open({ url, name, credential, log });
   const executor = new Executor({ config, wire: link, clock, contact, log, container, onStop });
   await link.serve(subjects.down(config.worker), (data) =>
     Promise.resolve(pack(answer(executor, data))),
@@ -43,7 +44,15 @@ export async function runWorker(options: {
     wire: link,
     clock,
     contact,
-    status: () => executor.status(),
+    status: () => ({
+      ...executor.status(),
+      ...(link.validity ? { credential: link.validity } : {}),
+    }),
+    onCredential: (fresh: BrokerCredential) => {
+      link.renew(fresh).catch((thrown: unknown) => {
+        log.warn({ error: asBerthError(thrown).message }, "a new credential was of no use yet");
+      });
+    },
     onStop,
     signal: stopping.signal,
   };

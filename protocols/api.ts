@@ -267,6 +267,8 @@ export const devFileSchema = z.object({
   url: z.url(),
   metrics_url: z.url(),
   nats_url: z.string(),
+  /** A file for `nats --creds`: who has it is the platform. */
+  nats_creds: z.string().optional(),
   keys: z.object({
     free: z.string(),
     pro: z.string(),

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { removeWorkspace, startWorker, stopWorker, verifyWorkers } from "./actors/supervisor.ts";
-import { workerSpecSchema } from "./executor.ts";
+import { brokerCredentialSchema, workerSpecSchema } from "./executor.ts";
 import { tool, wireErrorSchema } from "./protocol.ts";
 
 /** The workers that live on a host, with what the driver knows of each. */
@@ -45,9 +45,12 @@ export const driverReplySchema = z.union([
 ]);
 export type DriverReply = z.infer<typeof driverReplySchema>;
 
-/** What a host answers to a hello or a beat; after `worker.not_found` the worker ends itself. */
+/**
+ * What a host answers to a hello or a beat; after `worker.not_found` the worker ends itself. A credential is for its next
+ * connection: its own expires, or is of a key that goes.
+ */
 export const contactReplySchema = z.union([
-  z.object({ ok: z.literal(true) }),
+  z.object({ ok: z.literal(true), credential: brokerCredentialSchema.optional() }),
   z.object({ ok: z.literal(false), error: wireErrorSchema }),
 ]);
 export type ContactReply = z.infer<typeof contactReplySchema>;

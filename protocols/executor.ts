@@ -45,6 +45,8 @@ export const workerStatusSchema = z.object({
   /** CPU time of the agents' processes, so that a busy worker is not taken for idle. */
   cpu_ms: z.number(),
   memory_bytes: z.number(),
+  /** Who signed the credential that it has, and when that expires (milliseconds since the epoch). */
+  credential: z.object({ issuer: z.string(), expires_at: z.number() }).optional(),
 });
 export type WorkerStatus = z.infer<typeof workerStatusSchema>;
 
@@ -101,14 +103,25 @@ export const workerPhaseSchema = z.enum([
   "lost",
 ]);
 
+/** What a worker connects to the broker with. A secret: never logged, never given to an agent. */
+export const brokerCredentialSchema = z.object({
+  /** Names the worker and when it expires. */
+  jwt: z.string(),
+  /** The key of the token's owner. */
+  seed: z.string(),
+});
+export type BrokerCredential = z.infer<typeof brokerCredentialSchema>;
+
 /**
  * What a worker is told of itself and nobody else can read: one line of JSON on its standard input. A worker that waits
  * for it is nobody's yet.
  */
 export interface WorkerIdentity {
   readonly worker: string;
-  /** With the worker's own credential. */
+  /** With user and password, where workers share them. */
   readonly nats_url: string;
+  /** The worker's own; absent where the broker does not know single workers. */
+  readonly credential?: BrokerCredential;
   readonly partitions: number;
   readonly slots: number;
   readonly tier: string;

@@ -39,6 +39,8 @@ export const BUCKETS = {
   idempotency: "berth-idempotency",
   /** Users' sealed credentials; nodes alone can open them. */
   vault: "berth-vault",
+  /** Accounts of workers in the broker. */
+  accounts: "berth-accounts",
 } as const;
 export type Bucket = keyof typeof BUCKETS;
 
@@ -82,6 +84,8 @@ export const subjects = {
   hellos: "berth.hello.*",
   /** What a worker is told. */
   down: (worker: string) => `berth.down.${worker}`,
+  /** Asked of nodes that may change workers' accounts. */
+  accounts: (verb: string) => `berth.accounts.${verb}`,
   driver: (node: string, verb: string) => `berth.driver.${node}.${verb}`,
   /** Answered by one run of a node as long as its process lives. */
   pulse: (node: string, incarnation: string) => `berth.pulse.${node}.${incarnation}`,

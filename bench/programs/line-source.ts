@@ -4,8 +4,13 @@ import type { LineOrder } from "../lines.ts";
 import { printLines } from "../lines.ts";
 import { runProgram } from "./program.ts";
 
-await runProgram(async ({ natsUrl }: { readonly natsUrl: string }) => {
-  const nc = await connectRaw(natsUrl, "bench-lines");
+interface Broker {
+  readonly natsUrl: string;
+  readonly creds?: string;
+}
+
+await runProgram(async ({ natsUrl, creds }: Broker) => {
+  const nc = await connectRaw(natsUrl, "bench-lines", creds);
   const encoder = new TextEncoder();
   return {
     commands: {

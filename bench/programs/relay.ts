@@ -4,8 +4,13 @@ import { WebSocketServer } from "ws";
 import { connectRaw } from "../connection.ts";
 import { runProgram } from "./program.ts";
 
-await runProgram(async ({ natsUrl }: { readonly natsUrl: string }) => {
-  const nc = await connectRaw(natsUrl, "bench-relay");
+interface Broker {
+  readonly natsUrl: string;
+  readonly creds?: string;
+}
+
+await runProgram(async ({ natsUrl, creds }: Broker) => {
+  const nc = await connectRaw(natsUrl, "bench-relay", creds);
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   await new Promise((resolve) => server.once("listening", resolve));
   nc.subscribe("bench.lines", {

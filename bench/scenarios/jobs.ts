@@ -41,8 +41,8 @@ class Ends {
 
 /** One user with one session per lane, over the actor client; ends come on the sessions' live subject. */
 async function berthJobs(bench: Bench): Promise<RunJob> {
-  const { nats_url: natsUrl } = await startBerth(bench, IN_FLIGHT);
-  const transport = await connectBerth(natsUrl, "bench-client");
+  const { nats_url, nats_creds } = await startBerth(bench, IN_FLIGHT);
+  const transport = await connectBerth(nats_url, "bench-client", nats_creds);
   bench.undo(() => transport.close());
   const client = actorClient({ transport, clock: systemClock });
   const ends = new Ends();

@@ -67,9 +67,10 @@ function linesOf(text: string): string[] {
   return lines;
 }
 
-async function rawLines(bench: Bench, natsUrl: string): Promise<Print> {
-  const relay = await startChild(bench, "relay", { natsUrl });
-  const source = await startChild(bench, "line-source", { natsUrl });
+async function rawLines(bench: Bench, berth: DevFile): Promise<Print> {
+  const broker = { natsUrl: berth.nats_url, creds: berth.nats_creds };
+  const relay = await startChild(bench, "relay", broker);
+  const source = await startChild(bench, "line-source", broker);
   const socket = await openSocket(bench, (relay.ready as { readonly url: string }).url);
   let counter: LineCounter | undefined;
   socket.on("message", (data: Buffer) => counter?.take([data.toString()]));
@@ -99,7 +100,7 @@ async function open(bench: Bench): Promise<readonly Comparison[]> {
   const berth = await startBerth(bench, SLOTS);
   const ours = await berthLines(bench, berth);
   // On the same broker as ours: nothing of ours runs while the peer is measured.
-  const peer = await rawLines(bench, berth.nats_url);
+  const peer = await rawLines(bench, berth);
   const peerName = "NATS to a ws relay";
   return [
     {

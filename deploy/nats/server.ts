@@ -11,22 +11,24 @@ import { join, resolve } from "node:path";
 import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { type Credentials, ensureCredentials, urlWith } from "./credentials.ts";
 import { formatServerConfig } from "./server-config.ts";
 import { readServerInfo } from "./server-info.ts";
 import { LOCKED_EXIT_CODE, startTethered, type TetheredChild } from "./tether.ts";
 
 export interface NatsServerOptions {
   readonly binary: string;
-  /** Holds the store (`nats/`), the configuration, the log and the passwords. */
+  /** Holds the store (`nats/`), the configuration and the log. */
   readonly dataDir: string;
   /** On loopback. Must be free; see `ports.ts`. */
   readonly port: number;
   readonly monitorPort?: number | undefined;
   /** How often the store is synced to disk: a duration of the server's ("2m"), or "always" before each answer. */
   readonly syncInterval?: string;
-  /** Whether clients need a user and password (default true). */
-  readonly authorize?: boolean;
+  /**
+   * Who may connect, as lines of the configuration, asked at each start of the process. Absent: anybody on this machine
+   * may do everything.
+   */
+  readonly access?: () => readonly string[];
   /** Whether a server that dies is started again (default true). */
   readonly restart?: boolean;
   /** Recovery of a large store takes long (default 60 s). */
@@ -50,10 +52,8 @@ interface Ports {
 }
 
 export class NatsServer implements AsyncDisposable {
-  /** Without a password. */
   readonly url: string;
   readonly port: number;
-  readonly credentials: Credentials | undefined;
   readonly #ports: Ports;
   readonly #options: NatsServerOptions;
   readonly #stopping = new AbortController();
@@ -62,24 +62,17 @@ export class NatsServer implements AsyncDisposable {
   #restarts = 0;
   #version = "";
 
-  private constructor(
-    ports: Ports,
-    options: NatsServerOptions,
-    credentials: Credentials | undefined,
-  ) {
+  private constructor(ports: Ports, options: NatsServerOptions) {
     this.#ports = ports;
     this.#options = options;
     this.port = options.port;
     this.url = `nats://127.0.0.1:${options.port}`;
-    this.credentials = credentials;
   }
 
   /** Throws `setup.in_use` (S1), or `broker.unavailable` with the server's last words. */
   static async start(ports: Ports, options: NatsServerOptions): Promise<NatsServer> {
     await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
-    const credentials =
-      options.authorize === false ? undefined : await ensureCredentials(options.dataDir);
-    const server = new NatsServer(ports, options, credentials);
+    const server = new NatsServer(ports, options);
     try {
       await server.#launch();
     } catch (thrown) {
@@ -88,16 +81,6 @@ export class NatsServer implements AsyncDisposable {
     }
     if (options.restart !== false) server.#supervision = server.#supervise();
     return server;
-  }
-
-  /** The URL with the platform's password in it: for our own connections and `.berth/dev.json`. */
-  get platformUrl(): string {
-    return this.credentials ? urlWith(this.url, this.credentials.platform) : this.url;
-  }
-
-  /** The URL with the workers' password in it: this one may be given to an executor. */
-  get workerUrl(): string {
-    return this.credentials ? urlWith(this.url, this.credentials.worker) : this.url;
   }
 
   get version(): string {
@@ -151,7 +134,7 @@ export class NatsServer implements AsyncDisposable {
       storeDir,
       syncInterval: syncInterval ?? SYNC_INTERVAL,
       logFile,
-      credentials: this.credentials,
+      access: this.#options.access?.() ?? [],
     });
     await writeFile(`${configFile}.draft`, text, { mode: 0o600 });
     await rename(`${configFile}.draft`, configFile);

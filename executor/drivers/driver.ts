@@ -1,10 +1,16 @@
 /** The port to what starts workers. Every implementation passes one conformance suite (`test/conformance/driver.ts`). */
-import type { StartStep, WorkerSpec, WorkerUse } from "../../protocols/executor.ts";
+import type {
+  BrokerCredential,
+  StartStep,
+  WorkerSpec,
+  WorkerUse,
+} from "../../protocols/executor.ts";
 
 /** How a worker finds its way back to us. */
 export interface WorkerConnection {
-  /** With the credential made for this worker. */
   readonly natsUrl: string;
+  /** Made for this worker; absent where all workers share one, which is in the URL. */
+  readonly credential?: BrokerCredential;
   readonly partitions: number;
 }
 

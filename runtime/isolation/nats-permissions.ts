@@ -24,7 +24,7 @@ const SUBJECTS: Record<Channel, (owner: Principal | undefined) => readonly strin
   downlink: (owner) => [`berth.down.${token(owner)}`],
   inbox: (owner) =>
     owner === undefined
-      ? ["_INBOX.>", "_INBOX_gateway.>", "_INBOX_worker.>"]
+      ? ["_INBOX.>", "_INBOX_node.>", "_INBOX_gateway.>", "_INBOX_worker.>"]
       : [`${inboxPrefix(owner)}.>`],
   mail: () => ["berth.mail.>"],
   asks: () => ["berth.ask.>", "berth.inspect.>"],
@@ -42,8 +42,11 @@ const SUBJECTS: Record<Channel, (owner: Principal | undefined) => readonly strin
   system: () => ["$SYS.>"],
 };
 
+/** All nodes' own. Workers answer there, from other accounts; `_INBOX` is what people's tools use. */
+export const NODE_INBOX = "_INBOX_node";
+
 const INBOX_NAMES: Partial<Record<Principal["kind"], string>> = {
-  node: "_INBOX",
+  node: NODE_INBOX,
   container: "_INBOX_worker",
 };
 

@@ -39,7 +39,7 @@ export class Requests {
   readonly #clock: Clock;
   readonly #sender: Sender;
   readonly #quorum: QuorumWatch;
-  readonly #inbox = `${createInbox()}.`;
+  readonly #inbox: string;
   readonly #waiting = new Map<string, Waiting>();
   #count = 0;
 
@@ -48,7 +48,9 @@ export class Requests {
     readonly sender: Sender;
     readonly clock: Clock;
     readonly quorum: QuorumWatch;
+    readonly inboxPrefix: string;
   }) {
+    this.#inbox = `${createInbox(parts.inboxPrefix)}.`;
     this.#clock = parts.clock;
     this.#sender = parts.sender;
     this.#quorum = parts.quorum;

@@ -2,8 +2,11 @@
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
+import type { BrokerCredential } from "../../protocols/executor.ts";
 import type { Clock } from "../clock.ts";
+import { NODE_INBOX } from "../isolation/nats-permissions.ts";
 import type { Logger } from "../logger.ts";
+import { authenticatorOf } from "../nats-auth/credential.ts";
 import type { Transport } from "../transport.ts";
 import { natsAuditStore } from "./audit-store.ts";
 import { natsBuckets } from "./buckets.ts";
@@ -24,6 +27,10 @@ export interface NatsOptions {
   /** One or several URLs; user and password may stand in them and are never logged. */
   readonly url: string;
   readonly name: string;
+  /** Asked at every connect, so that a newer one counts; absent: what stands in the URL, or nothing. */
+  readonly credential?: (() => BrokerCredential) | undefined;
+  /** Of the subjects on which answers come (default: that of nodes). */
+  readonly inboxPrefix?: string | undefined;
   readonly topology: TopologyOptions;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -58,7 +65,8 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     const inFlight = new InFlight();
     const sender = new Sender(nc);
     const quorum = new QuorumWatch({ clock, leave: () => leaveServer(nc, sender, logger) });
-    const requests = new Requests({ connection: nc, sender, clock, quorum });
+    const inboxPrefix = options.inboxPrefix ?? NODE_INBOX;
+    const requests = new Requests({ connection: nc, sender, clock, quorum, inboxPrefix });
     const publisher = new Publisher(requests, quorum);
     const lost = () => {
       sender.disconnected();
@@ -108,7 +116,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
 }
 
 async function dial(
-  { name }: NatsOptions,
+  { name, credential, inboxPrefix = NODE_INBOX }: NatsOptions,
   servers: readonly URL[],
   choice: ServerChoice,
 ): Promise<NatsConnection> {
@@ -118,6 +126,8 @@ async function dial(
       servers: servers.map(({ host }) => host),
       reconnectToServer: choice.next,
       name,
+      inboxPrefix,
+      ...(credential ? { authenticator: authenticatorOf(credential) } : {}),
       ...(first?.username ? { user: decodeURIComponent(first.username) } : {}),
       ...(first?.password ? { pass: decodeURIComponent(first.password) } : {}),
       maxReconnectAttempts: -1,

@@ -3,7 +3,7 @@
  * `docs/operations.md` is listed here by the test that sends its request; each answer is JSON that a person can read.
  */
 import { readFileSync } from "node:fs";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { refName } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
@@ -64,8 +64,12 @@ let node = "";
 
 beforeAll(async () => {
   berth = await startBerth();
-  const { username, password, host } = new URL(berth.nats.url);
-  nats = await connect({ servers: host, user: username, pass: password });
+  // As `nats --creds` does.
+  const creds = readFileSync(berth.nats.keys.credsPath("platform"));
+  nats = await connect({
+    servers: new URL(berth.nats.url).host,
+    authenticator: credsAuthenticator(creds),
+  });
   node = berth.role.node.id;
 }, 60_000);
 afterAll(async () => {

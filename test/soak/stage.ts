@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { EXECUTOR_IMAGE } from "../support/docker.ts";
 import { type DockerBerth, spawnDockerBerth } from "../support/docker-berth.ts";
 import { eventually } from "../support/eventually.ts";
@@ -60,7 +60,7 @@ export async function openStage(): Promise<SoakStage> {
 
 async function secondNode(host: DockerBerth): Promise<SecondNode> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-soak-"));
-  const { nats_url } = await host.berth.dev();
+  const { nats_url, nats_creds = "" } = await host.berth.dev();
   let child: ChildProcess | undefined;
   let said = "";
   const end = async (signal: NodeJS.Signals) => {
@@ -81,6 +81,8 @@ async function secondNode(host: DockerBerth): Promise<SecondNode> {
         {
           env: {
             ...ENV,
+            BERTH_NATS_CREDS: nats_creds,
+            BERTH_NATS_AUTH: dirname(nats_creds),
             PATH: process.env["PATH"] ?? "",
             BERTH_DATA: dataDir,
             BERTH_NODE_ID: "second",

@@ -24,7 +24,7 @@ import type { DevFile } from "../../protocols/api.ts";
 import { PLATFORM_TENANT } from "../../protocols/ids.ts";
 import type { TierOverrides } from "../../protocols/tiers.ts";
 import { systemClock } from "../../runtime/clock.ts";
-import { startNats, type TestNats } from "./nats.ts";
+import { type OperatorNats, startOperatorNats } from "./nats.ts";
 
 export interface BerthOptions {
   /** Tier rules that the test shortens or widens. */
@@ -39,7 +39,7 @@ export interface TestBerth extends AsyncDisposable {
   readonly keys: DevFile["keys"];
   /** Holds `dev.json`, as `.berth` would. */
   readonly dataDir: string;
-  readonly nats: TestNats;
+  readonly nats: OperatorNats;
   readonly base: Base;
   readonly role: NodeRole;
   readonly gateway: Gateway;
@@ -52,7 +52,7 @@ export interface TestBerth extends AsyncDisposable {
 const TEST_TIERS: TierOverrides = { free: { minWorkers: 1, maxWorkers: 3 } };
 
 export async function startBerth(options: BerthOptions = {}): Promise<TestBerth> {
-  const nats = await startNats({ authorize: true });
+  const nats = await startOperatorNats();
   const dataDir = await mkdtemp(join(tmpdir(), "berth-test-"));
   const tiers = {
     ...TEST_TIERS,
@@ -86,9 +86,9 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
     failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
   });
   const { tracer } = tracing;
-  const transport = await connect(nats.url, "berth-test", { config, clock, logger });
+  const transport = await connect(nats.broker, "berth-test", { config, clock, logger });
   const base: Base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
-  const role = await startNodeRole(base, nats.workerUrl);
+  const role = await startNodeRole(base, nats.broker);
   const { client } = role.node;
   const keys = await ensureDevelopment({ transport, client, clock, dataDir });
   await client.actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY).warm({});
@@ -97,6 +97,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
     url: gateway.url,
     metrics_url: gateway.metricsUrl,
     nats_url: nats.url,
+    nats_creds: nats.keys.credsPath("platform"),
     keys,
   });
   let stopping: Promise<void> | undefined;

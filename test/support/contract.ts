@@ -106,6 +106,7 @@ function describeSubjects(): string[] {
     beats: subjects.beats,
     hellos: subjects.hellos,
     down: subjects.down("<worker>"),
+    accounts: subjects.accounts("<verb>"),
     driver: subjects.driver("<node>", "<verb>"),
     pulse: subjects.pulse("<node>", "<incarnation>"),
     node: subjects.node("<node>", "<verb>"),

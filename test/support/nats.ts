@@ -2,17 +2,23 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { authFolder, type Broker } from "../../deploy/broker.ts";
+import { ensureOperatorKeys, type OperatorKeys } from "../../deploy/nats/auth/operator-keys.ts";
+import { operatorModeLines } from "../../deploy/nats/auth/operator-mode.ts";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
 import { NatsServer } from "../../deploy/nats/server.ts";
+import { ANY_ONE } from "../../protocols/isolation.ts";
+import { ISOLATION_POLICY } from "../../protocols/isolation-policy.ts";
 import { systemClock } from "../../runtime/clock.ts";
+import { natsPermissions } from "../../runtime/isolation/nats-permissions.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { freePort } from "./free-port.ts";
 
 export interface TestNats extends AsyncDisposable {
   readonly port: number;
-  /** With the platform's password in it when the server authorizes. */
+  /** With the platform's password in it when the server has users. */
   readonly url: string;
-  /** With the workers' password in it when the server authorizes. */
+  /** With the workers' password in it when the server has users. */
   readonly workerUrl: string;
   readonly dataDir: string;
   readonly pid: number | undefined;
@@ -22,17 +28,52 @@ export interface TestNats extends AsyncDisposable {
   restart(): Promise<void>;
 }
 
-const CACHE_DIR = new URL("../../.berth/cache", import.meta.url).pathname;
+/** In operator mode, as `berth up` starts it. */
+export interface OperatorNats extends TestNats {
+  readonly keys: OperatorKeys;
+  readonly broker: Broker;
+}
 
-/** By default anybody may do everything on it; `authorize` generates the users and permissions of production. */
+const CACHE_DIR = new URL("../../.berth/cache", import.meta.url).pathname;
+const PASSWORDS = { platform: "a-password-of-the-platform", worker: "a-password-of-all-workers" };
+
+/**
+ * By default anybody may do everything on it; `authorize` makes two users, as somebody who runs a server of their own may:
+ * the platform's and one that all workers share.
+ */
 export async function startNats(options: { readonly authorize?: boolean } = {}): Promise<TestNats> {
-  const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
   const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
+  const isOpen = options.authorize !== true;
+  return await startServer(dataDir, () => (isOpen ? [] : twoUsers()), isOpen ? {} : PASSWORDS);
+}
+
+export async function startOperatorNats(): Promise<OperatorNats> {
+  const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
+  const keys = await ensureOperatorKeys(authFolder(dataDir), second());
+  const nats = await startServer(dataDir, () => operatorModeLines(keys, dataDir, second()), {});
+  const { url } = nats;
+  const broker = { url, workerUrl: url, keys, credential: () => keys.credential("platform") };
+  return Object.defineProperties({ keys, broker } as OperatorNats, descriptorsOf(nats));
+}
+
+/** All of it, the value that changes and the disposal included. */
+function descriptorsOf(nats: TestNats): PropertyDescriptorMap {
+  return Object.getOwnPropertyDescriptors(nats);
+}
+
+const second = () => Math.floor(systemClock.now() / 1_000);
+
+async function startServer(
+  dataDir: string,
+  access: () => readonly string[],
+  passwords: Partial<typeof PASSWORDS>,
+): Promise<TestNats> {
+  const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
   const port = await freePort("nats");
   const start = () =>
     NatsServer.start(
       { clock: systemClock, logger: silentLogger },
-      { binary, dataDir, port, authorize: options.authorize ?? false, restart: false },
+      { binary, dataDir, port, access, restart: false },
     );
   let server = await start();
   const kill = async () => {
@@ -41,8 +82,8 @@ export async function startNats(options: { readonly authorize?: boolean } = {}):
   };
   return {
     port,
-    url: server.platformUrl,
-    workerUrl: server.workerUrl,
+    url: urlWith(server.url, "platform", passwords.platform),
+    workerUrl: urlWith(server.url, "worker", passwords.worker),
     dataDir,
     get pid() {
       return server.pid;
@@ -57,4 +98,24 @@ export async function startNats(options: { readonly authorize?: boolean } = {}):
       await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+function urlWith(url: string, user: string, password: string | undefined): string {
+  return password === undefined ? url : url.replace("://", `://${user}:${password}@`);
+}
+
+function twoUsers(): string[] {
+  const permissions = natsPermissions(ISOLATION_POLICY, { kind: "container", id: ANY_ONE });
+  return [
+    "authorization {",
+    "  users: [",
+    `    { user: platform, password: "${PASSWORDS.platform}" }`,
+    `    { user: worker, password: "${PASSWORDS.worker}", permissions: {`,
+    `      publish: { allow: ${JSON.stringify(permissions.publish)} }`,
+    `      subscribe: { allow: ${JSON.stringify(permissions.subscribe)} }`,
+    '      allow_responses: { max: 1, expires: "1m" }',
+    "    } }",
+    "  ]",
+    "}",
+  ];
 }

@@ -11,7 +11,7 @@ import { asBerthError } from "../../../protocols/errors.ts";
 import type { StartStep, WorkerSpec, WorkerUse } from "../../../protocols/executor.ts";
 import { parseId } from "../../../protocols/ids.ts";
 import type { Clock } from "../../../runtime/clock.ts";
-import { formatIdentity } from "../../identity.ts";
+import { formatIdentity, identityOf } from "../../identity.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "../driver.ts";
 import { adoptAll } from "./adoption.ts";
 import type { DormantPool } from "./dormant-pool.ts";
@@ -268,18 +268,13 @@ export class DockerDriver implements Driver {
   }
 
   /** Its identity, with its credential, and its network's door as the broker's address. */
-  async #tell(known: Known, { natsUrl, partitions }: WorkerConnection): Promise<void> {
-    const { worker, slots, tier, workspace } = known.spec;
-    const url = new URL(natsUrl.split(",")[0] ?? "");
+  async #tell(known: Known, connection: WorkerConnection): Promise<void> {
+    const url = new URL(connection.natsUrl.split(",")[0] ?? "");
     url.host = `${known.gateway}:${this.#parts.doorPort}`;
-    const proxy_url = this.#parts.proxyUrl?.(worker, known.gateway);
+    const natsUrl = url.href.replace(/\/$/, "");
+    const proxy_url = this.#parts.proxyUrl?.(known.spec.worker, known.gateway);
     const identity = {
-      worker,
-      nats_url: url.href.replace(/\/$/, ""),
-      partitions,
-      slots,
-      tier,
-      workspace_mode: workspace,
+      ...identityOf(known.spec, { ...connection, natsUrl }),
       ...(proxy_url === undefined ? {} : { proxy_url }),
     };
     await this.#parts.sandboxes.tell(known, formatIdentity(identity));

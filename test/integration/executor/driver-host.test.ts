@@ -65,7 +65,13 @@ async function openHost({ command = WORKER_COMMAND, ...options }: HostOptions = 
   });
   const sender = new Sender(nc);
   const quorum = new QuorumWatch({ clock: systemClock, leave: () => {} });
-  const requests = new Requests({ connection: nc, sender, clock: systemClock, quorum });
+  const requests = new Requests({
+    connection: nc,
+    sender,
+    clock: systemClock,
+    quorum,
+    inboxPrefix: "_INBOX",
+  });
   const bus = natsBus({ connection: nc, requests, sender });
   const exits: WorkerExit[] = [];
   const driver = await ProcessDriver.open({

@@ -181,8 +181,8 @@ describe("the roster", () => {
     expect(check(roster, 7_500)).toEqual(["w"]);
     // This process stood still for a minute.
     expect(check(roster, 67_500)).toEqual([]);
-    expect(roster.heard("w", 5, 67_600)).toBe(true);
-    expect(roster.heard("stranger", 5, 67_600)).toBe(false);
+    expect(roster.heard("w", 5, 67_600)).toMatchObject({ worker: "w" });
+    expect(roster.heard("stranger", 5, 67_600)).toBeUndefined();
     expect(roster.cpuMs("w")).toBe(5);
   });
 });

@@ -1,0 +1,89 @@
+/**
+ * Workers' credentials on a node that has the issuer's key. Invariants:
+ * C1 a worker that starts gets a credential once its account is known to the broker.
+ * C2 another host's worker is given one only if its record says that it is wanted, and its host has no lease.
+ * C3 what could not be revoked is tried again until it expires by itself.
+ */
+import type { WorkerConnection } from "../../../executor/drivers/driver.ts";
+import type { WorkerCredentials } from "../../../executor/worker-credentials.ts";
+import { asBerthError } from "../../../protocols/errors.ts";
+import {
+  type BrokerCredential,
+  type WorkerSpec,
+  workerRecordSchema,
+} from "../../../protocols/executor.ts";
+import type { Clock } from "../../../runtime/clock.ts";
+import type { Logger } from "../../../runtime/logger.ts";
+import type { WorkerAccounts } from "../../../runtime/nats-auth/account-keeper.ts";
+import type { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
+import { isDue, isHighTime } from "../../../runtime/nats-auth/decide-renewal.ts";
+import { accountName } from "../../../runtime/nats-auth/worker-account.ts";
+import type { Buckets } from "../../../runtime/transport.ts";
+
+export interface IssuedParts {
+  readonly issuer: CredentialIssuer;
+  readonly accounts: WorkerAccounts;
+  readonly buckets: Pick<Buckets, "get">;
+  readonly liveNodes: () => readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface IssuedCredentials extends WorkerCredentials {
+  /** C1. */
+  connection(spec: WorkerSpec, way: WorkerConnection): Promise<WorkerConnection>;
+  /** Gives up what could not be revoked yet. */
+  close(): void;
+}
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 10_000;
+const ENDED = new Set(["stopping", "lost"]);
+
+export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
+  const { accounts, buckets, clock, issuer, liveNodes, logger } = parts;
+  const closing = new AbortController();
+  const issue = async (spec: Pick<WorkerSpec, "worker" | "tenant" | "tier">) =>
+    issuer.issue(spec.worker, await accounts.ensure(accountName(spec)));
+
+  const revoke = async (spec: WorkerSpec) => {
+    const expiredAt = clock.monotonic() + issuer.ttlMs;
+    for (let pauseMs = FIRST_PAUSE_MS; !closing.signal.aborted; pauseMs *= 2) {
+      try {
+        await accounts.revoke(accountName(spec), spec.worker);
+        return;
+      } catch (thrown) {
+        const err = asBerthError(thrown);
+        if (clock.monotonic() > expiredAt) return;
+        logger.warn({ err, worker: spec.worker }, "a credential is not revoked yet"); // C3
+        await clock.sleep(Math.min(pauseMs, LONGEST_PAUSE_MS), closing.signal);
+      }
+    }
+  };
+
+  /** C2. */
+  const rescue = async (worker: string): Promise<BrokerCredential | undefined> => {
+    const entry = await buckets.get("workers", worker);
+    if (entry?.value === undefined) return undefined;
+    const record = workerRecordSchema.parse(JSON.parse(new TextDecoder().decode(entry.value)));
+    if (ENDED.has(record.phase) || record.host === null) return undefined;
+    return liveNodes().includes(record.host) ? undefined : await issue(record.spec);
+  };
+
+  return {
+    connection: async (spec, way) => ({ ...way, credential: await issue(spec) }),
+    renew: (spec, { credential }) => {
+      const { publicKey, ttlMs } = issuer;
+      const now = clock.now();
+      if (!credential || !isDue(credential, { issuer: publicKey, ttlMs, now })) return undefined;
+      return issue(spec);
+    },
+    rescue: (worker, { credential }) => {
+      const { ttlMs } = issuer;
+      if (!credential || !isHighTime(credential, { ttlMs, now: clock.now() })) return undefined;
+      return rescue(worker);
+    },
+    revoke: (spec) => void revoke(spec),
+    close: () => closing.abort(),
+  };
+}

@@ -1,0 +1,56 @@
+/** The lines of a `nats.conf` that put a server in operator mode: its operator, its own accounts, and where others are kept. */
+import { join } from "node:path";
+import { accountClaims, operatorClaims } from "../../../runtime/nats-auth/claims.ts";
+import { signClaims } from "../../../runtime/nats-auth/jwt.ts";
+import { workerShares } from "../../../runtime/nats-auth/worker-account.ts";
+import type { OperatorKeys } from "./operator-keys.ts";
+
+/** Workers' accounts are told to the running server and kept there. */
+const ACCOUNTS_FOLDER = "nats-accounts";
+
+export function operatorToken(keys: OperatorKeys, iat: number): string {
+  const claims = operatorClaims({
+    publicKey: keys.get("operator").publicKey,
+    signingKeys: keys.all("operator-signing").map(({ publicKey }) => publicKey),
+    systemAccount: keys.get("system").publicKey,
+  });
+  return signClaims(claims, keys.get("operator"), iat);
+}
+
+/** The two accounts that are always there, as tokens by their public keys. */
+export function fixedAccounts(keys: OperatorKeys, iat: number): ReadonlyMap<string, string> {
+  const signing = (name: "system-signing" | "platform-signing") =>
+    keys.all(name).map(({ publicKey }) => publicKey);
+  const claims = [
+    accountClaims({
+      publicKey: keys.get("system").publicKey,
+      name: "SYS",
+      limits: { jetstream: false },
+      signingKeys: signing("system-signing"),
+    }),
+    accountClaims({
+      publicKey: keys.get("platform").publicKey,
+      name: "PLATFORM",
+      limits: { jetstream: true },
+      signingKeys: signing("platform-signing"),
+      exports: workerShares(),
+    }),
+  ];
+  const signer = keys.get("operator-signing");
+  return new Map(claims.map((claim) => [claim.sub, signClaims(claim, signer, iat)]));
+}
+
+export function operatorModeLines(keys: OperatorKeys, dataDir: string, iat: number): string[] {
+  return [
+    `operator: ${operatorToken(keys, iat)}`,
+    `system_account: ${keys.get("system").publicKey}`,
+    "resolver {",
+    "  type: full",
+    `  dir: ${JSON.stringify(join(dataDir, ACCOUNTS_FOLDER))}`,
+    "  allow_delete: true",
+    "}",
+    "resolver_preload {",
+    ...[...fixedAccounts(keys, iat)].map(([account, token]) => `  ${account}: ${token}`),
+    "}",
+  ];
+}

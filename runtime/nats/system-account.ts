@@ -1,0 +1,59 @@
+/** The system account's connection: tells the server of accounts. Reconnects for ever; `close` ends it. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { BerthError } from "../../protocols/errors.ts";
+import type { BrokerCredential } from "../../protocols/executor.ts";
+import type { ClaimsServer } from "../nats-auth/account-keeper.ts";
+import { authenticatorOf } from "../nats-auth/credential.ts";
+import { fromNats } from "./errors.ts";
+
+interface SystemAccount extends ClaimsServer {
+  close(): Promise<void>;
+}
+
+const ANSWER_MS = 5_000;
+
+export async function systemAccountServer(options: {
+  readonly url: string;
+  readonly name: string;
+  readonly credential: () => BrokerCredential;
+}): Promise<SystemAccount> {
+  const servers = options.url.split(",").map((part) => new URL(part.trim()).host);
+  const nc = await connect({
+    servers,
+    name: options.name,
+    authenticator: authenticatorOf(options.credential),
+    inboxPrefix: "_INBOX_system",
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+    ignoreAuthErrorAbort: true,
+    noAsyncTraces: true,
+  }).catch((thrown: unknown) => {
+    throw fromNats(thrown);
+  });
+  return {
+    push: (token) => change(nc, "$SYS.REQ.CLAIMS.UPDATE", token),
+    remove: (token) => change(nc, "$SYS.REQ.CLAIMS.DELETE", token),
+    async lookup(account) {
+      const token = await ask(nc, `$SYS.REQ.ACCOUNT.${account}.CLAIMS.LOOKUP`, "");
+      return token === "" ? undefined : token;
+    },
+    close: () => nc.close(),
+  };
+}
+
+async function change(nc: NatsConnection, subject: string, token: string): Promise<void> {
+  const answer = JSON.parse(await ask(nc, subject, token)) as {
+    readonly error?: { readonly description?: string };
+  };
+  if (answer.error === undefined) return;
+  const reason = answer.error.description ?? "no reason given";
+  throw new BerthError("broker.unavailable", `the broker did not take an account: ${reason}`);
+}
+
+async function ask(nc: NatsConnection, subject: string, data: string): Promise<string> {
+  try {
+    return (await nc.request(subject, data, { timeout: ANSWER_MS })).string();
+  } catch (thrown) {
+    throw fromNats(thrown);
+  }
+}

@@ -1,0 +1,95 @@
+/** A nats-server in operator mode with a node's connection, a keeper of accounts, and workers that are only connections. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { BrokerCredential } from "../../protocols/executor.ts";
+import type { Tier } from "../../protocols/tiers.ts";
+import { systemClock } from "../../runtime/clock.ts";
+import { silentLogger } from "../../runtime/logger.ts";
+import { systemAccountServer } from "../../runtime/nats/system-account.ts";
+import { connectNats, type NatsTransport } from "../../runtime/nats/transport.ts";
+import { AccountKeeper, type ClaimsServer } from "../../runtime/nats-auth/account-keeper.ts";
+import { authenticatorOf } from "../../runtime/nats-auth/credential.ts";
+import { CredentialIssuer } from "../../runtime/nats-auth/credential-issuer.ts";
+import { accountName } from "../../runtime/nats-auth/worker-account.ts";
+import { type OperatorNats, startOperatorNats } from "./nats.ts";
+
+export interface RigWorker {
+  readonly id: string;
+  readonly account: string;
+  readonly credential: BrokerCredential;
+  readonly nc: NatsConnection;
+}
+
+export interface OperatorRig extends AsyncDisposable {
+  readonly nats: OperatorNats;
+  /** With the platform's credential. */
+  readonly node: NatsConnection;
+  readonly transport: NatsTransport;
+  readonly server: ClaimsServer;
+  readonly issuer: CredentialIssuer;
+  readonly keeper: AccountKeeper;
+  /** Another keeper of the same accounts, as another node has. */
+  anotherKeeper(server?: ClaimsServer): AccountKeeper;
+  worker(id: string, owner?: { readonly tenant: string; readonly tier: Tier }): Promise<RigWorker>;
+  dial(credential: BrokerCredential, inboxPrefix: string): Promise<NatsConnection>;
+}
+
+const POOL = { tenant: "platform", tier: "free" } as const;
+
+export async function operatorRig({ ttlMs = 600_000 } = {}): Promise<OperatorRig> {
+  const nats = await startOperatorNats();
+  const { keys, broker, url } = nats;
+  const open: NatsConnection[] = [];
+  const dial = async (credential: BrokerCredential, inboxPrefix: string) => {
+    const nc = await connect({
+      servers: new URL(url).host,
+      authenticator: authenticatorOf(() => credential),
+      inboxPrefix,
+      reconnect: false,
+    });
+    open.push(nc);
+    return nc;
+  };
+  const transport = await connectNats({
+    ...{ url, name: "rig", clock: systemClock, logger: silentLogger },
+    credential: broker.credential,
+    topology: { replicas: 1, partitions: 2, mailboxCapacity: 100, journalRetentionMs: 3_600_000 },
+  });
+  const server = await systemAccountServer({
+    ...{ url, name: "rig", credential: () => keys.credential("system") },
+  });
+  const issuer = new CredentialIssuer({
+    ...{ keys: () => keys.all("issuer"), ttlMs, clock: systemClock },
+  });
+  const makeKeeper = (to: ClaimsServer = server) =>
+    new AccountKeeper({
+      ...{
+        buckets: transport.buckets,
+        server: to,
+        clock: systemClock,
+        logger: silentLogger,
+        ttlMs,
+      },
+      platform: keys.get("platform").publicKey,
+      signer: () => keys.get("operator-signing"),
+      issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),
+      usersOf: (worker) => issuer.usersOf(worker),
+    });
+  const keeper = makeKeeper();
+  return {
+    ...{ nats, transport, server, issuer, keeper, dial },
+    node: await dial(broker.credential?.() ?? keys.credential("platform"), "_INBOX_node"),
+    anotherKeeper: makeKeeper,
+    async worker(id, owner = POOL) {
+      const account = accountName(owner);
+      const credential = issuer.issue(id, await keeper.ensure(account));
+      const nc = await dial(credential, `_INBOX_worker.${id}`);
+      return { id, account, credential, nc };
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(open.map((nc) => nc.close()));
+      await server.close();
+      await transport.close();
+      await nats[Symbol.asyncDispose]();
+    },
+  };
+}
