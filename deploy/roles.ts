@@ -10,7 +10,7 @@ import { actorDefinitions } from "../actors/registry.ts";
 import { actorTools } from "../actors/tools/tools.ts";
 import { Keyring } from "../actors/vault/keyring.ts";
 import { Vault } from "../actors/vault/vault.ts";
-import { startVaultService, type VaultService } from "../actors/vault/vault-service.ts";
+import { startVaultService } from "../actors/vault/vault-service.ts";
 import { startDriverHost } from "../executor/driver-host.ts";
 import { startReconciler } from "../executor/reconciler.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
@@ -106,7 +106,9 @@ export async function startNodeRole(
     liveNodes,
     workerProgram: join(BUILT, "executor", "main.js"),
   });
+  const vault = await openVault(base);
   const tools = actorTools({
+    credentials: vault.source,
     bus: transport.bus,
     buckets: transport.buckets,
     hosts: () => (running.node?.nodes() ?? []).filter((node) => node.drivers.length > 0),
@@ -176,7 +178,7 @@ export async function startNodeRole(
     everyMs: config.BERTH_SWEEP_EVERY,
   });
   const service = await startNodeService({ connection: transport.connection, node, version, host });
-  const vault = await startVault(base);
+  const vaultService = await vault.serve();
   const gauges = new FleetGauges(base);
   await gauges.start();
   const hostGauges = new HostGauges({ ...base, driver });
@@ -186,7 +188,7 @@ export async function startNodeRole(
     driver: { name: driver.name, notes: [...driver.weaknesses, ...notes, ...brokerNotes(broker)] },
     async stop({ workers }) {
       await service.stop();
-      await vault?.close();
+      await vaultService?.close();
       await reconciler.close();
       await Promise.all([gauges.stop(), hostGauges.stop()]);
       await node.stop();
@@ -205,19 +207,17 @@ export async function startNodeRole(
   };
 }
 
-/** Undefined where this node holds no keys. */
-async function startVault({
-  config,
-  clock,
-  logger,
-  transport,
-}: Base): Promise<VaultService | undefined> {
+/** Where this node holds no keys it answers no gateway, and opens nothing. */
+async function openVault({ config, clock, logger, transport }: Base) {
   const source = keySourceOf(config);
-  if (source === undefined) return undefined;
-  const keyring = await Keyring.open(source, clock, logger);
-  const { bus, buckets } = transport;
-  const vault = new Vault({ buckets, keyring, clock, log: logger });
-  return await startVaultService({ vault, bus, log: logger });
+  const keyring = source && (await Keyring.open(source, clock, logger));
+  const { audit: store, bus, buckets } = transport;
+  const audit = auditOf({ store, clock });
+  const vault = new Vault({ buckets, keyring, clock, log: logger, audit });
+  return {
+    source: vault,
+    serve: async () => keyring && (await startVaultService({ vault, bus, log: logger })),
+  };
 }
 
 /** An executor finds out at its next beats that it has no contact, ends its agents, and sends what they have said. */

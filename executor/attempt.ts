@@ -4,6 +4,7 @@
  *    a container of our own all the rest (K1, K2).
  * A2 it ends once: a cancel or time limit that comes after the program's own end changes nothing.
  * A3 an abandoned attempt reports no outcome: whoever took the worker away says how the job ended.
+ * A4 the agent's secrets are kept until its process has them, and no longer.
  */
 
 import { asBerthError, BerthError } from "../protocols/errors.ts";
@@ -21,6 +22,7 @@ import { decideOutOfMemory } from "./memory-cgroup.ts";
 import { decideOutcome, type Ending, failedToStart } from "./outcome.ts";
 import type { TreeUse } from "./process-tree.ts";
 import { Program } from "./program.ts";
+import type { Secrets } from "./sealed-environment.ts";
 import { Uplink, type UplinkWire } from "./uplink.ts";
 import { hasTranscript, openWorkspace, type Workspace } from "./workspace.ts";
 
@@ -41,6 +43,7 @@ const NOTHING: TreeUse = { cpuMs: 0, memoryBytes: 0 };
 
 export class Attempt {
   readonly order: JobOrder;
+  readonly holdsKeys: boolean;
   /** No process is left and the slot is free; rejects when that could not be brought about. */
   readonly ended: Promise<void>;
   readonly #options: AttemptOptions;
@@ -51,9 +54,12 @@ export class Attempt {
   #failure: string | undefined;
   #isPaused = false;
   #lastUse: TreeUse = NOTHING;
+  #secrets: Secrets;
 
   /** Starts at once. */
-  constructor(options: AttemptOptions) {
+  constructor(options: AttemptOptions, secrets: Secrets) {
+    this.#secrets = secrets;
+    this.holdsKeys = secrets !== undefined;
     this.order = options.order;
     this.#options = options;
     this.#uplink = new Uplink({
@@ -190,7 +196,9 @@ export class Attempt {
 
   async #start(agent: ProgramAgent, { place }: Workspace): Promise<Program> {
     const { config, clock, container } = this.#options;
-    const order = await this.#resumable(agent, place.home);
+    const resumable = await this.#resumable(agent, place.home);
+    const order = { ...resumable, env: { ...resumable.env, ...this.#secrets } };
+    this.#secrets = undefined; // A4
     const launch = agent.launch(order, place);
     const env = agentEnvironment({ ...config, order, place, extra: launch.env });
     return await Program.start({

@@ -37,7 +37,11 @@ export function parseDownRequest(data: Uint8Array): DownRequest {
     throw new BerthError("request.malformed", "A worker takes run, cancel, input, status and stop");
   }
   check(request, FIELDS[request["type"] as DownRequest["type"]]);
-  if (isObject(request["order"])) check(request["order"], ORDER_FIELDS);
+  if (isObject(request["order"])) {
+    const { order } = request;
+    check(order, ORDER_FIELDS);
+    if (order["sealed_env"] !== undefined) check(order, { sealed_env: "string" });
+  }
   return request as DownRequest;
 }
 

@@ -3,15 +3,18 @@
  * X1 an attempt runs once, however often it is ordered; one that is older than what the worker has seen is refused.
  * X2 a slot is free as soon as the attempt's processes are gone, while its last frames may still be on their way.
  * X3 a worker that could not clean up after an attempt takes no other.
+ * X4 an attempt that holds keys runs beside attempts of its own user alone, whatever was ordered: to the kernel all are one.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { DownReply, DownRequest, JobOrder, WorkerStatus } from "../protocols/executor.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { newLetterKey } from "../runtime/sealing/letter.ts";
 import { Attempt } from "./attempt.ts";
 import type { ExecutorConfig } from "./config.ts";
 import type { Contact } from "./contact.ts";
 import type { Premises } from "./container.ts";
+import { openEnvironment, type Secrets } from "./sealed-environment.ts";
 import type { UplinkWire } from "./uplink.ts";
 
 export interface ExecutorOptions {
@@ -34,6 +37,8 @@ const FLUSH_MS = 2_000;
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #startedAt: number;
+  /** Made with this worker, and never written down. */
+  readonly #sealingKey = newLetterKey();
   /** Running, or with frames not acknowledged. */
   readonly #attempts = new Map<string, Attempt>();
   readonly #running = new Set<Attempt>();
@@ -68,6 +73,7 @@ export class Executor {
       uptime_ms: Math.round(this.#options.clock.monotonic() - this.#startedAt),
       cpu_ms: this.#endedCpuMs + uses.reduce((sum, use) => sum + use.cpuMs, 0),
       memory_bytes: process.memoryUsage.rss() + uses.reduce((sum, use) => sum + use.memoryBytes, 0),
+      sealing_key: this.#sealingKey.publicKey,
     };
   }
 
@@ -114,19 +120,32 @@ export class Executor {
     const older = this.#attempts.get(order.job_id);
     if (older === undefined && this.#running.size >= this.#options.config.slots)
       throw new BerthError("worker.busy");
+    const { sealed_env: _, ...rest } = order;
+    const secrets = openEnvironment(this.#sealingKey, this.#options.config.worker, order);
+    this.#checkNeighbours(rest, secrets !== undefined);
     older?.abandon();
     older?.discard();
     this.#remember(order);
-    this.#start(order);
+    this.#start(rest, secrets);
   }
 
-  #start(order: JobOrder): void {
+  /** X4. */
+  #checkNeighbours({ job_id, tenant, user }: JobOrder, holdsKeys: boolean): void {
+    const isStranger = ({ order, holdsKeys: theirs }: Attempt) =>
+      order.job_id !== job_id &&
+      (holdsKeys || theirs) &&
+      (order.tenant !== tenant || order.user !== user);
+    if ([...this.#running].some(isStranger))
+      throw new BerthError("worker.busy", "Another user's job runs here, and keys are about");
+  }
+
+  #start(order: JobOrder, secrets: Secrets): void {
     const log = this.#options.log.child({
       job: order.job_id,
       attempt: order.attempt,
       tenant: order.tenant,
     });
-    const attempt = new Attempt({ ...this.#options, order, log });
+    const attempt = new Attempt({ ...this.#options, order, log }, secrets);
     this.#attempts.set(order.job_id, attempt);
     this.#running.add(attempt);
     log.info({ agent: order.agent }, "attempt started");

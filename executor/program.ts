@@ -95,7 +95,9 @@ export class Program {
       });
     });
     if (tree === undefined) throw new BerthError("agent.unavailable");
-    const program = new Program(child, tree, options);
+    // The process has its environment; nothing else needs it (A4).
+    const rest = { ...options, env: {}, launch: { ...launch, env: {} } };
+    const program = new Program(child, tree, rest);
     if (launch.stdin !== "open") child.stdin.end(launch.stdin.text);
     return program;
   }

@@ -5,6 +5,7 @@
  * operators use in `api-operators.ts`.
  */
 import { z } from "zod";
+import { MAX_JOB_CREDENTIALS, providerSchema } from "./credentials.ts";
 import { ERROR_TABLE, type ErrorCode } from "./errors.ts";
 import { eventSchema, usageSchema } from "./events.ts";
 import { START_STEPS } from "./executor.ts";
@@ -127,6 +128,8 @@ export const createJobSchema = z
     /** Absent: a session is made for this job. */
     session_id: sessionIdSchema.optional(),
     model: z.string().min(1).max(128).optional(),
+    /** Providers whose stored keys the agent is given beside those of its own: what a script needs. */
+    credentials: z.array(providerSchema).max(MAX_JOB_CREDENTIALS).optional(),
     /** Cut to the tier's limit. */
     timeout_ms: z.number().int().positive().optional(),
     metadata: metadataSchema.optional(),

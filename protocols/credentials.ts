@@ -14,6 +14,8 @@ export const providerSchema = z
   );
 
 export const MAX_CREDENTIALS = 32;
+/** That one job may name. */
+export const MAX_JOB_CREDENTIALS = 8;
 export const MAX_CREDENTIAL_CHARS = 16 * 1024;
 
 /** It becomes an environment variable, and in front of a provider a header: one line, nothing around it. */

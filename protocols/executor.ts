@@ -20,8 +20,10 @@ export const jobOrderSchema = z.object({
   timeout_ms: z.number().int().positive().nullable(),
   /** The agent's own session id from an earlier job of this session, to resume. */
   agent_session: z.string().optional(),
-  /** Variables for the agent process alone: API keys among them. Never logged. */
+  /** Variables for the agent's process that are no secret. */
   env: z.record(z.string(), z.string()),
+  /** Those that are, for the agent's process alone: JSON, as a letter to the worker's `sealing_key`, bound by `sealedEnvBinding`. */
+  sealed_env: z.string().optional(),
   /** The trace of the attempt: for its frames, and for the agent as TRACEPARENT. */
   traceparent: z.string().optional(),
 });
@@ -47,6 +49,8 @@ export const workerStatusSchema = z.object({
   memory_bytes: z.number(),
   /** Who signed the credential that it has, and when that expires (milliseconds since the epoch). */
   credential: z.object({ issuer: z.string(), expires_at: z.number() }).optional(),
+  /** What secrets are sealed to; it lives as long as the worker, in its memory alone. Absent: a build that cannot be given any. */
+  sealing_key: z.string().optional(),
 });
 export type WorkerStatus = z.infer<typeof workerStatusSchema>;
 

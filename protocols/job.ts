@@ -1,5 +1,6 @@
 /** A job: its request, its states and the moves between them. */
 import { z } from "zod";
+import { MAX_JOB_CREDENTIALS, providerSchema } from "./credentials.ts";
 import { BerthError } from "./errors.ts";
 import { usageSchema } from "./events.ts";
 import { idSchema, jobIdSchema, sessionIdSchema } from "./ids.ts";
@@ -75,6 +76,8 @@ export const jobRecordSchema = z.object({
   tier: tierSchema,
   prompt: z.string(),
   model: z.string().optional(),
+  /** Providers whose stored keys the agent is given beside those that it always gets. */
+  credentials: z.array(providerSchema).max(MAX_JOB_CREDENTIALS).optional(),
   timeout_ms: z.number().int().positive().nullable(),
   metadata: metadataSchema.optional(),
   created_at: z.number(),
@@ -102,6 +105,8 @@ export const jobTicketSchema = z.object({
   tier: tierSchema,
   queued_at: z.number(),
   attempt: z.number().int().positive(),
+  /** Its agent may be given its user's keys: no other user's job runs beside it in one worker. */
+  keys: z.boolean().optional(),
   /** Of the turn that accepted it: however long it waits and whoever lets it go, its run belongs to that trace. */
   traceparent: z.string().optional(),
 });

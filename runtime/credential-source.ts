@@ -12,7 +12,7 @@ export interface CredentialRequest {
 export interface CredentialSource {
   /**
    * The user's key in the clear: not to be logged, stored or kept longer than its use. Undefined when the user has stored
-   * none. Rejects with `vault.unavailable` or `credential.unreadable`.
+   * none. Rejects with `vault.unavailable`, `credential.unreadable` or `audit.unavailable`.
    */
   open(request: CredentialRequest): Promise<string | undefined>;
 }

@@ -27,6 +27,7 @@ function dispatch({ ctx, limits, options }: PlaceScene): void {
     .map(([worker, { jobs }]) => ({
       worker,
       free: Math.max(0, limits.slotsPerWorker - jobs.length),
+      jobs,
     }));
   const { assignments, queue, rotation } = decideDispatch(
     { queue: state.queue, rotation: state.rotation, slots, now: ctx.now },
@@ -37,8 +38,8 @@ function dispatch({ ctx, limits, options }: PlaceScene): void {
   for (const { ticket, worker } of assignments) {
     const held = state.workers[worker];
     if (!held) continue;
-    const { job_id, attempt, session_id, tenant } = ticket;
-    held.jobs.push({ job_id, attempt, session_id, tenant });
+    const { job_id, attempt, session_id, tenant, user, keys = false } = ticket;
+    held.jobs.push({ job_id, attempt, session_id, tenant, user, keys });
     if (held.phase === "idle") held.phase = moveWorker(held.phase, "busy");
     held.idle_since = null;
     held.unreported = true;

@@ -14,6 +14,8 @@ const placedJobSchema = z.object({
   attempt: z.number(),
   session_id: z.string(),
   tenant: z.string(),
+  user: z.string().default(""),
+  keys: z.boolean().default(false),
 });
 
 const slotWorkerSchema = z.object({

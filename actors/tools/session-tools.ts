@@ -3,6 +3,7 @@ import { cancelAttempt, runAttempt } from "../../protocols/actors/session.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import { type JobRecord, jobKey, jobRecordSchema } from "../../protocols/job.ts";
 import type { ToolImplementation, Tools } from "../../runtime/tools.ts";
+import { agentSecrets, sealForWorker } from "./agent-secrets.ts";
 import { persist } from "./persist.ts";
 import type { ToolOptions } from "./tool-options.ts";
 import { orderWorker } from "./worker-order.ts";
@@ -22,6 +23,9 @@ function run(options: ToolOptions): ToolImplementation {
     const input = runAttempt.input.parse(given);
     const job = await jobRecord(options, input, signal);
     const { worker, job_id, attempt, tenant, user, session_id, agent_session } = input;
+    const secrets = await agentSecrets(options, job);
+    const isSecret = Object.keys(secrets).length > 0;
+    const sealed_env = isSecret && (await sealForWorker(options, input, secrets, signal));
     const order = {
       job_id,
       attempt,
@@ -33,7 +37,8 @@ function run(options: ToolOptions): ToolImplementation {
       timeout_ms: job.timeout_ms,
       ...(job.model === undefined ? {} : { model: job.model }),
       ...(agent_session === undefined ? {} : { agent_session }),
-      env: { ...options.agentEnvironment?.(job.agent) },
+      env: {},
+      ...(sealed_env === false ? {} : { sealed_env }),
       ...(traceparent === undefined ? {} : { traceparent }),
     };
     await orderWorker(options, worker, { type: "run", order }, signal);

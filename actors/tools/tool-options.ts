@@ -1,6 +1,7 @@
 /** What the tools work with. */
 import type { NodeRecord } from "../../protocols/records.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import type { CredentialSource } from "../../runtime/credential-source.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { Buckets, Bus } from "../../runtime/transport.ts";
 
@@ -11,7 +12,9 @@ export interface ToolOptions {
   readonly hosts: () => readonly NodeRecord[];
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Variables for the processes of an agent, such as a provider's key that the deployment shares (default none). */
+  /** Users' own provider keys (default none). */
+  readonly credentials?: CredentialSource;
+  /** Secret variables for the processes of an agent, such as a provider's key that the deployment shares (default none). */
   readonly agentEnvironment?: (agent: string) => Readonly<Record<string, string>>;
   /** How long orders to a worker are repeated while it does not answer (default 10 s). */
   readonly orderWindowMs?: number;

@@ -1,6 +1,6 @@
 /** One order to the executor of a worker, on its down subject. */
 import { BerthError, errorFromWire, isErrorCode } from "../../protocols/errors.ts";
-import { type DownRequest, downReplySchema } from "../../protocols/executor.ts";
+import { type DownRequest, downReplySchema, type WorkerStatus } from "../../protocols/executor.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import { pack, unpack } from "../../runtime/ask-codec.ts";
 import { persist } from "./persist.ts";
@@ -17,15 +17,33 @@ const PASSING = new Set(["actor.moved", "ask.timeout", "broker.unavailable", "wo
  * A worker that nobody answers for is `worker.lost`.
  */
 export async function orderWorker(
-  { bus, clock, orderWindowMs = DEFAULT_WINDOW_MS }: ToolOptions,
+  options: ToolOptions,
   worker: string,
   request: DownRequest,
   signal: AbortSignal,
 ): Promise<void> {
+  await ask(options, worker, request, signal);
+}
+
+/** As `orderWorker`: what the worker says of itself. */
+export async function statusOf(
+  options: ToolOptions,
+  worker: string,
+  signal: AbortSignal,
+): Promise<Partial<WorkerStatus>> {
+  return (await ask(options, worker, { type: "status" }, signal)) ?? {};
+}
+
+async function ask(
+  { bus, clock, orderWindowMs = DEFAULT_WINDOW_MS }: ToolOptions,
+  worker: string,
+  request: DownRequest,
+  signal: AbortSignal,
+): Promise<WorkerStatus | undefined> {
   const data = pack(request);
   const mayRetry = ({ code }: BerthError) => PASSING.has(code);
   try {
-    await persist(() => send(bus, worker, data), {
+    return await persist(() => send(bus, worker, data), {
       clock,
       windowMs: orderWindowMs,
       signal,
@@ -37,10 +55,14 @@ export async function orderWorker(
   }
 }
 
-async function send(bus: ToolOptions["bus"], worker: string, data: Uint8Array): Promise<void> {
+async function send(
+  bus: ToolOptions["bus"],
+  worker: string,
+  data: Uint8Array,
+): Promise<WorkerStatus | undefined> {
   const answer = await bus.request(subjects.down(worker), data, REPLY_TIMEOUT_MS);
   const reply = downReplySchema.parse(unpack(answer));
-  if (reply.ok) return;
+  if (reply.ok) return reply.status;
   const { code, message } = reply.error;
   throw errorFromWire({ code: isErrorCode(code) ? code : "internal.unexpected", message });
 }

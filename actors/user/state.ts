@@ -14,6 +14,7 @@ const userJobSchema = z.object({
   agent: z.string(),
   tier: tierSchema,
   at: z.number(),
+  keys: z.boolean().optional(),
   traceparent: z.string().optional(),
 });
 export type UserJob = z.infer<typeof userJobSchema>;
@@ -57,6 +58,7 @@ export function ticketOf(user: ActorRef, job: UserJob): JobTicket {
     tier: job.tier,
     queued_at: job.at,
     attempt: 1,
+    ...(job.keys === undefined ? {} : { keys: job.keys }),
     ...(job.traceparent === undefined ? {} : { traceparent: job.traceparent }),
   };
 }

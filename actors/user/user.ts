@@ -8,6 +8,7 @@
 import { placeOf } from "../../protocols/actors/place.ts";
 import { Session } from "../../protocols/actors/session.ts";
 import { User } from "../../protocols/actors/user.ts";
+import { providersOf } from "../../protocols/credentials.ts";
 import { BerthError } from "../../protocols/errors.ts";
 import { type JobRecord, jobKey } from "../../protocols/job.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
@@ -140,7 +141,9 @@ function accept(ctx: Turn, { job, new_session }: Submitted, limits: TierLimits):
   const { id, session_id: session, agent, tier } = job;
   const { traceparent } = ctx;
   const trace = traceparent === undefined ? {} : { traceparent };
-  const entry = { job: id, session, agent, tier, at: ctx.now, ...trace };
+  const holdsKeys = providersOf(agent).length > 0 || (job.credentials ?? []).length > 0;
+  const keys = holdsKeys ? { keys: true } : {};
+  const entry = { job: id, session, agent, tier, at: ctx.now, ...keys, ...trace };
   ctx.state.waiting.push(entry);
   ctx.put("jobs", jobKey(tenant, user, id), jobRecord(ctx, job, limits), { create: true });
   ctx.actor(Session, session).queued({

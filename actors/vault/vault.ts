@@ -2,8 +2,9 @@
  * The vault: users' provider keys, sealed in a bucket. Invariants:
  * C1 a value is in the clear in this process's memory alone, and only while it is sealed or handed to who asked.
  * C2 every write is a compare-and-set on what was read: a rotation never brings an old value back, and never loses one.
- * C3 each opening, storing and removing is told, without the value.
+ * C3 an opening is recorded before the value is given out, and not given when it cannot be recorded.
  */
+import { systemActor } from "../../protocols/audit.ts";
 import {
   type CredentialFacts,
   type CredentialRecord,
@@ -14,7 +15,8 @@ import {
   type VaultInput,
   type VaultOutput,
 } from "../../protocols/credentials.ts";
-import { asBerthError, BerthError } from "../../protocols/errors.ts";
+import { asBerthError, BerthError, type ErrorCode } from "../../protocols/errors.ts";
+import type { Audit } from "../../runtime/audit.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { CredentialRequest, CredentialSource } from "../../runtime/credential-source.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -23,25 +25,13 @@ import type { Buckets } from "../../runtime/transport.ts";
 import type { Keyring } from "./keyring.ts";
 import { type CredentialPlace, openValue, rewrap, sealValue } from "./seal-record.ts";
 
-/** What happened to a credential, for who keeps account of it (C3). */
-export interface CredentialAct {
-  readonly act: "credential.opened" | "credential.put" | "credential.removed";
-  readonly tenant: string;
-  readonly user: string;
-  readonly provider: string;
-  /** Of an opening: what for. */
-  readonly purpose?: string;
-  /** Absent: it was done. */
-  readonly refused?: string;
-}
-
 export interface VaultOptions {
   readonly buckets: Buckets;
   /** Undefined: this node holds no keys, and opens nothing. */
   readonly keyring: Keyring | undefined;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly audit?: (act: CredentialAct) => void;
+  readonly audit: Audit;
 }
 
 interface Found {
@@ -69,18 +59,15 @@ export class Vault implements CredentialSource {
   async open({ purpose, ...place }: CredentialRequest): Promise<string | undefined> {
     const found = await this.#find(place);
     if (found === undefined) return undefined;
-    try {
-      const value = await this.#value(place, found.record);
-      this.#tell({ act: "credential.opened", ...place, purpose });
-      void this.#used(place, found).catch(() => {
-        // Somebody else wrote it meanwhile: the next use is told again.
-      });
-      return value;
-    } catch (thrown) {
-      const refused = asBerthError(thrown).code;
-      this.#tell({ act: "credential.opened", ...place, purpose, refused });
+    const value = await this.#value(place, found.record).catch(async (thrown: unknown) => {
+      await this.#record(place, purpose, asBerthError(thrown).code);
       throw thrown;
-    }
+    });
+    await this.#record(place, purpose);
+    void this.#used(place, found).catch(() => {
+      // Somebody else wrote it meanwhile: the next use is told again.
+    });
+    return value;
   }
 
   /** What values are sealed to on their way here. */
@@ -105,7 +92,7 @@ export class Vault implements CredentialSource {
         used_at: found?.record.used_at ?? null,
       };
     });
-    this.#tell({ act: "credential.put", ...place });
+    this.#options.log.info({ ...place, version: written.version }, "a credential was stored");
     return { credential: factsOf(written), is_new: written.version === 1 };
   }
 
@@ -120,7 +107,7 @@ export class Vault implements CredentialSource {
     const found = await this.#find(place);
     if (found === undefined) throw new BerthError("credential.not_found");
     await this.#options.buckets.remove(BUCKET, keyOf(place));
-    this.#tell({ act: "credential.removed", ...place });
+    this.#options.log.info(place, "a credential was removed");
     return {};
   }
 
@@ -240,9 +227,18 @@ export class Vault implements CredentialSource {
     throw new BerthError("vault.unavailable", "this node holds no keys of the vault");
   }
 
-  #tell(act: CredentialAct): void {
-    this.#options.log.info(act, "vault");
-    this.#options.audit?.(act);
+  /** C3. */
+  async #record(place: CredentialPlace, purpose: string, code?: ErrorCode): Promise<void> {
+    const { tenant, ...detail } = place;
+    await this.#options.audit.record({
+      tenant,
+      actor: systemActor("vault"),
+      act: "credential.deliver",
+      target: purpose,
+      outcome: "allowed",
+      code,
+      detail,
+    });
   }
 }
 

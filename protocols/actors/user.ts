@@ -37,6 +37,7 @@ export const User = protocol("user", {
         tier: true,
         prompt: true,
         model: true,
+        credentials: true,
         timeout_ms: true,
         metadata: true,
       }),

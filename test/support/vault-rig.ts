@@ -2,8 +2,10 @@
 import { randomBytes } from "node:crypto";
 import { type KeyEncryptionKey, parseKeys } from "../../actors/vault/key-encryption-key.ts";
 import { Keyring, type KeySource } from "../../actors/vault/keyring.ts";
-import { type CredentialAct, Vault } from "../../actors/vault/vault.ts";
+import { Vault } from "../../actors/vault/vault.ts";
+import type { Act } from "../../protocols/audit.ts";
 import { letterBinding } from "../../protocols/credentials.ts";
+import type { Audit } from "../../runtime/audit.ts";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
@@ -32,21 +34,27 @@ export class KeyFile implements KeySource {
 export interface VaultRig {
   readonly vault: Vault;
   readonly buckets: Buckets;
-  readonly acts: CredentialAct[];
+  readonly acts: Act[];
   readonly put: (provider: string, value: string, user?: string) => Promise<void>;
   readonly open: (provider: string, user?: string) => Promise<string | undefined>;
 }
 
 export async function vaultRig(
   file: KeySource,
-  options: { readonly buckets?: Buckets; readonly clock?: Clock } = {},
+  options: { readonly buckets?: Buckets; readonly clock?: Clock; readonly audit?: Audit } = {},
 ): Promise<VaultRig> {
   const clock = options.clock ?? systemClock;
   const buckets = options.buckets ?? connectMemory(new MemoryBroker({ clock })).buckets;
   const keyring = await Keyring.open(file, clock, silentLogger);
-  const acts: CredentialAct[] = [];
-  const audit = (act: CredentialAct) => void acts.push(act);
-  const vault = new Vault({ buckets, keyring, clock, log: silentLogger, audit });
+  const acts: Act[] = [];
+  const kept: Audit = { record: (act: Act) => Promise.resolve(void acts.push(act)) };
+  const vault = new Vault({
+    buckets,
+    keyring,
+    clock,
+    log: silentLogger,
+    audit: options.audit ?? kept,
+  });
   return {
     ...{ vault, buckets, acts },
     put: async (provider, value, user = "ann") => {

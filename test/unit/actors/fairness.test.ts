@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { agedPriority, type FairPolicy, pickFair } from "../../../actors/fair-order.ts";
-import { decideDispatch } from "../../../actors/places/decide-dispatch.ts";
+import { decideDispatch, type FreeSlots } from "../../../actors/places/decide-dispatch.ts";
 import { decideRoom } from "../../../actors/places/decide-room.ts";
 import type { JobTicket } from "../../../protocols/job.ts";
 import { DEFAULT_TIERS, TIERS, type Tier } from "../../../protocols/tiers.ts";
@@ -150,6 +150,64 @@ describe("the order of dispatch", () => {
     );
     expect(assignments.map((a) => a.worker)).toEqual(["w2", "w2", "w1", "w2"]);
     expect(left).toHaveLength(2);
+  });
+});
+
+describe("jobs that hold keys", () => {
+  const keyed = (user: string) => ticket("acme", { user, keys: true, tier: "enterprise" });
+  const dispatch = (queue: JobTicket[], slots: FreeSlots[], rotation: string[] = []) =>
+    decideDispatch({ queue, rotation, slots, now: 0 }, policy);
+
+  it("run beside jobs of their own user alone, wherever slots are free", () => {
+    const user = fc.constantFrom("ann", "bob", "cyd");
+    const job = fc.record({ user, keys: fc.boolean() });
+    const jobs = fc.array(job, { maxLength: 3 });
+    fc.assert(
+      fc.property(
+        fc.array(job, { maxLength: 12 }),
+        fc.array(jobs, { maxLength: 4 }),
+        (queue, held) => {
+          const workers = held.map((running, at) => ({
+            worker: `w${at}`,
+            free: 4 - running.length,
+            jobs: running.map((each) => ({ ...each, tenant: "acme" })),
+          }));
+          const waiting = queue.map((each) => ticket("acme", each));
+          const { assignments, queue: left } = dispatch(waiting, workers);
+          expect(left.length + assignments.length).toBe(waiting.length);
+          for (const { ticket: placed, worker } of assignments) {
+            const beside = [
+              ...(workers.find((one) => one.worker === worker)?.jobs ?? []),
+              ...assignments.filter((one) => one.worker === worker).map((one) => one.ticket),
+            ];
+            for (const other of beside) {
+              const isSame = other.tenant === placed.tenant && other.user === placed.user;
+              expect(isSame || !(placed.keys || other.keys)).toBe(true);
+            }
+          }
+        },
+      ),
+    );
+  });
+
+  it("of a user who got a worker first do not keep it for good: who waits in front gets the next that is empty", () => {
+    const ann = { tenant: "acme", user: "ann", keys: true };
+    const queue = [keyed("bob"), keyed("ann"), keyed("ann")];
+    const full = dispatch(queue, [{ worker: "w", free: 3, jobs: [ann] }]);
+    expect(full.assignments).toEqual([]);
+    expect(full.queue).toEqual(queue);
+    const empty = dispatch(queue, [{ worker: "w", free: 4, jobs: [] }], full.rotation);
+    expect(empty.assignments.map((one) => one.ticket)).toEqual([queue[0]]);
+  });
+
+  it("fill their user's own worker before they take an empty one from others", () => {
+    const ann = { tenant: "acme", user: "ann", keys: true };
+    const slots = [
+      { worker: "empty", free: 4, jobs: [] },
+      { worker: "ann's", free: 1, jobs: [ann] },
+    ];
+    const { assignments } = dispatch([keyed("ann"), keyed("ann")], slots);
+    expect(assignments.map(({ worker }) => worker)).toEqual(["ann's", "empty"]);
   });
 });
 

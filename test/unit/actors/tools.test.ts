@@ -1,16 +1,20 @@
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { decideHost } from "../../../actors/tools/decide-host.ts";
+import type { ToolOptions } from "../../../actors/tools/tool-options.ts";
 import { actorTools } from "../../../actors/tools/tools.ts";
-import type { WorkerSpec } from "../../../protocols/executor.ts";
+import { openEnvironment } from "../../../executor/sealed-environment.ts";
+import type { JobOrder, WorkerSpec } from "../../../protocols/executor.ts";
 import { jobKey } from "../../../protocols/job.ts";
 import type { NodeRecord } from "../../../protocols/records.ts";
 import { subjects } from "../../../protocols/subjects.ts";
 import { pack, unpack } from "../../../runtime/ask-codec.ts";
 import { systemClock } from "../../../runtime/clock.ts";
+import type { CredentialSource } from "../../../runtime/credential-source.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
+import { newLetterKey } from "../../../runtime/sealing/letter.ts";
 import type { Transport } from "../../../runtime/transport.ts";
 
 const node = (id: string, more: Partial<NodeRecord> = {}): NodeRecord => ({
@@ -82,7 +86,7 @@ describe("decideHost", () => {
 describe("the tools", () => {
   let transport: Transport;
   let hosts: NodeRecord[];
-  const call = (tool: string, input: object) => {
+  const call = (tool: string, input: object, more: Partial<ToolOptions> = {}) => {
     const tools = actorTools({
       bus: transport.bus,
       buckets: transport.buckets,
@@ -90,6 +94,7 @@ describe("the tools", () => {
       clock: systemClock,
       logger: silentLogger,
       orderWindowMs: 150,
+      ...more,
     });
     const caller = { kind: "session", tenant: "acme", key: "s" };
     const implementation = tools[tool];
@@ -212,7 +217,7 @@ describe("the tools", () => {
     user: "ann",
     agent_session: "abc",
   };
-  const store = () => {
+  const store = (more: object = {}) => {
     const id = (prefix: string) => `${prefix}_${"0".repeat(26)}`;
     const record = {
       id: id("job"),
@@ -231,6 +236,7 @@ describe("the tools", () => {
       exit_code: null,
       error: null,
       usage: null,
+      ...more,
     };
     const value = new TextEncoder().encode(JSON.stringify(record));
     return transport.buckets.put("jobs", jobKey("acme", "ann", "job_1"), value);
@@ -253,6 +259,92 @@ describe("the tools", () => {
       timeout_ms: 5,
       agent_session: "abc",
       env: {},
+    });
+  });
+
+  describe("give an agent its user's keys", () => {
+    const CANARY = "sk-canary-0123456789abcdefghij";
+    const worker = newLetterKey();
+    const source =
+      (stored: Record<string, string>): CredentialSource["open"] =>
+      ({ tenant, user, provider }) =>
+        Promise.resolve(tenant === "acme" && user === "ann" ? stored[provider] : undefined);
+    const orders: JobOrder[] = [];
+    const runWith = async (
+      options: Partial<ToolOptions>,
+      job: object,
+      status: object = { sealing_key: worker.publicKey },
+    ) => {
+      await store(job);
+      orders.length = 0;
+      serve(subjects.down("wrk_1"), (request) => {
+        if (request["type"] === "run") orders.push(request["order"] as JobOrder);
+        const base = { worker: "w", jobs: [], pid: 1, uptime_ms: 1, cpu_ms: 1, memory_bytes: 1 };
+        return request["type"] === "status"
+          ? { ok: true, status: { ...base, ...status } }
+          : { ok: true };
+      });
+      await call("session.run-attempt", run, options);
+      return orders[0];
+    };
+    const opened = (order: JobOrder | undefined) =>
+      order && openEnvironment(worker, "wrk_1", order);
+
+    it("sealed for the attempt's worker, and nowhere in the order as they are", async () => {
+      const credentials = { open: source({ claude_api: CANARY, openai: "other" }) };
+      const order = await runWith({ credentials }, { agent: "claude" });
+      expect(opened(order)).toEqual({ CLAUDE_API_KEY: CANARY, ANTHROPIC_API_KEY: CANARY });
+      expect(order?.env).toEqual({});
+      expect(Buffer.from(pack(order)).includes(CANARY)).toBe(false);
+      const other = { ...order, attempt: 2 } as JobOrder;
+      expect(() => openEnvironment(worker, "wrk_1", other)).toThrow(/not sealed for this attempt/);
+    });
+
+    it("one of the agent's providers, and those that the job names", async () => {
+      const open = source({ claude_oauth: "oauth", claude_api: "api", mistral: "m" });
+      const job = { agent: "claude", credentials: ["mistral"] };
+      const order = await runWith({ credentials: { open } }, job);
+      expect(opened(order)).toEqual({ CLAUDE_CODE_OAUTH_TOKEN: "oauth", MISTRAL_API_KEY: "m" });
+    });
+
+    it("none when it takes none: then the worker is not asked for a key", async () => {
+      const credentials = { open: source({ openai: CANARY }) };
+      const order = await runWith({ credentials }, { agent: "shell" }, {});
+      expect(order?.sealed_env).toBeUndefined();
+    });
+
+    it("in the place of the deployment's own, which goes the same sealed way", async () => {
+      const shared = { ANTHROPIC_API_KEY: "shared", ANTHROPIC_BASE_URL: "http://x" };
+      const options = { agentEnvironment: () => shared };
+      const without = await runWith(
+        { ...options, credentials: { open: source({}) } },
+        { agent: "claude" },
+      );
+      expect(opened(without)).toEqual(shared);
+      expect(without?.env).toEqual({});
+      const open = source({ claude_oauth: "own" });
+      const own = await runWith({ ...options, credentials: { open } }, { agent: "claude" });
+      expect(opened(own)).toEqual({
+        CLAUDE_CODE_OAUTH_TOKEN: "own",
+        ANTHROPIC_BASE_URL: "http://x",
+      });
+    });
+
+    it("or fail: a worker of a build without a key gets no order, and a job whose named key is missing neither", async () => {
+      const credentials = { open: source({ openai: CANARY }) };
+      const job = { credentials: ["openai"] };
+      await expect(runWith({ credentials }, job, {})).rejects.toMatchObject({
+        code: "worker.outdated",
+      });
+      const bad = { sealing_key: Buffer.alloc(32).toString("base64url") };
+      await expect(runWith({ credentials }, job, bad)).rejects.toMatchObject({
+        code: "worker.outdated",
+      });
+      await expect(runWith({ credentials }, { credentials: ["gemini"] })).rejects.toMatchObject({
+        code: "agent.credential_missing",
+        message: expect.stringContaining("gemini"),
+      });
+      expect(orders).toEqual([]);
     });
   });
 

@@ -6,6 +6,7 @@ import {
   credentialRecordSchema,
   MAX_CREDENTIALS,
 } from "../../../../protocols/credentials.ts";
+import { BerthError } from "../../../../protocols/errors.ts";
 import { silentLogger } from "../../../../runtime/logger.ts";
 import type { Buckets } from "../../../../runtime/transport.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
@@ -146,21 +147,27 @@ describe("the vault", () => {
     await expect(vault.remove(place)).rejects.toMatchObject({ code: "credential.not_found" });
   });
 
-  it("tells of each opening, storing and removing, and never with the value (C3)", async () => {
-    const { vault, acts, put, open, buckets } = await vaultRig(new KeyFile(keyLine("k1")));
+  it("has each opening recorded, also one that fails, and never with the value (C3)", async () => {
+    const { acts, put, open, buckets } = await vaultRig(new KeyFile(keyLine("k1")));
     await put("openai", VALUE);
     await open("openai");
     const record = await stored(buckets, "acme.ann.openai");
     await store(buckets, "acme.ann.openai", { ...record, sealed: "" });
     await expect(open("openai")).rejects.toThrow();
-    await vault.remove({ tenant: "acme", user: "ann", provider: "openai" });
-    const place = { tenant: "acme", user: "ann", provider: "openai" };
-    expect(acts).toEqual([
-      { act: "credential.put", ...place },
-      { act: "credential.opened", ...place, purpose: "job_1" },
-      { act: "credential.opened", ...place, purpose: "job_1", refused: "credential.unreadable" },
-      { act: "credential.removed", ...place },
+    const act = { tenant: "acme", act: "credential.deliver", target: "job_1" };
+    const detail = { user: "ann", provider: "openai" };
+    expect(acts).toMatchObject([
+      { ...act, detail, code: undefined },
+      { ...act, detail, code: "credential.unreadable" },
     ]);
+    expect(JSON.stringify(acts)).not.toContain(VALUE);
+  });
+
+  it("gives nothing out that cannot be recorded (C3)", async () => {
+    const audit = { record: () => Promise.reject(new BerthError("audit.unavailable")) };
+    const { put, open } = await vaultRig(new KeyFile(keyLine("k1")), { audit });
+    await put("openai", VALUE);
+    await expect(open("openai")).rejects.toMatchObject({ code: "audit.unavailable" });
   });
 });
 
