@@ -5,6 +5,8 @@ export interface ActorOptions {
   readonly tiers: TierTable;
   /** Length of the window that `jobsPerHour` counts in. An hour; tests shorten it. */
   readonly quotaWindowMs: number;
+  /** Length of the window that `requestsPerMinute` counts in. A minute; tests shorten it. */
+  readonly requestWindowMs: number;
   /** Points that a second of waiting adds to a tier's priority: free (10) passes a new enterprise (100) job after 90 s. */
   readonly agePerSecond: number;
   readonly session: SessionOptions;
@@ -85,6 +87,7 @@ export function actorOptions(settings: ActorSettings): ActorOptions {
   return {
     tiers: settings.tiers,
     quotaWindowMs: settings.quotaWindowMs ?? 60 * MINUTE,
+    requestWindowMs: settings.requestWindowMs ?? MINUTE,
     agePerSecond: settings.agePerSecond ?? 1,
     session: {
       maxAttempts: 2,

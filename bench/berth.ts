@@ -11,7 +11,13 @@ const PLENTY = 1_000_000_000;
 
 export async function startBerth(bench: Bench, slots: number): Promise<DevFile> {
   const dataDir = await temporaryFolder(bench);
-  const open = { jobsPerHour: PLENTY, queuedJobs: 100_000 };
+  const open = {
+    jobsPerHour: PLENTY,
+    requestsPerMinute: PLENTY,
+    streamsPerUser: PLENTY,
+    streamsPerTenant: PLENTY,
+    queuedJobs: 100_000,
+  };
   const tiers: TierOverrides = {
     free: { ...open, slotsPerWorker: slots, minWorkers: 1, maxWorkers: 1 },
     pro: { ...open, slotsPerWorker: slots, concurrentJobs: slots },

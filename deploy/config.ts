@@ -153,6 +153,14 @@ const environmentSchema = z.object({
   BERTH_JWT_AUDIENCE: z.string().optional(),
   BERTH_JWT_SKEW: duration("5s"),
   BERTH_CORS_ORIGINS: list(""),
+  /** Load balancers in front of gateways, whose word on a client's address is believed. */
+  BERTH_TRUSTED_PROXIES: list("").refine(
+    (all) =>
+      all.every(
+        (one) => z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()]).safeParse(one).success,
+      ),
+    "addresses or ranges such as 10.0.0.0/8",
+  ),
   /** Where traces go, by OTLP over HTTP; none: there are no traces. Names and meanings are OpenTelemetry's own. */
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url().optional(),

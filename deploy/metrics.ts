@@ -114,6 +114,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
   berth_denied_total: counter("Requests and connections that were denied, by error code", "code"),
   berth_audit_lost_total: counter("Denials that could not be written to the audit trail"),
+  berth_gateway_permit_asks_total: counter("Blocks of requests that users' actors gave"),
   berth_gateway_streams: gauge("Open streams", "transport"),
   berth_gateway_streams_total: counter("Streams opened", "transport"),
   berth_gateway_event_lag_seconds: histogram("From an event's storing to its gateway", FAST),

@@ -270,6 +270,7 @@ export async function startGatewayRole(
       version,
       agents: config.BERTH_AGENTS,
       corsOrigins: config.BERTH_CORS_ORIGINS,
+      trustedProxies: config.BERTH_TRUSTED_PROXIES,
       ...(config.jwt ? { jwt: config.jwt } : {}),
       ...(existsSync(dashboard) ? { dashboard } : {}),
       tuning: { drainMs: config.BERTH_DRAIN_TIMEOUT },

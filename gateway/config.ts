@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly jwt?: JwtConfig;
   /** Origins that browsers may call from; empty: only the gateway's own pages. */
   readonly corsOrigins?: readonly string[];
+  /** Addresses and ranges whose `X-Forwarded-For` is believed; empty: none, and a connection is whom it comes from. */
+  readonly trustedProxies?: readonly string[];
   /** Agents that jobs may name. */
   readonly agents: readonly string[];
   /** Directory of the dashboard's static files. */
@@ -39,6 +41,18 @@ export interface Tuning {
   /** Client frames in work at once, per connection. */
   readonly maxPendingFrames: number;
   readonly maxStreams: number;
+  /** Frames that were refused for their number before a WebSocket is closed. */
+  readonly maxRefusedFrames: number;
+  /** Connections of any kind. */
+  readonly maxConnections: number;
+  readonly headerBytes: number;
+  /** From a connection's first byte, or the end of the request before, to the end of the headers; and of the whole request. */
+  readonly headersMs: number;
+  readonly requestMs: number;
+  /** How often connections that are late are looked for. */
+  readonly lateCheckMs: number;
+  /** Requests without a valid credential from one address. */
+  readonly strangersPerMinute: number;
   /** Bytes queued for a reader above which it gets nothing new. */
   readonly highWaterBytes: number;
   /** How long a reader may stay above the mark before it is cut. */
@@ -63,6 +77,13 @@ export const DEFAULT_TUNING: Tuning = {
   maxBadFrames: 5,
   maxPendingFrames: 32,
   maxStreams: 10_000,
+  maxRefusedFrames: 100,
+  maxConnections: 20_000,
+  headerBytes: 16 * 1024,
+  headersMs: 10_000,
+  requestMs: 60_000,
+  lateCheckMs: 1_000,
+  strangersPerMinute: 600,
   highWaterBytes: 1024 ** 2,
   slowReaderMs: 10_000,
   closeGraceMs: 2_000,

@@ -1,7 +1,9 @@
 /** Rate-limit headers by draft-ietf-httpapi-ratelimit-headers-11: structured fields, one named policy. */
 import type { LimitsView } from "../protocols/actors/user.ts";
+import type { PermitStanding } from "./limits/request-limiter.ts";
 
 const HOUR_S = 3_600;
+const MINUTE_S = 60;
 
 /** What remains of the hourly limit, and the whole seconds until it is full again (rounded up). */
 export function rateHeaders(limits: LimitsView): Record<"ratelimit-policy" | "ratelimit", string> {
@@ -10,6 +12,17 @@ export function rateHeaders(limits: LimitsView): Record<"ratelimit-policy" | "ra
   return {
     "ratelimit-policy": `"hourly";q=${limit};w=${HOUR_S}`,
     ratelimit: `"hourly";r=${left};t=${seconds(reset_ms)}`,
+  };
+}
+
+/** Of the limit on requests, on answers of routes that have no limit of their own. */
+export function requestHeaders(
+  standing: PermitStanding,
+): Record<"ratelimit-policy" | "ratelimit", string> {
+  const { limit, remaining, resetMs } = standing;
+  return {
+    "ratelimit-policy": `"requests";q=${limit};w=${MINUTE_S}`,
+    ratelimit: `"requests";r=${remaining};t=${seconds(resetMs)}`,
   };
 }
 

@@ -23,6 +23,9 @@ import { Drain } from "./drain.ts";
 import { HostCensus } from "./host-census.ts";
 import { createIdempotency } from "./idempotency.ts";
 import { Jobs } from "./jobs.ts";
+import { RequestLimiter } from "./limits/request-limiter.ts";
+import { Strangers } from "./limits/strangers.ts";
+import { StreamBounds } from "./limits/stream-bounds.ts";
 import { SessionFeeds } from "./reader/session-feed.ts";
 import { accountRoutes } from "./routes/account.ts";
 import { actorRoutes } from "./routes/actors.ts";
@@ -74,6 +77,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const app = await createApp(services);
   try {
     const { host, port, metricsPort } = deps.config;
+    app.server.maxConnections = services.tuning.maxConnections;
     await app.listen({ host, port });
     const metricsServer = await listenMetrics(deps, host, metricsPort);
     const drain = () => services.drain.begin(services.tuning.drainMs);
@@ -124,6 +128,9 @@ async function createServices(deps: GatewayDeps) {
     attachments: new Attachments({ client, clock, logger, tiers, attachedMs: tuning.attachedMs }),
     hosts: new HostCensus({ transport, clock, logger }),
     drain: new Drain(clock, metrics),
+    limiter: new RequestLimiter({ client, clock, logger, metrics, tiers }),
+    strangers: new Strangers(clock, tuning.strangersPerMinute),
+    streamBounds: new StreamBounds(tiers),
     denials: boundedDenials({ audit: deps.audit, clock, logger, metrics }),
   };
   const stop = async () => {
@@ -141,10 +148,16 @@ async function createApp(services: Services): Promise<App> {
     logger: false,
     bodyLimit: tuning.bodyBytes,
     requestIdHeader: false,
+    trustProxy: config.trustedProxies?.length ? [...config.trustedProxies] : false,
     genReqId: (raw) => requestId(raw.headers["x-request-id"]),
     forceCloseConnections: "idle",
     return503OnClosing: false,
-    requestTimeout: 60_000,
+    requestTimeout: tuning.requestMs,
+    http: {
+      maxHeaderSize: tuning.headerBytes,
+      headersTimeout: tuning.headersMs,
+      connectionsCheckingInterval: tuning.lateCheckMs,
+    },
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
     clientErrorHandler: (error, socket) => writeProblem(socket, parserError(error)),
     frameworkErrors: (error, request, reply) => {

@@ -16,6 +16,9 @@ import type { GatewayConfig, Tuning } from "./config.ts";
 import type { Drain } from "./drain.ts";
 import type { HostCensus } from "./host-census.ts";
 import type { Idempotency } from "./idempotency.ts";
+import type { RequestLimiter } from "./limits/request-limiter.ts";
+import type { Strangers } from "./limits/strangers.ts";
+import type { StreamBounds } from "./limits/stream-bounds.ts";
 import type { SessionFeeds } from "./reader/session-feed.ts";
 
 export interface Services {
@@ -37,4 +40,7 @@ export interface Services {
   readonly attachments: Attachments;
   readonly hosts: HostCensus;
   readonly drain: Drain;
+  readonly limiter: RequestLimiter;
+  readonly strangers: Strangers;
+  readonly streamBounds: StreamBounds;
 }

@@ -8,6 +8,7 @@ import type { BerthError } from "../protocols/errors.ts";
 import { BerthError as Failure } from "../protocols/errors.ts";
 import { endsJob, type SessionEvent } from "../protocols/events.ts";
 import type { ActorRef } from "../protocols/ids.ts";
+import type { Tier } from "../protocols/tiers.ts";
 import type { Principal } from "./auth/principal.ts";
 import { toProblem } from "./problem.ts";
 import type { EncodedEvent } from "./reader/encoded-event.ts";
@@ -38,18 +39,19 @@ export function decideShow(
   return { show, end: past || (show && endsJob(event)) };
 }
 
-/** Takes the reply over and streams until the client leaves, the view ends, or the gateway drains. */
+/** Throws `request.rate_limited` when the caller has as many streams as it may. Takes the reply over and streams until the client leaves, the view ends, or the gateway drains. */
 export function streamEvents(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
-  principal: Principal,
+  { principal, tier }: { readonly principal: Principal; readonly tier: Tier | undefined },
   view: StreamView,
 ): void {
+  const closed = services.streamBounds.open(principal, tier);
   const headers = reply.getHeaders();
   reply.hijack();
   const stream = new EventStream(services, request, reply, view);
-  stream.start(headers, principal);
+  stream.start(headers, principal, closed);
 }
 
 class EventStream {
@@ -91,7 +93,7 @@ class EventStream {
     });
   }
 
-  start(headers: Record<string, unknown>, principal: Principal): void {
+  start(headers: Record<string, unknown>, principal: Principal, closed: () => void): void {
     const { access, attachments, drain } = this.#services;
     const { raw } = this.#reply;
     raw.writeHead(200, {
@@ -103,6 +105,7 @@ class EventStream {
     raw.write(`retry: ${RETRY_MS}\n\n`);
     raw.on("close", () => this.#close());
     this.#stops.push(
+      closed,
       drain.add({ transport: "sse", restart: () => this.#restart() }),
       access.onLost(principal, (error) => this.#end(error)),
       this.#beat(),

@@ -102,6 +102,14 @@ export function limitsView(limits: LimitsView, tiers: TierTable, now: number): L
     },
     concurrent: limits.concurrent,
     queued: limits.queued,
+    requests: limits.requests
+      ? {
+          limit: limits.requests.limit,
+          remaining: limits.requests.remaining,
+          reset_at: formatTime(now + limits.requests.reset_ms),
+        }
+      : null,
+    streams: { per_user: tier.streamsPerUser, per_tenant: tier.streamsPerTenant },
     job_timeout_ms: tier.jobTimeoutMs,
     session_resume_ms: tier.sessionResumeMs,
     max_prompt_bytes: MAX_PROMPT_BYTES,

@@ -244,6 +244,13 @@ export const limitsSchema = z
     hourly: z.object({ limit: z.number(), remaining: z.number(), reset_at: timeSchema }),
     concurrent: z.object({ limit: z.number().nullable(), running: z.number() }),
     queued: z.object({ limit: z.number(), waiting: z.number() }),
+    /** Of the minute that runs, over all gateways; null where it cannot be told. */
+    requests: z
+      .object({ limit: z.number(), remaining: z.number(), reset_at: timeSchema })
+      .nullable()
+      .optional(),
+    /** That may be open at once, on one gateway. */
+    streams: z.object({ per_user: z.number(), per_tenant: z.number() }).optional(),
     job_timeout_ms: z.number().nullable(),
     session_resume_ms: z.number(),
     max_prompt_bytes: z.number(),

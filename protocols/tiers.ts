@@ -14,6 +14,11 @@ const limitsSchema = z.object({
   /** Base of the aged priority: 10 low, 50 medium, 100 high. */
   priority: z.number(),
   jobsPerHour: z.number().int().positive(),
+  /** API requests and frames of one user, over all gateways. */
+  requestsPerMinute: z.number().int().positive(),
+  /** Open streams of one user, and of a tenant's users together, on one gateway. */
+  streamsPerUser: z.number().int().positive(),
+  streamsPerTenant: z.number().int().positive(),
   /** Longest run of one job; null is no limit. */
   jobTimeoutMs: z.number().int().positive().nullable(),
   /** Jobs of one user that may wait. */
@@ -84,6 +89,9 @@ export const DEFAULT_TIERS: TierTable = {
     concurrentJobs: 1,
     priority: 10,
     jobsPerHour: 10,
+    requestsPerMinute: 1_200,
+    streamsPerUser: 20,
+    streamsPerTenant: 1_000,
     jobTimeoutMs: 5 * MINUTE,
     queuedJobs: 1_000,
     workspace: "job",
@@ -109,6 +117,9 @@ export const DEFAULT_TIERS: TierTable = {
     concurrentJobs: 3,
     priority: 50,
     jobsPerHour: 100,
+    requestsPerMinute: 6_000,
+    streamsPerUser: 100,
+    streamsPerTenant: 2_000,
     jobTimeoutMs: 30 * MINUTE,
     queuedJobs: 1_000,
     workspace: "user",
@@ -134,6 +145,9 @@ export const DEFAULT_TIERS: TierTable = {
     concurrentJobs: null,
     priority: 100,
     jobsPerHour: 1_000,
+    requestsPerMinute: 60_000,
+    streamsPerUser: 500,
+    streamsPerTenant: 5_000,
     jobTimeoutMs: null,
     queuedJobs: 1_000,
     workspace: "tenant",

@@ -6,6 +6,7 @@ import type { JobTicket } from "../../protocols/job.ts";
 import { type Tier, type TierTable, tierSchema } from "../../protocols/tiers.ts";
 import type { DeepReadonly } from "../../runtime/actor.ts";
 import { quotaAt } from "./decide-admission.ts";
+import { permitsAt } from "./decide-permits.ts";
 
 /** A job that has not ended; short, because up to a thousand stand in the record. */
 const userJobSchema = z.object({
@@ -23,6 +24,10 @@ export const userStateSchema = z.object({
   window: z
     .object({ opened_at: z.number().nullable(), accepted: z.number() })
     .default({ opened_at: null, accepted: 0 }),
+  /** API requests that were given out to gateways. */
+  permits: z
+    .object({ opened_at: z.number().nullable(), given: z.number() })
+    .default({ opened_at: null, given: 0 }),
   /** In order of arrival. */
   waiting: z.array(userJobSchema).default([]),
   /** Given to their places, whether they run there yet or not. */
@@ -74,15 +79,29 @@ export function acceptedAt(state: UserState, jobId: string): number | undefined 
 export function limitsView(
   state: DeepReadonly<UserState>,
   tier: Tier,
-  at: { readonly now: number; readonly tiers: TierTable; readonly windowMs: number },
+  at: {
+    readonly now: number;
+    readonly tiers: TierTable;
+    readonly windowMs: number;
+    readonly requestWindowMs: number;
+  },
 ): LimitsView {
   const limits = at.tiers[tier];
   const quota = quotaAt(state.window, at.now, { ...limits, windowMs: at.windowMs });
+  const requests = permitsAt(state.permits, at.now, {
+    limit: limits.requestsPerMinute,
+    windowMs: at.requestWindowMs,
+  });
   return {
     tier,
     hourly: { limit: limits.jobsPerHour, remaining: quota.remaining, reset_ms: quota.resetMs },
     concurrent: { limit: limits.concurrentJobs, running: state.running.length },
     queued: { limit: limits.queuedJobs, waiting: state.waiting.length },
+    requests: {
+      limit: limits.requestsPerMinute,
+      remaining: requests.remaining,
+      reset_ms: requests.resetMs,
+    },
   };
 }
 

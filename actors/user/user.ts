@@ -1,9 +1,10 @@
 /**
- * The user actor: the door of a user's jobs.
+ * The user actor: the door of a user's jobs, and the count of its requests.
  *
  * 1. A job is accepted once per id: its record, its session's `queued` and its place in the queue commit together.
  * 2. The queue holds tickets only; the prompt goes to the jobs bucket.
  * 3. Every accepted job leaves the lists by `finished`, which its session sends exactly once.
+ * 4. Permits that were given out in a window are never more than the tier's limit: they are committed before a gateway has them.
  */
 import { placeOf } from "../../protocols/actors/place.ts";
 import { Session } from "../../protocols/actors/session.ts";
@@ -19,6 +20,7 @@ import { placePeer } from "../place-peer.ts";
 import { showQueue } from "../show-queue.ts";
 import { decideAdmission } from "./decide-admission.ts";
 import { decideNext } from "./decide-next.ts";
+import { decidePermits } from "./decide-permits.ts";
 import {
   acceptedAt,
   limitsView,
@@ -38,8 +40,8 @@ const MAX_RECENT = 200;
 const PREVIEW_CHARS = 120;
 
 export function userActor(options: ActorOptions): ActorDefinition {
-  const { tiers, quotaWindowMs: windowMs } = options;
-  const viewAt = (now: number) => ({ now, tiers, windowMs });
+  const { tiers, quotaWindowMs: windowMs, requestWindowMs } = options;
+  const viewAt = (now: number) => ({ now, tiers, windowMs, requestWindowMs });
   return actor(User, {
     state: userStateSchema,
     handlers: {
@@ -52,6 +54,18 @@ export function userActor(options: ActorOptions): ActorDefinition {
           position: Math.max(0, waitsAt),
           limits: limitsView(ctx.state, input.job.tier, viewAt(ctx.now)),
         };
+      },
+      permits(ctx, { tier }) {
+        const limit = tiers[tier].requestsPerMinute;
+        const limits = { limit, windowMs: requestWindowMs };
+        const { granted, remaining, resetMs, window } = decidePermits(
+          ctx.state.permits,
+          ctx.now,
+          limits,
+        );
+        ctx.state.permits = window;
+        const opened = window.opened_at ?? ctx.now;
+        return { granted, limit, remaining, window: opened, reset_ms: resetMs };
       },
       cancelJob(ctx, { job_id, by }) {
         const { state } = ctx;

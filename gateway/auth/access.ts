@@ -31,7 +31,11 @@ export function decideKey(record: ApiKeyRecord | undefined, now: number): BerthE
 
 export interface Access {
   /** Rejects with `auth.missing`, `auth.invalid`, `auth.expired`, `auth.forbidden` or `tenant.suspended`. */
-  authenticate(token: string | undefined): Promise<Principal>;
+  authenticate(
+    token: string | undefined,
+    /** `isKnownOnly`: a key that is not in memory counts as invalid, so that nothing is asked of the broker. */
+    options?: { readonly isKnownOnly?: boolean },
+  ): Promise<Principal>;
   /** The tenant's record; rejects when the principal's tenant is gone or suspended. */
   tenantOf(principal: Principal): Promise<TenantRecord | undefined>;
   tenant(id: string): Promise<TenantRecord | undefined>;
@@ -47,8 +51,8 @@ export function createAccess(deps: {
 }): Access {
   const { keys, tenants, jwt, clock } = deps;
 
-  const byKey = async (keyHash: string): Promise<Principal> => {
-    const record = await keys.get(keyHash);
+  const byKey = async (keyHash: string, isKnownOnly = false): Promise<Principal> => {
+    const record = isKnownOnly ? keys.peek(keyHash) : await keys.get(keyHash);
     const refusal = decideKey(record, clock.now());
     if (refusal || !record) throw refusal ?? new BerthError("auth.invalid");
     const { user, scope, expires_at: expiresAt } = record;
@@ -74,11 +78,11 @@ export function createAccess(deps: {
   return {
     tenantOf,
     tenant: (id) => tenants.get(id),
-    async authenticate(token) {
+    async authenticate(token, { isKnownOnly = false } = {}) {
       if (token === undefined) throw new BerthError("auth.missing");
       const isJwt = token.split(".").length === 3;
       if (isJwt && !jwt) throw new BerthError("auth.invalid");
-      const principal = isJwt && jwt ? await jwt(token) : await byKey(hashKey(token));
+      const principal = isJwt && jwt ? await jwt(token) : await byKey(hashKey(token), isKnownOnly);
       await tenantOf(principal);
       return principal;
     },

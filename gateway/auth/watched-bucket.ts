@@ -11,6 +11,8 @@ const decoder = new TextDecoder();
 
 export interface WatchedBucket<T> {
   get(key: string): Promise<T | undefined>;
+  /** What the watch has brought; nothing is looked up. */
+  peek(key: string): T | undefined;
   /** Calls back with the key of every change; the returned function ends it. */
   onChange(fn: (key: string) => void): () => void;
   close(): Promise<void>;
@@ -45,6 +47,7 @@ export async function watchBucket<T>(deps: {
 
   const watch: Watch = await buckets.watch(bucket, take);
   return {
+    peek: (key) => values.get(key)?.value,
     async get(key) {
       const known = values.get(key);
       if (known) return known.value;

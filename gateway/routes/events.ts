@@ -19,6 +19,7 @@ import { endsJob } from "../../protocols/events.ts";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { isTerminal } from "../../protocols/job.ts";
 import { prefersStream } from "../accept.ts";
+import { tierOf } from "../admission.ts";
 import type { Jobs } from "../jobs.ts";
 import { type EncodedEvent, gapEvent } from "../reader/encoded-event.ts";
 import { Journal, locateJob, readPage } from "../reader/journal.ts";
@@ -70,8 +71,9 @@ export function eventRoutes(
       const cursor = cursorOf(request, query);
       if (!wantsStream(request)) return sendPage(services, reply, ref, cursor ?? 0, query);
       checkStreams(services);
+      const reader = { principal, tier: await tierOf(services, principal) };
       const after = cursor ?? (await new Journal(ref, records).newest()).lastSeq;
-      return streamEvents(services, request, reply, principal, { ref, after });
+      return streamEvents(services, request, reply, reader, { ref, after });
     },
   );
 
@@ -97,16 +99,17 @@ export function eventRoutes(
       const jobId = params.id;
       if (!wantsStream(request)) return sendPage(services, reply, ref, after, query, jobId);
       checkStreams(services);
+      const reader = { principal, tier: await tierOf(services, principal) };
       // The record may say later than the log that the job is over.
       const isOver =
         isTerminal(record.state) ||
         (cursor !== undefined &&
           !(await jobs.isLive(record)) &&
           (await someEvent(journal, start, (event) => event.job_id === jobId && endsJob(event))));
-      if (!isOver) return streamEvents(services, request, reply, principal, { ref, after, jobId });
+      if (!isOver) return streamEvents(services, request, reply, reader, { ref, after, jobId });
       const until = (await journal.newest()).lastSeq;
       if (await someEvent(journal, after, (event) => event.job_id === jobId)) {
-        return streamEvents(services, request, reply, principal, { ref, after, jobId, until });
+        return streamEvents(services, request, reply, reader, { ref, after, jobId, until });
       }
       return reply.code(204).send();
     },

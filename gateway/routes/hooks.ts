@@ -4,6 +4,7 @@ import { ulid } from "ulid";
 import { BerthError } from "../../protocols/errors.ts";
 import { ID_PATTERN } from "../../protocols/ids.ts";
 import { type Span, type Tracer, traceFields } from "../../runtime/tracing.ts";
+import { admitRequest } from "../admission.ts";
 import { addAuditHooks, noteDenial } from "../audit-trail.ts";
 import { tokenOf } from "../auth/tokens.ts";
 import { fingerprintOf } from "../idempotency.ts";
@@ -125,9 +126,9 @@ export function sendProblem(
 
 /** Hooks of the routes under `/v1`: authentication in front of all, idempotency around POST. */
 export function addApiHooks(app: App, services: Services): void {
-  app.addHook("onRequest", async (request) => {
+  app.addHook("onRequest", async (request, reply) => {
     if (request.routeOptions.config.ownAuth === true) return;
-    request.principal = await services.access.authenticate(tokenOf(request.headers));
+    await admitRequest(services, request, reply, () => tokenOf(request.headers));
   });
   app.addHook("preHandler", (request, reply) => reserve(services, request, reply));
   addAuditHooks(app, services);

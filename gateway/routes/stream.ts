@@ -1,13 +1,14 @@
 /** `GET /v1/stream`: the WebSocket. */
 import type { Duplex } from "node:stream";
 import websocket from "@fastify/websocket";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { BerthError } from "../../protocols/errors.ts";
 import { STREAM_PROTOCOL } from "../../protocols/frames.ts";
+import { admitRequest, tierOf } from "../admission.ts";
 import { streamTokenOf } from "../auth/tokens.ts";
 import type { Services } from "../services.ts";
 import { Connection, type StreamDeps } from "../stream/connection.ts";
-import type { App } from "./app.ts";
+import { type App, principalOf } from "./app.ts";
 import { writeProblem } from "./raw-problem.ts";
 
 export async function registerStreams(app: App, services: Services): Promise<void> {
@@ -36,7 +37,7 @@ export function streamRoute(app: App, deps: StreamDeps): void {
     url: "/v1/stream",
     schema: { hide: true },
     config: { ownAuth: true },
-    preValidation: async (request) => admit(deps.services, request),
+    preValidation: async (request, reply) => admit(deps.services, request, reply),
     handler: (_request, reply) => {
       reply.header("upgrade", "websocket").header("connection", "upgrade");
       throw new BerthError("request.upgrade_required");
@@ -50,14 +51,17 @@ export function streamRoute(app: App, deps: StreamDeps): void {
 }
 
 /** Refusals that need no open socket come as HTTP answers. */
-async function admit({ access, config, drain, tuning }: Services, request: FastifyRequest) {
+async function admit(services: Services, request: FastifyRequest, reply: FastifyReply) {
+  const { config, drain, tuning } = services;
   if (drain.draining) throw new BerthError("node.draining");
   if (drain.streams >= tuning.maxStreams) {
     throw new BerthError("request.rate_limited", "this gateway holds as many streams as it may");
   }
   checkOrigin(request, config.corsOrigins ?? []);
-  const token = streamTokenOf(request.headers);
-  if (token !== undefined) await access.authenticate(token);
+  if (streamTokenOf(request.headers) === undefined) return;
+  await admitRequest(services, request, reply, () => streamTokenOf(request.headers));
+  const principal = principalOf(request);
+  services.streamBounds.check(principal, await tierOf(services, principal));
 }
 
 /** Browsers send cookies nowhere here, but another site's page must not open streams either. */

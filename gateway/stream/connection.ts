@@ -11,6 +11,7 @@ import { ulid } from "ulid";
 import type { WebSocket } from "ws";
 import { BerthError } from "../../protocols/errors.ts";
 import { CLOSE_CODES, type ClientFrame, type ServerFrame } from "../../protocols/frames.ts";
+import { identify, takePermit } from "../admission.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Jobs } from "../jobs.ts";
 import { retryAfterOf, thrownError } from "../problem.ts";
@@ -20,12 +21,13 @@ import { callerOf } from "../routes/app.ts";
 import type { Services } from "../services.ts";
 import { type Sessions, sessionRef } from "../sessions.ts";
 import { type FrameOrigin, noteStreamDenial, withAudit } from "./frame-audit.ts";
+import { refOf } from "./frame-ref.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { inOrderSpan } from "./order-span.ts";
 import { parseFrame } from "./parse-frame.ts";
+import { reconnectPauseMs } from "./reconnect-pause.ts";
 
 const NO_ANSWER = new BerthError("ask.timeout", "no answer to a ping");
-const RECONNECT_MS = { least: 100, spread: 2_000 } as const;
 
 type FrameOf<T extends ClientFrame["type"]> = Extract<ClientFrame, { type: T }>;
 
@@ -47,6 +49,7 @@ export class Connection {
   #principal: Principal | undefined;
   #authenticating = false;
   #badFrames = 0;
+  #refusedFrames = 0;
   #pending = 0;
   #closing = false;
 
@@ -84,9 +87,10 @@ export class Connection {
     if (this.#principal || this.#authenticating) return;
     this.#authenticating = true;
     try {
-      const principal = await access.authenticate(token);
+      const principal = await identify(services, this.#origin.source, () => token);
       const tenant = await access.tenantOf(principal);
       if (this.#closing) return;
+      this.#stops.push(services.streamBounds.open(principal, tenant?.tier));
       this.#principal = principal;
       this.#stops.push(
         access.onLost(principal, (error) => this.#closeWith(CLOSE_CODES.auth, error)),
@@ -107,7 +111,7 @@ export class Connection {
     } catch (thrown) {
       const error = thrownError(thrown);
       noteStreamDenial(services, this.#origin, undefined, { code: error.code, frame: "auth" });
-      this.#closeWith(CLOSE_CODES.auth, error);
+      this.#closeWith(error.retry === "never" ? CLOSE_CODES.auth : CLOSE_CODES.tryLater, error);
     } finally {
       this.#authenticating = false;
     }
@@ -130,7 +134,7 @@ export class Connection {
     if (!this.#principal && !this.#authenticating) {
       this.#closeWith(CLOSE_CODES.auth, new BerthError("auth.missing"));
     } else if (this.#pending >= tuning.maxPendingFrames) {
-      this.#error(new BerthError("request.rate_limited", "too many frames in work"), frame);
+      this.#refuseFrame(new BerthError("request.rate_limited", "too many frames in work"), frame);
     } else void this.#work(frame);
   }
 
@@ -140,6 +144,7 @@ export class Connection {
       const principal = this.#principal;
       if (!principal) throw new BerthError("auth.missing");
       const { services } = this.#deps;
+      await takePermit(services, principal);
       await inOrderSpan(services.tracer, frame.type, () =>
         withAudit(services, this.#origin, { principal, frame }, () =>
           this.#handle(principal, frame),
@@ -149,7 +154,7 @@ export class Connection {
       const error = thrownError(thrown);
       const of = { code: error.code, frame: frame.type };
       noteStreamDenial(this.#deps.services, this.#origin, this.#principal, of);
-      this.#error(error, frame);
+      this.#refuseFrame(error, frame);
     } finally {
       this.#pending -= 1;
     }
@@ -280,6 +285,14 @@ export class Connection {
     } else this.#error(error, { ref });
   }
 
+  /** A client that goes on sending although it is told to wait is cut. */
+  #refuseFrame(error: BerthError, frame: ClientFrame): void {
+    if (error.code === "request.rate_limited") this.#refusedFrames += 1;
+    if (this.#refusedFrames < this.#deps.services.tuning.maxRefusedFrames)
+      this.#error(error, frame);
+    else this.#closeWith(CLOSE_CODES.tryLater, error);
+  }
+
   #checkAuthenticated(): void {
     if (!this.#principal) this.#closeWith(CLOSE_CODES.auth, new BerthError("auth.missing"));
   }
@@ -314,8 +327,7 @@ export class Connection {
     const cursors = Object.fromEntries(
       [...this.#readers].map(([sessionId, reader]) => [sessionId, reader.cursor]),
     );
-    const reconnectAfterMs =
-      RECONNECT_MS.least + Math.floor(spread(this.#id) * RECONNECT_MS.spread);
+    const reconnectAfterMs = reconnectPauseMs(this.#id);
     this.#send({ type: "closing", reason, cursors, reconnect_after_ms: reconnectAfterMs }); // W4
     this.#closing = true;
     for (const reader of this.#readers.values()) reader.close();
@@ -332,16 +344,4 @@ export class Connection {
     this.#readers.clear();
     this.#outlet.close();
   }
-}
-
-function refOf(frame: ClientFrame | { readonly ref?: string | undefined }): { ref?: string } {
-  const ref = "ref" in frame ? frame.ref : undefined;
-  return ref === undefined ? {} : { ref };
-}
-
-/** A number in [0, 1) that differs from connection to connection, so that clients do not all come back at once. */
-function spread(id: string): number {
-  let hash = 0;
-  for (const char of id) hash = (hash * 31 + char.charCodeAt(0)) % 1_000;
-  return hash / 1_000;
 }

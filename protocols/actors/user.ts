@@ -14,6 +14,8 @@ export const limitsViewSchema = z.object({
   }),
   concurrent: z.object({ limit: z.number().nullable(), running: z.number() }),
   queued: z.object({ limit: z.number(), waiting: z.number() }),
+  /** Absent: of a build that did not count requests. Those that gateways have in hand count as used. */
+  requests: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).optional(),
 });
 export type LimitsView = z.infer<typeof limitsViewSchema>;
 
@@ -47,6 +49,19 @@ export const User = protocol("user", {
         .optional(),
     },
     { created_at: z.number(), position: z.number(), limits: limitsViewSchema },
+  ),
+  /** From a gateway: a block of API requests that it may let through within the window that is open now. */
+  permits: ask(
+    { tier: tierSchema },
+    {
+      granted: z.number().int(),
+      limit: z.number().int(),
+      /** Not given out yet. */
+      remaining: z.number().int(),
+      /** Names the window. */
+      window: z.number(),
+      reset_ms: z.number(),
+    },
   ),
   cancelJob: ask({ job_id: z.string(), by: z.string() }, { found: z.boolean() }),
   limits: ask({ tier: tierSchema }, { limits: limitsViewSchema }, { readOnly: true }),

@@ -16,7 +16,7 @@ import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
-import { noMetrics } from "../../runtime/metrics.ts";
+import { type Metrics, noMetrics } from "../../runtime/metrics.ts";
 import { type RunningNode, startNode } from "../../runtime/node.ts";
 import type { Tools } from "../../runtime/tools.ts";
 import type { Transport } from "../../runtime/transport.ts";
@@ -125,10 +125,10 @@ export interface GatewayRig extends AsyncDisposable {
   readonly executor: FakeExecutor;
   readonly keys: Record<Tier | "operator" | "other" | "admin", string>;
   /** Another gateway over the same broker. */
-  another(tuning?: Partial<Tuning>): Promise<Gateway>;
+  readonly another: (tuning?: Partial<Tuning>) => Promise<Gateway>;
   addKey(key: string, record: Partial<ApiKeyRecord>): Promise<void>;
-  api(method: string, path: string, options?: ApiOptions): Promise<Response>;
-  submit(prompt: string, key?: string): Promise<{ id: string; session_id: string }>;
+  readonly api: (method: string, path: string, options?: ApiOptions) => Promise<Response>;
+  readonly submit: (prompt: string, key?: string) => Promise<{ id: string; session_id: string }>;
 }
 
 export interface ApiOptions {
@@ -143,6 +143,8 @@ export interface RigOptions {
   readonly config?: Partial<GatewayConfig>;
   readonly actors?: Omit<ActorSettings, "tiers">;
   readonly tiers?: Parameters<typeof tierTable>[0];
+  /** Of the gateways. */
+  readonly metrics?: Metrics;
 }
 
 export async function startGatewayRig(options: RigOptions = {}): Promise<GatewayRig> {
@@ -175,7 +177,7 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
       transport,
       clock: systemClock,
       logger: silentLogger,
-      metrics: noMetrics,
+      metrics: options.metrics ?? noMetrics,
       metricsText: () => Promise.resolve("berth_up 1\n"),
       tiers,
       deadLetters: transport.deadLetters,
