@@ -148,6 +148,8 @@ const environmentSchema = z.object({
   BERTH_DRAIN_TIMEOUT: duration("10s"),
   BERTH_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
   BERTH_JWT_SECRET: z.string().min(32, "at least 32 characters").optional(),
+  /** The secret before: tokens that it signed hold until it is taken away. */
+  BERTH_JWT_SECRET_PREVIOUS: z.string().min(32, "at least 32 characters").optional(),
   BERTH_JWKS_URL: z.string().url().optional(),
   BERTH_JWT_ISSUER: z.string().optional(),
   BERTH_JWT_AUDIENCE: z.string().optional(),
@@ -185,6 +187,7 @@ export const CONFIG_VARIABLES: readonly string[] = Object.keys(environmentSchema
 
 export interface JwtSettings {
   readonly secret?: string;
+  readonly previousSecret?: string;
   readonly jwksUrl?: string;
   readonly issuer?: string;
   readonly audience?: string;
@@ -287,6 +290,9 @@ function readJwt(env: Environment): JwtSettings | undefined {
   return {
     skewMs: env.BERTH_JWT_SKEW,
     ...(env.BERTH_JWT_SECRET === undefined ? {} : { secret: env.BERTH_JWT_SECRET }),
+    ...(env.BERTH_JWT_SECRET_PREVIOUS === undefined
+      ? {}
+      : { previousSecret: env.BERTH_JWT_SECRET_PREVIOUS }),
     ...(env.BERTH_JWKS_URL === undefined ? {} : { jwksUrl: env.BERTH_JWKS_URL }),
     ...(env.BERTH_JWT_ISSUER === undefined ? {} : { issuer: env.BERTH_JWT_ISSUER }),
     ...(env.BERTH_JWT_AUDIENCE === undefined ? {} : { audience: env.BERTH_JWT_AUDIENCE }),

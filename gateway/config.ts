@@ -1,7 +1,13 @@
 /** What a gateway is configured with. The composition root reads the environment; here are only values. */
+import type { PublishedKeysOptions } from "./auth/published-keys.ts";
+
 export interface JwtConfig {
   /** HS256 with a shared secret, or the keys of a JWKS. */
   readonly secret?: string;
+  /** The secret before, while tokens that it signed are still about. */
+  readonly previousSecret?: string;
+  /** How long fetched keys of a JWKS count. */
+  readonly published?: PublishedKeysOptions;
   readonly jwksUrl?: string;
   readonly issuer?: string;
   readonly audience?: string;

@@ -59,6 +59,9 @@ export type ApiKey = z.infer<typeof keySchema>;
 
 /** The only answer that ever holds the key itself. */
 export const createdKeySchema = keySchema.extend({ key: z.string() }).meta({ id: "CreatedKey" });
+export const cleanedKeysSchema = z
+  .object({ removed: z.number().int() })
+  .meta({ id: "CleanedKeys" });
 export const keyPageSchema = pageOf(keySchema).meta({ id: "KeyPage" });
 export const keyParamsSchema = z.strictObject({ id: tenantIdSchema, key_id: idSchema });
 

@@ -1,5 +1,11 @@
-/** JSON Web Tokens: HS256 with a shared secret, or a JWKS, through jose. */
-import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
+/** JSON Web Tokens: HS256 with a shared secret (and the one before it, while it is changed), or a JWKS, through jose. */
+import {
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from "jose";
 import { z } from "zod";
 import { BerthError } from "../../protocols/errors.ts";
 import { idSchema, tenantIdSchema } from "../../protocols/ids.ts";
@@ -7,6 +13,7 @@ import { scopeSchema } from "../../protocols/records.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { JwtConfig } from "../config.ts";
 import type { Principal } from "./principal.ts";
+import { publishedKeys } from "./published-keys.ts";
 
 const DEFAULT_SKEW_MS = 5_000;
 /** Asymmetric only: a public key must never be taken for a shared secret. */
@@ -23,22 +30,18 @@ export type JwtVerifier = (token: string) => Promise<Principal>;
 
 /** Rejects with `auth.invalid`, `auth.expired`, or `auth.unavailable` when the published keys cannot be had. */
 export function jwtVerifier(config: JwtConfig, clock: Clock): JwtVerifier {
-  const { key, algorithms } = keyOf(config);
+  const { keys, algorithms } = keysOf(config, clock);
   const toleranceS = (config.skewMs ?? DEFAULT_SKEW_MS) / 1_000;
   return async (token) => {
     try {
-      const options = {
+      const payload = await verifyAny(token, keys, {
         algorithms,
         clockTolerance: toleranceS,
         currentDate: new Date(clock.now()),
         requiredClaims: ["exp", "sub"],
         ...(config.issuer === undefined ? {} : { issuer: config.issuer }),
         ...(config.audience === undefined ? {} : { audience: config.audience }),
-      };
-      const { payload } =
-        typeof key === "function"
-          ? await jwtVerify(token, key, options)
-          : await jwtVerify(token, key, options);
+      });
       return principalOf(payload, toleranceS);
     } catch (thrown) {
       throw jwtError(thrown);
@@ -46,15 +49,43 @@ export function jwtVerifier(config: JwtConfig, clock: Clock): JwtVerifier {
   };
 }
 
-function keyOf(config: JwtConfig): { key: Uint8Array | JWTVerifyGetKey; algorithms: string[] } {
-  if (config.secret !== undefined && config.jwksUrl !== undefined) {
+type VerifyKey = Uint8Array | JWTVerifyGetKey;
+
+/** The next key is tried only when the signature is not of this one. */
+async function verifyAny(
+  token: string,
+  [key, ...others]: readonly VerifyKey[],
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  if (key === undefined) throw new BerthError("auth.invalid");
+  try {
+    const verified =
+      typeof key === "function"
+        ? await jwtVerify(token, key, options)
+        : await jwtVerify(token, key, options);
+    return verified.payload;
+  } catch (thrown) {
+    if (others.length === 0 || !(thrown instanceof errors.JWSSignatureVerificationFailed))
+      throw thrown;
+    return await verifyAny(token, others, options);
+  }
+}
+
+function keysOf(
+  config: JwtConfig,
+  clock: Clock,
+): { keys: readonly VerifyKey[]; algorithms: string[] } {
+  const { jwksUrl, previousSecret, secret } = config;
+  if (secret !== undefined && jwksUrl !== undefined) {
     throw new BerthError("config.invalid", "JWT takes one of a secret and a JWKS, not both");
   }
-  if (config.secret !== undefined) {
-    return { key: new TextEncoder().encode(config.secret), algorithms: ["HS256"] };
+  if (secret !== undefined) {
+    const secrets = previousSecret === undefined ? [secret] : [secret, previousSecret];
+    return { keys: secrets.map((each) => new TextEncoder().encode(each)), algorithms: ["HS256"] };
   }
-  if (config.jwksUrl !== undefined) {
-    return { key: createRemoteJWKSet(new URL(config.jwksUrl)), algorithms: JWKS_ALGORITHMS };
+  if (jwksUrl !== undefined) {
+    const keys = publishedKeys(new URL(jwksUrl), clock, config.published);
+    return { keys: [keys], algorithms: JWKS_ALGORITHMS };
   }
   throw new BerthError("config.invalid", "JWT needs a secret or the URL of a JWKS");
 }

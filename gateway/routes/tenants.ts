@@ -6,6 +6,7 @@ import { z } from "zod";
 import { SUPERVISOR_KEY, Supervisor } from "../../protocols/actors/supervisor.ts";
 import { pageQuerySchema } from "../../protocols/api.ts";
 import {
+  cleanedKeysSchema,
   createdKeySchema,
   createKeySchema,
   keyPageSchema,
@@ -21,7 +22,7 @@ import {
   apiKeyRecordSchema,
   tenantRecordSchema,
 } from "../../protocols/records.ts";
-import { hashKey } from "../auth/access.ts";
+import { decideKey, hashKey } from "../auth/access.ts";
 import type { Principal } from "../auth/principal.ts";
 import { type RouteAction, reachesTenant, requireRoute } from "../auth/scopes.ts";
 import { paginate, readAll } from "../listing.ts";
@@ -163,6 +164,26 @@ export function tenantRoutes(app: App, services: Services): void {
       const key = `berth_${randomBytes(KEY_BYTES).toString("base64url")}`;
       await buckets.put("keys", hashKey(key), encode(record), { expected: 0 });
       return reply.code(201).send({ ...keyView(record), key });
+    },
+  );
+
+  app.delete(
+    "/v1/tenants/:id/keys",
+    {
+      config: { audit: { act: "key.clean", group: "keys" } },
+      schema: {
+        ...tagged("operators", "cleanKeys", "Remove keys that were revoked or have expired"),
+        params: tenantParamsSchema,
+        response: { 200: cleanedKeysSchema, ...problems },
+      },
+    },
+    async (request) => {
+      requireKeys(principalOf(request), request.params.id, "write");
+      const now = services.clock.now();
+      const all = await keysOf(services, request.params.id);
+      const over = all.filter(({ value }) => decideKey(value, now) !== undefined);
+      for (const { key } of over) await buckets.remove("keys", key);
+      return { removed: over.length };
     },
   );
 

@@ -39,8 +39,11 @@ export interface KeyServer extends AsyncDisposable {
   readonly url: string;
   /** Requests answered so far. */
   readonly asked: () => number;
-  /** From now on every answer is a 500. */
+  /** From now on every answer is a 500, until `recover`. */
   fail(): void;
+  recover(): void;
+  /** Publishes it no more. */
+  withdraw(kid: string): void;
   /** Makes a pair, publishes its public half, and returns what signs with it. */
   add(kid: string, alg: string): Promise<{ readonly key: CryptoKey; readonly jwk: JWK }>;
 }
@@ -60,6 +63,15 @@ export async function startKeyServer(): Promise<KeyServer> {
     asked: () => count,
     fail() {
       isBroken = true;
+    },
+    recover() {
+      isBroken = false;
+    },
+    withdraw(kid) {
+      keys.splice(
+        keys.findIndex((key) => key.kid === kid),
+        1,
+      );
     },
     async add(kid, alg) {
       const pair = await generateKeyPair(alg, { extractable: true });

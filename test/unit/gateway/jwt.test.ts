@@ -1,5 +1,5 @@
 import { createPublicKey } from "node:crypto";
-import type { CryptoKey } from "jose";
+import { type CryptoKey, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jwtVerifier } from "../../../gateway/auth/jwt.ts";
 import type { JwtConfig } from "../../../gateway/config.ts";
@@ -152,6 +152,110 @@ describe("a token signed with a published key", () => {
     await expect(verify(token, { jwksUrl: broken.url })).rejects.toMatchObject(outage);
     const nobody = { jwksUrl: "http://127.0.0.1:9/jwks.json" };
     await expect(verify(token, nobody)).rejects.toMatchObject(outage);
+  });
+});
+
+describe("published keys that change", () => {
+  const signed = (key: CryptoKey, kid: string, claims: Claims = { exp: now + 86_400 }) =>
+    sign(key, { alg: "EdDSA", kid, claims });
+
+  it("are known at the first token of a new one, and refused a minute after one was taken away", async () => {
+    await using server = await startKeyServer();
+    const time = new ManualClock();
+    const verifier = jwtVerifier({ jwksUrl: server.url }, time);
+    const old = await server.add("old", "EdDSA");
+    const before = await signed(old.key, "old");
+    expect(await verifier(before)).toMatchObject({ user: "ann" });
+    await time.advance(6_000);
+    const next = await server.add("next", "EdDSA");
+    expect(await verifier(await signed(next.key, "next"))).toMatchObject({ user: "ann" });
+    server.withdraw("old");
+    expect(await verifier(before)).toMatchObject({ user: "ann" });
+    await time.advance(60_000);
+    await expect(verifier(before)).rejects.toMatchObject(refused("auth.invalid"));
+    expect(await verifier(await signed(next.key, "next"))).toMatchObject({ user: "ann" });
+  });
+
+  it("are not asked for again and again by tokens with invented key ids", async () => {
+    await using server = await startKeyServer();
+    const time = new ManualClock();
+    const verifier = jwtVerifier({ jwksUrl: server.url }, time);
+    const { key } = await server.add("kid", "EdDSA");
+    const invented = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => signed(key, `../../${n}' OR 1=1 --`)),
+    );
+    for (const token of invented) {
+      await expect(verifier(token)).rejects.toMatchObject(refused("auth.invalid"));
+    }
+    expect(server.asked()).toBe(1);
+    await time.advance(5_000);
+    for (const token of invented) {
+      await expect(verifier(token)).rejects.toMatchObject(refused("auth.invalid"));
+    }
+    expect(server.asked()).toBe(2);
+    expect(await verifier(await signed(key, "kid"))).toMatchObject({ user: "ann" });
+  });
+
+  it("hold for an hour while their server does not answer, and are looked for meanwhile", async () => {
+    await using server = await startKeyServer();
+    const time = new ManualClock();
+    const verifier = jwtVerifier({ jwksUrl: server.url }, time);
+    const { key } = await server.add("kid", "EdDSA");
+    const token = await signed(key, "kid");
+    await verifier(token);
+    server.fail();
+    for (let minutes = 0; minutes < 60; minutes += 10) {
+      expect(await verifier(token)).toMatchObject({ user: "ann" });
+      await time.advance(600_000);
+    }
+    await time.advance(120_000);
+    await expect
+      .poll(() => verifier(token).catch((thrown: unknown) => thrown))
+      .toMatchObject(refused("auth.unavailable"));
+    server.recover();
+    await time.advance(5_000);
+    await expect
+      .poll(() => verifier(token).catch((thrown: unknown) => thrown))
+      .toMatchObject({
+        user: "ann",
+      });
+  });
+
+  it("are those of the configured address alone: a token that brings its own is refused", async () => {
+    await using server = await startKeyServer();
+    await using evil = await startKeyServer();
+    const verifier = jwtVerifier({ jwksUrl: server.url }, clock);
+    await server.add("kid", "EdDSA");
+    const { jwk, key } = await evil.add("kid", "EdDSA");
+    for (const header of [{ jwk }, { jku: evil.url }, { x5u: evil.url }]) {
+      const token = await new SignJWT({ tenant: "t-pro", sub: "ann", exp })
+        .setProtectedHeader({ alg: "EdDSA", kid: "kid", ...header })
+        .sign(key);
+      await expect(verifier(token)).rejects.toMatchObject(refused("auth.invalid"));
+    }
+    expect(evil.asked()).toBe(0);
+  });
+});
+
+describe("a shared secret that is changed", () => {
+  const NEXT = "the next secret of at least thirty-two characters";
+  it("holds beside the new one as long as it is configured", async () => {
+    const both = { secret: NEXT, previousSecret: SECRET };
+    expect(await verify(await signSecret({ exp }), both)).toMatchObject({ user: "ann" });
+    expect(await verify(await signSecret({ exp }, NEXT), both)).toMatchObject({ user: "ann" });
+    await expect(verify(await signSecret({ exp }), { secret: NEXT })).rejects.toMatchObject(
+      refused("auth.invalid"),
+    );
+    const late = { exp: now - 60 };
+    for (const secret of [SECRET, NEXT]) {
+      await expect(verify(await signSecret(late, secret), both)).rejects.toMatchObject(
+        refused("auth.expired"),
+      );
+    }
+    const third = "a third secret of at least thirty-two characters";
+    await expect(verify(await signSecret({ exp }, third), both)).rejects.toMatchObject(
+      refused("auth.invalid"),
+    );
   });
 });
 
