@@ -8,6 +8,8 @@ import type { WorkerSpec } from "../../../protocols/executor.ts";
 import { systemAccountServer } from "../../../runtime/nats/system-account.ts";
 import { AccountKeeper, type WorkerAccounts } from "../../../runtime/nats-auth/account-keeper.ts";
 import { remoteAccounts, serveAccounts } from "../../../runtime/nats-auth/account-service.ts";
+import { AccountWatch } from "../../../runtime/nats-auth/account-watch.ts";
+
 import { accountOf } from "../../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
 import { SHARED_ACCOUNT } from "../../../runtime/nats-auth/worker-account.ts";
@@ -54,7 +56,7 @@ export async function openWorkerAccess({ base, broker, liveNodes }: Parts): Prom
 
 /** Who has the operator's signing key keeps accounts, for the others too. */
 async function openAccounts(
-  { clock, logger, transport }: Base,
+  { clock, config, logger, transport }: Base,
   parts: {
     readonly broker: Broker;
     readonly keys: OperatorKeys;
@@ -78,12 +80,16 @@ async function openAccounts(
     ttlMs: issuer.ttlMs,
   });
   await keeper.ensure(SHARED_ACCOUNT);
-  await keeper.repair();
+  const watch = await AccountWatch.open({
+    ...{ keeper, buckets: transport.buckets, clock, logger },
+    everyMs: config.BERTH_SWEEP_EVERY,
+  });
   const servings = serveAccounts(transport.bus, keeper);
   return {
     accounts: keeper,
     async close() {
       await Promise.all(servings.map((serving) => serving.close()));
+      await watch.close();
       await server.close();
     },
   };
