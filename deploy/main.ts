@@ -3,6 +3,7 @@ import { text } from "node:stream/consumers";
 import { systemClock } from "../runtime/clock.ts";
 import type { CliContext } from "./cli/context.ts";
 import { runCli } from "./cli/program.ts";
+import { askSecret } from "./cli/secret-input.ts";
 import { openTerminal } from "./cli/terminal.ts";
 import type { Starters } from "./cli/up.ts";
 import { type Config, clientEnvironment, loadConfig } from "./config.ts";
@@ -31,6 +32,7 @@ const context: CliContext = {
   cwd: process.cwd(),
   version,
   readStdin: () => text(stdin),
+  readSecret: (prompt) => (stdin.isTTY ? askSecret({ stdin, stderr, prompt }) : text(stdin)),
   onInterrupt(fn) {
     process.on("SIGINT", fn);
     process.on("SIGTERM", fn);

@@ -15,6 +15,7 @@ import type {
   SessionSummary,
   UsageReport,
 } from "../protocols/api.ts";
+import type { Credential } from "../protocols/api-credentials.ts";
 import type { SessionEvent } from "../protocols/events.ts";
 import type { JobState } from "../protocols/job.ts";
 import { type Clock, systemClock } from "../runtime/clock.ts";
@@ -123,6 +124,26 @@ export class BerthClient {
 
   usage(): Promise<UsageReport> {
     return this.#json("/v1/usage");
+  }
+
+  /** The caller's provider keys, without their values. */
+  async credentials(): Promise<readonly Credential[]> {
+    return (await this.#json<Page<Credential>>("/v1/credentials")).data;
+  }
+
+  /** Stores the caller's key of a provider, such as `claude_api`; it cannot be read back. */
+  async setCredential(provider: string, value: string): Promise<Credential> {
+    const request = {
+      method: "PUT",
+      path: `/v1/credentials/${provider}`,
+      body: { value },
+    } as const;
+    return (await (await this.#persist(request)).json()) as Credential;
+  }
+
+  /** Rejects with `credential.not_found`, also when an earlier try of it succeeded and its answer was lost. */
+  async removeCredential(provider: string): Promise<void> {
+    await this.#persist({ method: "DELETE", path: `/v1/credentials/${provider}` });
   }
 
   /** A job's events from its beginning, or after a cursor; ends after its last one. */

@@ -66,6 +66,17 @@ export function errorOf(thrown: FastifyError | Error): BerthError {
   return new BerthError("internal.unexpected", undefined, { cause: thrown });
 }
 
+/** As it may be told of a request whose body is secret: parsers and validators quote what they do not expect. */
+export function withoutBody(error: BerthError): BerthError {
+  if (error.code === "request.malformed") return new BerthError(error.code);
+  if (!(error instanceof InvalidRequest)) return error;
+  const fields = error.fields.map((field) =>
+    field.code === "unrecognized_keys" ? { ...field, message: "a field is not known" } : field,
+  );
+  const [first] = fields;
+  return new InvalidRequest(error.code, first?.message ?? "the request is not valid", fields);
+}
+
 /** An invalid path parameter is an invalid identifier: paths hold nothing else. */
 function invalidOf(thrown: FastifyError): InvalidRequest {
   const inPath = thrown.validationContext === "params";

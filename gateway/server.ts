@@ -31,6 +31,7 @@ import { accountRoutes } from "./routes/account.ts";
 import { actorRoutes } from "./routes/actors.ts";
 import type { App } from "./routes/app.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { credentialRoutes } from "./routes/credentials.ts";
 import { registerDashboard } from "./routes/dashboard.ts";
 import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -184,6 +185,7 @@ async function createApp(services: Services): Promise<App> {
     sessionRoutes(scoped, services, sessions);
     eventRoutes(scoped, services, { jobs, sessions });
     accountRoutes(scoped, services);
+    credentialRoutes(scoped, services);
     tenantRoutes(scoped, services);
     workerRoutes(scoped, services);
     queueRoutes(scoped, services);

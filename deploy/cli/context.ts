@@ -13,6 +13,8 @@ export interface CliContext {
   readonly cwd: string;
   readonly version: string;
   readStdin(): Promise<string>;
+  /** One line that nobody shall see: asked for where a person types, else all of standard input. */
+  readSecret(prompt: string): Promise<string>;
   /** Calls back for each Ctrl-C (or SIGTERM) until the returned function is called; without one the process ends. */
   onInterrupt(fn: (signal: "SIGINT" | "SIGTERM") => void): () => void;
   /** What the process exits with. */

@@ -24,7 +24,7 @@ export interface Gateway {
 }
 
 export interface SendRequest<T extends z.ZodType> {
-  readonly method: "POST" | "DELETE";
+  readonly method: "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly schema: T;
   readonly query?: Query;

@@ -6,6 +6,7 @@ import { agentsCommand } from "./agents.ts";
 import { auditCommand } from "./audit.ts";
 import { cancelCommand } from "./cancel.ts";
 import type { CliContext } from "./context.ts";
+import { credentialsCommand } from "./credentials.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
 import { doctorCommand } from "./doctor.ts";
 import { drainCommand } from "./drain.ts";
@@ -22,6 +23,7 @@ import { sessionsCommand } from "./sessions.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { oneLine } from "./terminal.ts";
 import { type Starters, upCommand } from "./up.ts";
+import { vaultCommand } from "./vault.ts";
 import { workerCommand } from "./worker.ts";
 import { workersCommand } from "./workers.ts";
 
@@ -64,6 +66,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     logsCommand(context),
     cancelCommand(context),
     sessionsCommand(context),
+    credentialsCommand(context),
     agentsCommand(context),
     workersCommand(context),
     workerCommand(context),
@@ -76,6 +79,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     auditCommand(context),
     policyCommand(context),
     drainCommand(context),
+    vaultCommand(context),
     doctorCommand(context),
   ]) {
     program.addCommand(command);
@@ -101,6 +105,7 @@ function nameOf(command: Command): string {
 const REMEDIES: Partial<Record<BerthError["code"], string>> = {
   "auth.invalid": 'check the key: .berth/dev.json changes with "npm start"',
   "auth.forbidden": "use a key with more rights, such as --tier operator in development",
+  "agent.credential_missing": '"berth credentials set PROVIDER" stores one',
   "gateway.unavailable": 'is it running? "berth doctor" tells more',
   "quota.hourly": "wait for the next hour, or use another tier",
   "agent.unknown": '"berth agents" lists them',

@@ -26,6 +26,7 @@ interface RunOptions extends ConnectionOptions {
   readonly agent: string;
   readonly session?: string;
   readonly model?: string;
+  readonly credential?: string[];
   readonly timeout?: string;
 }
 
@@ -35,6 +36,7 @@ export function runCommand(context: CliContext): Command {
     .option("--agent <agent>", 'which agent; "berth agents" lists them', "shell")
     .option("--session <id>", "go on in this session")
     .option("--model <model>", "the agent's model")
+    .option("--credential <provider...>", "give the agent this stored key of yours, too")
     .option("--timeout <duration>", 'time limit, such as "90s" or "10m"')
     .action(
       action(context, (prompt: string, options: RunOptions) => run(context, prompt, options)),
@@ -66,6 +68,7 @@ function jobOf(prompt: string, options: RunOptions): CreateJob {
     prompt,
     ...(options.session === undefined ? {} : { session_id: options.session }),
     ...(options.model === undefined ? {} : { model: options.model }),
+    ...(options.credential === undefined ? {} : { credentials: options.credential }),
     ...(options.timeout === undefined ? {} : { timeout_ms: parseDuration(options.timeout) }),
   };
 }

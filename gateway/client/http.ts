@@ -6,7 +6,7 @@ import type { Clock } from "../../runtime/clock.ts";
 export type Query = Readonly<Record<string, string | number | undefined>>;
 
 export interface HttpRequest {
-  readonly method?: "GET" | "POST" | "DELETE";
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly query?: Query | undefined;
   readonly headers?: Readonly<Record<string, string>>;

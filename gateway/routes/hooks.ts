@@ -8,7 +8,7 @@ import { admitRequest } from "../admission.ts";
 import { addAuditHooks, noteDenial } from "../audit-trail.ts";
 import { tokenOf } from "../auth/tokens.ts";
 import { fingerprintOf } from "../idempotency.ts";
-import { errorOf, retryAfterOf, toProblem } from "../problem.ts";
+import { errorOf, retryAfterOf, toProblem, withoutBody } from "../problem.ts";
 import { retryAfterHeader } from "../rate-headers.ts";
 import type { Services } from "../services.ts";
 import type { App } from "./app.ts";
@@ -98,7 +98,8 @@ export function sendProblem(
   reply: FastifyReply,
   thrown: Error,
 ): FastifyReply {
-  const error = errorOf(thrown);
+  const isSecret = request.routeOptions?.config?.secretBody === true;
+  const error = isSecret ? withoutBody(errorOf(thrown)) : errorOf(thrown);
   request.problemCode = error.code;
   noteDenial(services, request, error.code);
   if (error.status >= 500) {
@@ -182,6 +183,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The route authenticates by itself: the WebSocket, which may do so in its first frame. */
     ownAuth?: boolean;
+    /** The body holds a secret: no answer may say what stood in it. */
+    secretBody?: boolean;
     /** The answer holds a secret: kept answers are sealed with the caller's credential. */
     secretAnswer?: boolean;
   }

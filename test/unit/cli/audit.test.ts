@@ -34,6 +34,7 @@ async function berth(...args: string[]) {
     cwd: "/",
     version: "1.2.3",
     readStdin: () => Promise.resolve(""),
+    readSecret: () => Promise.resolve(""),
     onInterrupt: interruptsDouble().onInterrupt,
     setExitCode: (value) => {
       code = value;

@@ -18,6 +18,7 @@ async function policy(...args: string[]) {
     cwd: "/",
     version: "1.2.3",
     readStdin: () => Promise.resolve(""),
+    readSecret: () => Promise.resolve(""),
     onInterrupt: interruptsDouble().onInterrupt,
     setExitCode: (value) => {
       code = value;

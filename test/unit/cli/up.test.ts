@@ -25,6 +25,7 @@ function upWithSlowStop(failed?: Promise<BerthError>) {
     cwd: "/",
     version: "1.2.3",
     readStdin: () => Promise.resolve(""),
+    readSecret: () => Promise.resolve(""),
     onInterrupt: keys.onInterrupt,
     setExitCode: (code) => void exits.push(code),
     exitNow: (code) => void exits.push(code),
