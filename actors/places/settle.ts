@@ -5,7 +5,7 @@ import type { WorkerSpec } from "../../protocols/executor.ts";
 import { showQueue } from "../show-queue.ts";
 import { decideDispatch } from "./decide-dispatch.ts";
 import { decideScaling } from "./decide-scaling.ts";
-import type { PlaceScene, SlotWorker } from "./state.ts";
+import { minWorkers, type PlaceScene, type SlotWorker } from "./state.ts";
 import { moveWorker } from "./worker-phase.ts";
 
 /** `shrink`: whether idle workers may go now. Only ticks do that, so that a short lull costs no cold start. */
@@ -14,6 +14,7 @@ export function settle(
   options: { readonly shrink: boolean } = { shrink: false },
 ): void {
   dispatch(scene);
+  rest(scene);
   scale(scene, options.shrink);
   armTick(scene);
   const { queue } = scene.ctx.state;
@@ -48,6 +49,15 @@ function dispatch({ ctx, limits, options }: PlaceScene): void {
   }
 }
 
+/** What is idle behind the dispatch has nothing to wait for in a place that rests. */
+function rest(scene: PlaceScene): void {
+  const { resting, workers } = scene.ctx.state;
+  if (!resting) return;
+  for (const [id, worker] of Object.entries(workers)) {
+    if (worker.phase === "idle") letGo(scene, id, worker, "its place rests");
+  }
+}
+
 function scale(scene: PlaceScene, shrink: boolean): void {
   const { ctx, policy, limits } = scene;
   const phases = Object.values(ctx.state.workers).map((worker) => worker.phase);
@@ -61,7 +71,7 @@ function scale(scene: PlaceScene, shrink: boolean): void {
       count: phases.length - draining,
       draining,
     },
-    { min: limits.minWorkers, max: limits.maxWorkers },
+    { min: minWorkers(scene), max: limits.maxWorkers },
   );
   if (change > 0 && ctx.now >= ctx.state.held_until) {
     for (let n = 0; n < change; n += 1) addWorker(scene);
@@ -112,16 +122,17 @@ function letGo({ ctx }: PlaceScene, id: string, worker: SlotWorker, reason: stri
 }
 
 /** A place at rest has no reminder (R9); a busy one moves its tick earlier, never later, or it would never come. */
-function armTick({ ctx, policy, limits, options }: PlaceScene): void {
+function armTick(scene: PlaceScene): void {
+  const { ctx, policy, options } = scene;
   const { state } = ctx;
+  const min = minWorkers(scene);
   const workers = Object.values(state.workers);
   const wishes: number[] = [];
   if (workers.some((worker) => worker.unreported)) wishes.push(ctx.now + options.place.reportMs);
   if (state.queue.length > 0 && state.held_until > ctx.now) wishes.push(state.held_until);
-  if (workers.length < limits.minWorkers && state.held_until > ctx.now)
-    wishes.push(state.held_until);
+  if (workers.length < min && state.held_until > ctx.now) wishes.push(state.held_until);
   const moving = workers.some(({ phase }) => phase === "starting" || phase === "draining");
-  const spare = policy.shrinks && workers.length > limits.minWorkers;
+  const spare = policy.shrinks && workers.length > min;
   if (moving || spare) wishes.push(ctx.now + options.place.tickMs);
   if (wishes.length === 0) return;
   const at = Math.min(...wishes);

@@ -68,6 +68,10 @@ export function slotDispatch(
         answerIdle(scene(ctx), worker);
         settle(scene(ctx));
       },
+      rest(ctx, { resting }) {
+        ctx.state.resting = resting;
+        settle(scene(ctx));
+      },
       attached(ctx, { holds_ms }) {
         ctx.state.attached_at = ctx.now;
         ctx.state.attached_for_ms = holds_ms ?? null;

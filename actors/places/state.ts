@@ -45,6 +45,8 @@ export const placeStateSchema = z.object({
   crashed_at: z.number().nullable().default(null),
   held_until: z.number().default(0),
   tick_at: z.number().nullable().default(null),
+  /** Its tenant is suspended, or has other places now. */
+  resting: z.boolean().default(false),
   /** See `show-queue.ts`. */
   shown: z.number().default(0),
 });
@@ -64,6 +66,11 @@ export interface PlaceScene {
   readonly policy: PlacePolicy;
   readonly limits: TierLimits;
   readonly options: ActorOptions;
+}
+
+/** A place that rests keeps none. */
+export function minWorkers({ ctx, limits }: PlaceScene): number {
+  return ctx.state.resting ? 0 : limits.minWorkers;
 }
 
 export function placeView(state: DeepReadonly<PlaceState>, tier: Tier): PlaceView {

@@ -50,6 +50,8 @@ export const supervisorStateSchema = z.object({
   /** Hosts of workspaces that are kept for good, by key. */
   homes: z.record(z.string(), z.string()).default({}),
   sweeping: z.boolean().default(false),
+  /** Places that were told to rest. */
+  rested: z.array(refSchema).default([]),
 });
 export type SupervisorState = z.infer<typeof supervisorStateSchema>;
 

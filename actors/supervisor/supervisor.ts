@@ -39,6 +39,7 @@ import {
   takeHost,
   vanish,
 } from "./lifecycle.ts";
+import { applyStanding, restPlace, tellUsers, usersFound } from "./standing.ts";
 import { type OwnedWorker, show, supervisorStateSchema, workerRecord, type Yard } from "./state.ts";
 import { isWorkspaceWanted, workspaceDue, workspaceRemoved } from "./workspaces.ts";
 
@@ -119,6 +120,8 @@ export function supervisorActor(options: ActorOptions): ActorDefinition {
         if (worker?.state === "wanted") acquire(yard(ctx), worker);
         else if (worker?.state === "stopping") orderStop(yard(ctx), worker);
       },
+      usersFound: (ctx, { output }) => usersFound(yard(ctx), output),
+      tellUsers: (ctx) => tellUsers(yard(ctx), ""),
       sweep: (ctx) => sweep(yard(ctx)),
       workspaceDue: (ctx, { workspace_key }) => workspaceDue(yard(ctx), workspace_key),
     },
@@ -131,7 +134,8 @@ function byEffect({ ctx }: Yard, effect: string): OwnedWorker | undefined {
   return Object.values(ctx.state.workers).find((worker) => worker.effect === effect);
 }
 
-function configure({ ctx, options }: Yard, given: Received<"configure">["tenant"]) {
+function configure(yard: Yard, given: Received<"configure">["tenant"]) {
+  const { ctx, options } = yard;
   const before = ctx.state.tenant;
   const egress = given.egress ?? before?.egress;
   const tenant = {
@@ -147,6 +151,7 @@ function configure({ ctx, options }: Yard, given: Received<"configure">["tenant"
     for (const agent of options.supervisor.fleetAgents)
       ctx.actor(DedicatedFleet, agent).warm({ agent });
   }
+  applyStanding(yard, before);
   return { tenant };
 }
 
@@ -182,6 +187,7 @@ function ensure(yard: Yard, { spec, place }: Received<"ensure">): void {
   acquire(yard, worker);
   askForHost(yard, worker);
   show(yard, worker);
+  restPlace(yard, place);
 }
 
 function retire(yard: Yard, id: string, reason: string): void {

@@ -28,6 +28,8 @@ export const userStateSchema = z.object({
   permits: z
     .object({ opened_at: z.number().nullable(), given: z.number() })
     .default({ opened_at: null, given: 0 }),
+  /** Its tenant is. */
+  suspended: z.boolean().default(false),
   /** In order of arrival. */
   waiting: z.array(userJobSchema).default([]),
   /** Given to their places, whether they run there yet or not. */

@@ -10,7 +10,7 @@ import { placeOf } from "../../protocols/actors/place.ts";
 import { Session } from "../../protocols/actors/session.ts";
 import { User } from "../../protocols/actors/user.ts";
 import { providersOf } from "../../protocols/credentials.ts";
-import { BerthError } from "../../protocols/errors.ts";
+import { BerthError, type ErrorCode } from "../../protocols/errors.ts";
 import { type JobRecord, jobKey } from "../../protocols/job.ts";
 import type { ReceivedOf } from "../../protocols/protocol.ts";
 import type { TierLimits } from "../../protocols/tiers.ts";
@@ -38,6 +38,7 @@ type Submitted = ReceivedOf<Messages["submit"]>;
 /** Clients try again within seconds; this is many times what a user submits in that time. */
 const MAX_RECENT = 200;
 const PREVIEW_CHARS = 120;
+const SUSPENDED: ErrorCode = "tenant.suspended";
 
 export function userActor(options: ActorOptions): ActorDefinition {
   const { tiers, quotaWindowMs: windowMs, requestWindowMs } = options;
@@ -110,6 +111,10 @@ export function userActor(options: ActorOptions): ActorDefinition {
         ctx.remind("offer", {}, { afterMs: after_ms });
         showWaiting(ctx);
       },
+      stand(ctx, { suspended }) {
+        ctx.state.suspended = suspended;
+        if (suspended) cancelAll(ctx);
+      },
       offer(ctx) {
         ctx.state.held_until = 0;
         pump(ctx, options);
@@ -134,6 +139,7 @@ function admit(ctx: Turn, submitted: Submitted, options: ActorOptions): number {
     { ...limits, windowMs: options.quotaWindowMs },
   );
   if (verdict.type === "known") return verdict.createdAt;
+  if (state.suspended) throw new BerthError("tenant.suspended");
   if (verdict.type === "queue-full") {
     throw new BerthError("quota.queue_full", `${limits.queuedJobs} jobs are waiting already`);
   }
@@ -148,6 +154,17 @@ function admit(ctx: Turn, submitted: Submitted, options: ActorOptions): number {
   accept(ctx, submitted, limits);
   pump(ctx, options);
   return now;
+}
+
+/** Whoever reads the jobs' last events finds the code of what ended them. */
+function cancelAll(ctx: Turn): void {
+  const { state } = ctx;
+  const [last] = state.waiting;
+  state.ending.push(...state.waiting.splice(0));
+  showWaiting(ctx, last);
+  for (const { job, session } of [...state.running, ...state.ending]) {
+    ctx.actor(Session, session).cancel({ job_id: job, by: SUSPENDED });
+  }
 }
 
 function accept(ctx: Turn, { job, new_session }: Submitted, limits: TierLimits): void {

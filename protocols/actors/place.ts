@@ -49,6 +49,8 @@ const messages = {
   ),
   /** From the supervisor: may this idle worker go? Answered by `Supervisor.idleAnswer`. */
   idleCheck: tell({ worker: z.string() }),
+  /** From the supervisor: keep no minimum of workers and let idle ones go, or do as usual again. */
+  rest: tell({ resting: z.boolean() }),
   /** From a gateway, now and then: a client of the user is attached. */
   attached: tell(
     {

@@ -55,6 +55,13 @@ export const removeWorkspace = tool(
   {},
 );
 
+/** Users of the tenant with jobs, ended ones too, a page at a time in the order of their ids. */
+export const usersOfTenant = tool(
+  "tenant.users",
+  { tenant: z.string(), after: z.string() },
+  { users: z.array(z.string()), next: z.string().nullable() },
+);
+
 export const Supervisor = protocol("supervisor", {
   configure: ask(
     { tenant: tenantRecordSchema.omit({ id: true, created_at: true }) },
@@ -92,7 +99,9 @@ export const Supervisor = protocol("supervisor", {
   stopped: tell(stopWorker.result),
   verified: tell(verifyWorkers.result),
   workspaceRemoved: tell(removeWorkspace.result),
+  usersFound: tell(usersOfTenant.result),
   /** Its own reminders. */
+  tellUsers: tell({}),
   idleDue: tell({ worker: z.string() }),
   retryStart: tell({ worker: z.string() }),
   sweep: tell({}, { lane: "background" }),

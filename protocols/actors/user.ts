@@ -84,6 +84,8 @@ export const User = protocol("user", {
   }),
   /** From a place whose queue is full: keep the job and offer it again after the pause. */
   deferred: tell({ ticket: jobTicketSchema, after_ms: z.number() }),
+  /** From the supervisor, how the tenant stands: while it is suspended no job is taken, and those that there are end. */
+  stand: tell({ suspended: z.boolean() }),
   /** Its own reminder: offer what was deferred. */
   offer: tell({}),
 });

@@ -2,6 +2,7 @@
 
 import type { ActorSettings } from "../../actors/options.ts";
 import { actorDefinitions } from "../../actors/registry.ts";
+import { tenantUsersTool } from "../../actors/tools/tenant-users.ts";
 import { hashKey } from "../../gateway/auth/access.ts";
 import type { GatewayConfig, Tuning } from "../../gateway/config.ts";
 import { type Gateway, startGateway } from "../../gateway/server.ts";
@@ -156,7 +157,7 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
   const node = await startNode({
     transport: nodeTransport,
     definitions: actorDefinitions({ tiers, ...options.actors }),
-    tools: executor.tools(),
+    tools: { ...executor.tools(), ...tenantUsersTool(nodeTransport) },
     clock: systemClock,
     logger: silentLogger,
     metrics: noMetrics,

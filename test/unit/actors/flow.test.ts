@@ -182,6 +182,35 @@ describe("a job, from its user to its end", () => {
     expect(rig.workers.ran).toHaveLength(1);
   });
 
+  it.each(["pro", "enterprise"] as const)(
+    "of a suspended %s tenant is cancelled with the tenant's code, and its workers go",
+    async (tier) => {
+      const supervisor = rig.client.actor(Supervisor, "acme", SUPERVISOR_KEY);
+      const put = (suspended: boolean) =>
+        supervisor.configure({ tenant: { name: "A", tier, suspended } });
+      await put(false);
+      const running = await rig.submit("hold", { tier });
+      await rig.reaches(running, "running");
+      await put(true);
+      expect(await rig.ended(running)).toMatchObject({ state: "cancelled" });
+      expect((await rig.events(running.session)).at(-1)).toMatchObject({
+        type: "job.cancelled",
+        data: { by: "tenant.suspended" },
+      });
+      await eventually(async () => (await supervisor.view({})).workers.length === 0, {
+        name: "no worker is left",
+      });
+      await expect(rig.submit("more", { tier })).rejects.toMatchObject({
+        code: "tenant.suspended",
+      });
+      await put(false);
+      const later = await eventually(() => rig.submit("again", { tier }), {
+        name: "the user has heard",
+      });
+      expect(await rig.ended(later)).toMatchObject({ state: "succeeded" });
+    },
+  );
+
   it("cancels a waiting job, a starting one and a running one, each once", async () => {
     const running = await rig.submit("hold");
     const starting = await rig.submit("mute");
