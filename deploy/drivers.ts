@@ -17,6 +17,7 @@ import { ProcessDriver } from "../executor/drivers/process.ts";
 import { serversOf } from "../executor/link.ts";
 import { TIERS, type TierTable } from "../protocols/tiers.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { CredentialSource } from "../runtime/credential-source.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { type Metrics, noMetrics } from "../runtime/metrics.ts";
 import type { Buckets } from "../runtime/transport.ts";
@@ -33,6 +34,8 @@ export interface DriverParts {
   /** Default: none. */
   readonly metrics?: Metrics;
   readonly buckets: Buckets;
+  /** Of users, for tenants whose keys are brokered; default: none are. */
+  readonly credentials?: CredentialSource;
   readonly nodeId: string;
   /** As the node reaches the broker on behalf of its workers. */
   readonly workerUrl: string;

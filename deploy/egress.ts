@@ -4,11 +4,14 @@ import { networkInterfaces } from "node:os";
 import { z } from "zod";
 import { Dialer } from "../executor/egress/dialer.ts";
 import { EgressGate, type GateParts } from "../executor/egress/gate.ts";
+import { KeyBroker } from "../executor/egress/key-broker.ts";
 import { EgressPolicies } from "../executor/egress/policies.ts";
 import { EgressProxy } from "../executor/egress/proxy.ts";
 import { nameResolver } from "../executor/egress/resolver.ts";
+import { RunningJobs } from "../executor/egress/running-jobs.ts";
 import { EGRESS_KEY_BYTES, EgressTokens } from "../executor/egress/tokens.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { CredentialSource } from "../runtime/credential-source.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Buckets } from "../runtime/transport.ts";
@@ -21,6 +24,8 @@ export interface EgressParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Of users, for tenants whose keys are brokered; default: none are. */
+  readonly credentials?: CredentialSource;
   readonly workers: GateParts["workers"];
 }
 
@@ -34,7 +39,7 @@ const CONNECT_WITHIN_MS = 10_000;
 
 export async function openEgress(parts: EgressParts): Promise<Egress> {
   const { buckets, clock, config, logger: log, metrics, workers } = parts;
-  const tokens = new EgressTokens(await egressKey(buckets));
+  const tokens = await egressTokens(buckets);
   const dialer = new Dialer({
     resolve: nameResolver(config.BERTH_EGRESS_DNS),
     scene: () => ({ own: ownAddresses(), workers: [config.BERTH_DOCKER_SUBNETS] }),
@@ -51,8 +56,19 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
     metrics,
     log,
   });
+  const jobs = new RunningJobs(buckets, clock);
+  const broker =
+    parts.credentials &&
+    new KeyBroker({
+      gate,
+      tokens,
+      credentials: parts.credentials,
+      isRunning: (placeholder) => jobs.has(placeholder),
+      clock,
+      log,
+    });
   return {
-    proxy: new EgressProxy({ gate, clock }),
+    proxy: new EgressProxy({ gate, clock, ...(broker === undefined ? {} : { broker }) }),
     urlFor: (worker, gateway) =>
       `http://${worker}:${tokens.ofWorker(worker)}@${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`,
   };
@@ -61,11 +77,11 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
 const KEY = "egress-key";
 const keySchema = z.object({ key: z.string().length(EGRESS_KEY_BYTES * 2) });
 
-/** The same for every node: a worker's token outlives the process that made it. */
-async function egressKey(buckets: Pick<Buckets, "get" | "put">): Promise<Uint8Array> {
+/** Of one key for every node: a worker's token outlives the process that made it. */
+export async function egressTokens(buckets: Pick<Buckets, "get" | "put">): Promise<EgressTokens> {
   const make = () => ({ key: randomBytes(EGRESS_KEY_BYTES).toString("hex") });
   const { key } = await claimedValue(buckets, KEY, { schema: keySchema, make });
-  return Buffer.from(key, "hex");
+  return new EgressTokens(Buffer.from(key, "hex"));
 }
 
 function ownAddresses(): string[] {

@@ -28,6 +28,7 @@ import type { Tracer } from "../runtime/tracing.ts";
 import { type Broker, brokerNotes } from "./broker.ts";
 import type { Config } from "./config.ts";
 import { openDriver } from "./drivers.ts";
+import { egressTokens } from "./egress.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
@@ -95,7 +96,9 @@ export async function startNodeRole(
   const running: { node?: RunningNode } = {};
   const liveNodes = () => (running.node?.nodes() ?? []).map(({ id }) => id);
   const access = await openWorkerAccess({ base, broker, liveNodes });
+  const vault = await openVault(base);
   const { driver, notes } = await openDriver({
+    credentials: vault.source,
     config,
     clock,
     logger,
@@ -106,9 +109,13 @@ export async function startNodeRole(
     liveNodes,
     workerProgram: join(BUILT, "executor", "main.js"),
   });
-  const vault = await openVault(base);
+  const tokens = await egressTokens(transport.buckets);
   const tools = actorTools({
     credentials: vault.source,
+    placeholders: {
+      stored: (place) => vault.source.has(place),
+      make: (content) => tokens.placeholder(content),
+    },
     bus: transport.bus,
     buckets: transport.buckets,
     hosts: () => (running.node?.nodes() ?? []).filter((node) => node.drivers.length > 0),

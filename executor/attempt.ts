@@ -14,6 +14,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { AgentFact, ProgramAgent } from "./agents/agent.ts";
 import { agentNamed } from "./agents/registry.ts";
+import { brokeredAddresses } from "./brokered-addresses.ts";
 import type { ExecutorConfig } from "./config.ts";
 import type { Contact } from "./contact.ts";
 import type { Premises } from "./container.ts";
@@ -197,7 +198,8 @@ export class Attempt {
   async #start(agent: ProgramAgent, { place }: Workspace): Promise<Program> {
     const { config, clock, container } = this.#options;
     const resumable = await this.#resumable(agent, place.home);
-    const order = { ...resumable, env: { ...resumable.env, ...this.#secrets } };
+    const addresses = brokeredAddresses(resumable.brokered, config.proxyUrl);
+    const order = { ...resumable, env: { ...resumable.env, ...this.#secrets, ...addresses } };
     this.#secrets = undefined; // A4
     const launch = agent.launch(order, place);
     const env = agentEnvironment({ ...config, order, place, extra: launch.env });

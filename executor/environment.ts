@@ -52,7 +52,9 @@ export function agentEnvironment(options: {
 /** As programs look for them: some in capitals alone, curl in small letters alone, Node's own `fetch` when it is told to. */
 function proxyVariables(url: string | undefined): Record<string, string> {
   if (url === undefined) return {};
-  const variables = { http_proxy: url, https_proxy: url, all_proxy: url, no_proxy: LOCAL };
+  // The proxy's own host is where keys are brokered.
+  const no_proxy = `${LOCAL},${new URL(url).hostname}`;
+  const variables = { http_proxy: url, https_proxy: url, all_proxy: url, no_proxy };
   const capitals = Object.entries(variables).map(([name, value]) => [name.toUpperCase(), value]);
   return { ...variables, ...Object.fromEntries(capitals), NODE_USE_ENV_PROXY: "1" };
 }

@@ -122,7 +122,8 @@ export function usageView(usage: UsageView): UsageReport {
 }
 
 export function tenantView(tenant: TenantRecord): ApiTenant {
-  return { ...tenant, egress: tenant.egress ?? [], created_at: formatTime(tenant.created_at) };
+  const { egress = [], keys = "sealed", created_at } = tenant;
+  return { ...tenant, egress, keys, created_at: formatTime(created_at) };
 }
 
 export function keyView(key: ApiKeyRecord): ApiKey {

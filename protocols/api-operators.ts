@@ -6,7 +6,7 @@ import { egressHostSchema, egressListSchema } from "./egress.ts";
 import { START_STEPS, workerPhaseSchema, workerSpecSchema } from "./executor.ts";
 import { idSchema, tenantIdSchema } from "./ids.ts";
 import { activationSchema } from "./inspection.ts";
-import { scopeSchema } from "./records.ts";
+import { keysModeSchema, scopeSchema } from "./records.ts";
 import { tierSchema } from "./tiers.ts";
 
 export const tenantSchema = z
@@ -17,6 +17,8 @@ export const tenantSchema = z
     suspended: z.boolean(),
     /** Hosts that its workers reach beside those of its tier. */
     egress: z.array(egressHostSchema),
+    /** `sealed`: agents are given their users' keys. `brokered`: placeholders, and the node puts the keys in. */
+    keys: keysModeSchema,
     created_at: timeSchema,
   })
   .meta({ id: "Tenant" });
@@ -29,6 +31,7 @@ export const putTenantSchema = z
     suspended: z.boolean().default(false),
     /** Left out, they stay as they are. */
     egress: egressListSchema.optional(),
+    keys: keysModeSchema.optional(),
   })
   .meta({ id: "PutTenant" });
 export const tenantParamsSchema = z.strictObject({ id: tenantIdSchema });

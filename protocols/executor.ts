@@ -24,6 +24,8 @@ export const jobOrderSchema = z.object({
   env: z.record(z.string(), z.string()),
   /** Those that are, for the agent's process alone: JSON, as a letter to the worker's `sealing_key`, bound by `sealedEnvBinding`. */
   sealed_env: z.string().optional(),
+  /** Providers for whose keys there are placeholders among them: their requests go to the node. */
+  brokered: z.array(z.string()).optional(),
   /** The trace of the attempt: for its frames, and for the agent as TRACEPARENT. */
   traceparent: z.string().optional(),
 });

@@ -6,6 +6,8 @@ import { metadataSchema } from "./job.ts";
 import { MAIL_LANES } from "./protocol.ts";
 import { tierSchema } from "./tiers.ts";
 
+export const keysModeSchema = z.enum(["sealed", "brokered"]);
+
 /** Under the tenant's id. Written by its supervisor, watched by gateways. */
 export const tenantRecordSchema = z.object({
   id: z.string(),
@@ -14,6 +16,8 @@ export const tenantRecordSchema = z.object({
   suspended: z.boolean(),
   /** Hosts that its workers reach beside those of its tier. */
   egress: z.array(egressHostSchema).optional(),
+  /** `sealed` (default): its agents are given their users' keys. `brokered`: placeholders, and the node puts the keys in. */
+  keys: keysModeSchema.optional(),
   created_at: z.number(),
 });
 export type TenantRecord = z.infer<typeof tenantRecordSchema>;

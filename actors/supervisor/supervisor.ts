@@ -138,10 +138,12 @@ function configure(yard: Yard, given: Received<"configure">["tenant"]) {
   const { ctx, options } = yard;
   const before = ctx.state.tenant;
   const egress = given.egress ?? before?.egress;
+  const keys = given.keys ?? before?.keys;
   const tenant = {
     id: ctx.self.tenant,
     ...given,
     ...(egress === undefined ? {} : { egress }),
+    ...(keys === undefined ? {} : { keys }),
     created_at: before?.created_at ?? ctx.now,
   };
   ctx.state.tenant = tenant;

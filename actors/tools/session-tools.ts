@@ -4,6 +4,7 @@ import { BerthError } from "../../protocols/errors.ts";
 import { type JobRecord, jobKey, jobRecordSchema } from "../../protocols/job.ts";
 import type { ToolImplementation, Tools } from "../../runtime/tools.ts";
 import { agentSecrets, sealForWorker } from "./agent-secrets.ts";
+import { BrokeredKeys, isBrokered } from "./brokered-keys.ts";
 import { persist } from "./persist.ts";
 import type { ToolOptions } from "./tool-options.ts";
 import { orderWorker } from "./worker-order.ts";
@@ -23,7 +24,9 @@ function run(options: ToolOptions): ToolImplementation {
     const input = runAttempt.input.parse(given);
     const job = await jobRecord(options, input, signal);
     const { worker, job_id, attempt, tenant, user, session_id, agent_session } = input;
-    const secrets = await agentSecrets(options, job);
+    const brokered = await brokeredKeys(options, input, job);
+    // The deployment's keys cannot be brokered: such a job is not given them either.
+    const secrets = await agentSecrets(brokered ? { credentials: brokered } : options, job);
     const isSecret = Object.keys(secrets).length > 0;
     const sealed_env = isSecret && (await sealForWorker(options, input, secrets, signal));
     const order = {
@@ -39,11 +42,22 @@ function run(options: ToolOptions): ToolImplementation {
       ...(agent_session === undefined ? {} : { agent_session }),
       env: {},
       ...(sealed_env === false ? {} : { sealed_env }),
+      ...(brokered === undefined ? {} : { brokered: brokered.providers }),
       ...(traceparent === undefined ? {} : { traceparent }),
     };
     await orderWorker(options, worker, { type: "run", order }, signal);
     return {};
   };
+}
+
+/** Undefined where the tenant's keys are sealed and given to its agents. */
+async function brokeredKeys(
+  { buckets, clock, placeholders }: ToolOptions,
+  { worker, attempt, tenant }: { worker: string; attempt: number; tenant: string },
+  { timeout_ms: timeoutMs }: JobRecord,
+): Promise<BrokeredKeys | undefined> {
+  if (!(await isBrokered(buckets, tenant))) return undefined;
+  return new BrokeredKeys(placeholders, { worker, attempt, timeoutMs, now: clock.now() });
 }
 
 function cancel(options: ToolOptions): ToolImplementation {

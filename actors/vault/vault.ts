@@ -70,6 +70,11 @@ export class Vault implements CredentialSource {
     return value;
   }
 
+  /** Whether there is one, without opening it. */
+  async has(place: CredentialPlace): Promise<boolean> {
+    return (await this.#find(place)) !== undefined;
+  }
+
   /** What values are sealed to on their way here. */
   async key(): Promise<VaultOutput<"key">> {
     const { id, letters } = await this.#keyring().current();

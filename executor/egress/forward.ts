@@ -22,10 +22,11 @@ const HOP_BY_HOP = new Set([
   "expect",
 ]);
 
+export type PassedHeaders = Record<string, string | string[]>;
 type HeaderValues = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** Without those that end here, and those that `Connection` names. */
-export function passedHeaders(headers: HeaderValues): Record<string, string | string[]> {
+function passedHeaders(headers: HeaderValues): PassedHeaders {
   const connection = headers["connection"];
   const named = new Set(
     String(connection ?? "")
@@ -47,13 +48,16 @@ export interface Forwarding {
   readonly far: Socket;
   readonly path: string;
   readonly host: string;
+  /** Of the request's headers; default: none. */
+  readonly change?: (headers: PassedHeaders) => PassedHeaders;
 }
 
 /** Never rejects: what breaks on one side is broken on the other. */
-export async function forward({ request, response, far, path, host }: Forwarding): Promise<void> {
+export async function forward(forwarding: Forwarding): Promise<void> {
+  const { request, response, far, path, host, change = (same) => same } = forwarding;
   const isChunked = request.headers["transfer-encoding"] !== undefined;
   const headers = {
-    ...passedHeaders(request.headers),
+    ...change(passedHeaders(request.headers)),
     ...(isChunked ? { "transfer-encoding": "chunked" } : {}),
     host,
     connection: "close",

@@ -13,7 +13,7 @@ import type { Metrics } from "../../runtime/metrics.ts";
 import { decideEgress, type EgressTarget, tryParseTarget } from "./decide-egress.ts";
 import type { Dialer } from "./dialer.ts";
 import { RecentActs } from "./recent-acts.ts";
-import { type Refused, refusal } from "./refusals.ts";
+import { type RefusalReason, type Refused, refusal } from "./refusals.ts";
 import { type EgressTokens, tryParseCredential } from "./tokens.ts";
 
 /** A worker as the proxy knows it. */
@@ -73,36 +73,58 @@ export class EgressGate {
 
   /** Never rejects. `signal` aborts when nobody waits any more. */
   async admit(ask: EgressAsk, signal: AbortSignal): Promise<Admitted | Refused> {
-    const worker = this.identify(ask);
+    const worker = this.#identify(ask);
     if ("status" in worker) return worker;
     const target = tryParseTarget(ask.authority, ask.port);
-    if (target === undefined) return this.#count(refusal("malformed"), worker);
-    const decision = decideEgress(await this.#policy(worker), target);
-    if (!decision.isAllowed) return this.#refuse(refusal(decision.refusal, target), worker, target);
-    const dialled = await this.#parts.dialer.dial(target, decision.allowPrivate, signal);
-    if ("failure" in dialled) return this.#refuse(refusal(dialled.failure, target), worker, target);
-    this.#tally("allowed", worker.spec.tier);
-    this.#parts.log.debug({ worker: worker.spec.worker, ...target }, "a worker's way out");
-    return {
-      target,
-      far: dialled.socket,
-      isLive: () => this.#find(worker.spec.worker) !== undefined,
-    };
+    if (target === undefined) return this.refused("malformed", worker);
+    return await this.reach(worker, target, signal);
+  }
+
+  /** Connects for a worker that is known, if its policy allows it. Never rejects. */
+  async reach(
+    worker: EgressWorker,
+    target: EgressTarget,
+    signal: AbortSignal,
+    decision = "allowed",
+  ): Promise<Admitted | Refused> {
+    const { dialer, log } = this.#parts;
+    const { worker: id, tier } = worker.spec;
+    const judged = decideEgress(await this.#policy(worker), target);
+    if (!judged.isAllowed) return this.refused(judged.refusal, worker, target);
+    const dialled = await dialer.dial(target, judged.allowPrivate, signal);
+    if ("failure" in dialled) return this.refused(dialled.failure, worker, target);
+    this.#tally(decision, tier);
+    log.debug({ worker: id, ...target, decision }, "a worker's way out");
+    return { target, far: dialled.socket, isLive: () => this.#find(id) !== undefined };
+  }
+
+  /** A worker that lives and came by its own network. */
+  find(worker: string, gateway: string): EgressWorker | undefined {
+    const found = this.#find(worker);
+    return found?.gateway === gateway ? found : undefined;
+  }
+
+  /** Counts a refusal; tells of it, too, when it is known who was refused what. */
+  refused(reason: RefusalReason, worker?: EgressWorker, target?: EgressTarget): Refused {
+    const made = refusal(reason, target);
+    this.#tally(reason, worker?.spec.tier ?? "none");
+    if (worker !== undefined && target !== undefined) this.#tell(made, worker, target);
+    return made;
+  }
+
+  /** False while the node does not know its workers yet. */
+  get isReady(): boolean {
+    return this.#parts.workers() !== undefined;
   }
 
   /** The worker whose credential this is, if it came by that worker's own network. */
-  identify({
-    credential,
-    gateway,
-  }: Pick<EgressAsk, "credential" | "gateway">): EgressWorker | Refused {
-    if (this.#parts.workers() === undefined) return this.#count(refusal("starting"));
+  #identify({ credential, gateway }: EgressAsk): EgressWorker | Refused {
+    if (!this.isReady) return this.refused("starting");
     const shown = tryParseCredential(credential);
-    if (shown === undefined) return this.#count(refusal("unauthenticated"));
+    if (shown === undefined) return this.refused("unauthenticated");
     const isGenuine = this.#parts.tokens.isOfWorker(shown.worker, shown.token);
-    const worker = this.#find(shown.worker);
-    if (!isGenuine || worker === undefined || worker.gateway !== gateway)
-      return this.#count(refusal("unauthenticated"));
-    return worker;
+    const worker = this.find(shown.worker, gateway);
+    return isGenuine && worker !== undefined ? worker : this.refused("unauthenticated");
   }
 
   #find(worker: string): EgressWorker | undefined {
@@ -120,20 +142,12 @@ export class EgressGate {
     }
   }
 
-  #refuse(refused: Refused, { spec }: EgressWorker, target: EgressTarget): Refused {
-    this.#tally(refused.reason, spec.tier);
+  #tell({ reason, isDenial }: Refused, { spec }: EgressWorker, target: EgressTarget): void {
     const { worker, tenant } = spec;
-    const act: DeniedEgress = { worker, tenant, ...target, reason: refused.reason };
-    if (this.#recent.isNew(`${worker} ${target.host}:${target.port} ${refused.reason}`)) {
-      this.#parts.log.info(act, "a worker's way out was refused");
-      if (refused.isDenial) this.#parts.denied?.(act);
-    }
-    return refused;
-  }
-
-  #count(refused: Refused, worker?: EgressWorker): Refused {
-    this.#tally(refused.reason, worker?.spec.tier ?? "none");
-    return refused;
+    const act: DeniedEgress = { worker, tenant, ...target, reason };
+    if (!this.#recent.isNew(`${worker} ${target.host}:${target.port} ${reason}`)) return;
+    this.#parts.log.info(act, "a worker's way out was refused");
+    if (isDenial) this.#parts.denied?.(act);
   }
 
   #tally(decision: string, tier: string): void {

@@ -15,6 +15,10 @@ export function watchIdle(
   far: Socket,
   { clock, idleMs, checkMs, isLive }: IdleWatchOptions,
 ): void {
+  if (near.destroyed) {
+    far.destroy();
+    return;
+  }
   const moved = () => near.bytesRead + near.bytesWritten + far.bytesRead + far.bytesWritten;
   let last = { moved: moved(), at: clock.monotonic() };
   let cancel = () => {};

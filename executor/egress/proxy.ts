@@ -10,12 +10,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { BROKER_PATH } from "../../protocols/brokered.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { joinSockets } from "../joined-sockets.ts";
+import { answerOf, tell } from "./answers.ts";
 import { forward } from "./forward.ts";
 import type { EgressGate } from "./gate.ts";
 import { watchIdle } from "./idle-watch.ts";
-import { type Refused, refusal } from "./refusals.ts";
+import type { KeyBroker, Watch } from "./key-broker.ts";
+import { refusal } from "./refusals.ts";
 
 export interface ProxyLimits {
   /** Of all workers together. */
@@ -39,6 +42,8 @@ const HTTP_PORT = 80;
 
 export interface ProxyParts {
   readonly gate: EgressGate;
+  /** Default: no keys are brokered. */
+  readonly broker?: KeyBroker;
   readonly clock: Clock;
   readonly limits?: Partial<ProxyLimits>;
 }
@@ -128,6 +133,12 @@ export class EgressProxy {
       near.resetAndDestroy();
       return;
     }
+    const { broker } = this.#parts;
+    if (broker !== undefined && request.url?.startsWith(BROKER_PATH)) {
+      const watch: Watch = (far, isLive) => this.#watch(near, far, isLive);
+      await broker.serve(request, response, { signal: untilClosed(near), watch });
+      return;
+    }
     const url = tryParseUrl(request.url);
     if (url === undefined) {
       tell(response, refusal("malformed"));
@@ -165,36 +176,4 @@ function untilClosed(near: Socket): AbortSignal {
   const closed = new AbortController();
   near.once("close", () => closed.abort());
   return closed.signal;
-}
-
-const PHRASES: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  403: "Forbidden",
-  407: "Proxy Authentication Required",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-};
-
-function headersOf({ status, reason, sentence }: Refused): Record<string, string> {
-  return {
-    "Content-Type": "text/plain; charset=utf-8",
-    "Content-Length": String(Buffer.byteLength(bodyOf(sentence))),
-    "X-Berth-Egress": reason,
-    ...(status === 407 ? { "Proxy-Authenticate": 'Basic realm="berth"' } : {}),
-    Connection: "close",
-  };
-}
-
-const bodyOf = (sentence: string) => `berth: ${sentence}\n`;
-
-function tell(response: ServerResponse, refused: Refused): void {
-  response.writeHead(refused.status, PHRASES[refused.status], headersOf(refused));
-  response.end(bodyOf(refused.sentence));
-}
-
-function answerOf(refused: Refused): string {
-  const headers = Object.entries(headersOf(refused)).map(([name, value]) => `${name}: ${value}`);
-  const first = `HTTP/1.1 ${refused.status} ${PHRASES[refused.status] ?? "Refused"}`;
-  return [first, ...headers, "", bodyOf(refused.sentence)].join("\r\n");
 }

@@ -37,10 +37,33 @@ const ROWS = {
     sentence: (host) => `${host} leads to an address that is not public`,
     isDenial: true,
   },
+  // Not 407: it is asked as a host, and fetch takes that for a broken network.
+  unknown_placeholder: {
+    status: 401,
+    sentence: () => "nobody made this placeholder for a job that runs here",
+  },
+  no_such_provider: { status: 404, sentence: () => "no key of this provider is brokered" },
+  path_not_listed: {
+    status: 403,
+    sentence: (host) => `${host} is not asked for this with a brokered key`,
+    isDenial: true,
+  },
+  no_key: { status: 401, sentence: () => "the user has stored no key of this provider" },
+  key_unavailable: { status: 503, sentence: () => "the user's key cannot be had now" },
   unresolved: { status: 502, sentence: (host) => `${host} has no address` },
   unreachable: { status: 504, sentence: (host) => `${host} does not answer` },
 } satisfies Record<
-  Refusal | "malformed" | "unauthenticated" | "starting" | "unresolved" | "unreachable",
+  | Refusal
+  | "malformed"
+  | "unauthenticated"
+  | "starting"
+  | "unknown_placeholder"
+  | "no_such_provider"
+  | "path_not_listed"
+  | "no_key"
+  | "key_unavailable"
+  | "unresolved"
+  | "unreachable",
   Row
 >;
 export type RefusalReason = keyof typeof ROWS;

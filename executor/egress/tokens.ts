@@ -1,11 +1,16 @@
 /**
- * What workers show the proxy. A worker's token follows from its id, which no other incarnation ever has, and from a key that
+ * What workers and jobs show the proxy. A worker's token follows from its id, which no other incarnation ever has, and from a key that
  * only nodes hold: a node that starts again knows the tokens of the workers that it adopts. It is worth nothing once the worker
- * is gone, because the proxy asks for the worker first.
+ * is gone, because the proxy asks for the worker first. A placeholder of a job says itself what it stands for, so that any
+ * node can make it and only the worker's own takes it.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { type Placeholder, placeholderSchema } from "../../protocols/placeholder.ts";
 
 export const EGRESS_KEY_BYTES = 32;
+/** Whoever finds one in a log sees that it is no key. */
+const PLACEHOLDER = "berth-placeholder-";
+const SHAPE = /^berth-placeholder-([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})$/;
 
 export class EgressTokens {
   readonly #key: Uint8Array;
@@ -21,6 +26,19 @@ export class EgressTokens {
   /** Takes as long for a wrong one as for the right one. */
   isOfWorker(worker: string, token: string): boolean {
     return timingSafeEqual(this.#mac(token), this.#mac(this.ofWorker(worker)));
+  }
+
+  placeholder(content: Placeholder): string {
+    const text = Buffer.from(JSON.stringify(content)).toString("base64url");
+    return `${PLACEHOLDER}${text}.${this.#mac(`placeholder/${text}`).toString("base64url")}`;
+  }
+
+  /** Undefined for what no node has made, or was changed. */
+  tryReadPlaceholder(placeholder: string): Placeholder | undefined {
+    const [, text = "", mac = ""] = SHAPE.exec(placeholder) ?? [];
+    const expected = this.#mac(`placeholder/${text}`).toString("base64url");
+    if (!timingSafeEqual(this.#mac(mac), this.#mac(expected))) return undefined;
+    return placeholderSchema.parse(JSON.parse(Buffer.from(text, "base64url").toString("utf8")));
   }
 
   #mac(text: string): Buffer {

@@ -2,11 +2,14 @@
 import { networkInterfaces } from "node:os";
 import { Dialer } from "../../executor/egress/dialer.ts";
 import { type DeniedEgress, EgressGate, type EgressWorker } from "../../executor/egress/gate.ts";
+import { KeyBroker, type KeyBrokerParts } from "../../executor/egress/key-broker.ts";
 import { EgressProxy, type ProxyLimits } from "../../executor/egress/proxy.ts";
 import type { ResolveName } from "../../executor/egress/resolver.ts";
 import { EgressTokens } from "../../executor/egress/tokens.ts";
 import { type EgressMode, type EgressPolicy, egressListSchema } from "../../protocols/egress.ts";
+import type { Placeholder } from "../../protocols/placeholder.ts";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
+import type { CredentialRequest } from "../../runtime/credential-source.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { noMetrics } from "../../runtime/metrics.ts";
 
@@ -20,6 +23,14 @@ export interface EgressRig {
   readonly resolved: string[];
   /** From now on, for all workers. */
   allow(mode: EgressMode, ...hosts: readonly unknown[]): void;
+  /** As a node makes it for a job of the user `ann`, of the worker `w1` if nothing else is said. */
+  placeholder(provider: string, changes?: Partial<Placeholder>): string;
+  /** Users' keys, by `tenant/user/provider`. */
+  readonly keys: Map<string, string>;
+  /** What each key was opened for. */
+  readonly opened: CredentialRequest[];
+  /** Jobs that have ended. */
+  readonly ended: Set<string>;
   /** Makes a worker known; the value of `Proxy-Authorization` by which it is. */
   admit(worker: string, gateway: string): string;
 }
@@ -28,8 +39,13 @@ export function egressRig(options: {
   readonly resolve: ResolveName;
   readonly clock?: Clock;
   readonly limits?: Partial<ProxyLimits>;
+  readonly providers?: KeyBrokerParts["providers"];
+  readonly ca?: string;
 }): EgressRig {
-  const { clock = systemClock, limits = {} } = options;
+  const { clock = systemClock, limits = {}, providers = {}, ca } = options;
+  const keys = new Map<string, string>();
+  const opened: CredentialRequest[] = [];
+  const ended = new Set<string>();
   const workers = new Map<string, EgressWorker>();
   const tokens = new EgressTokens(Buffer.alloc(32, 7));
   const denied: DeniedEgress[] = [];
@@ -58,8 +74,38 @@ export function egressRig(options: {
     log: silentLogger,
     denied: (act) => denied.push(act),
   });
+  const broker = new KeyBroker({
+    gate,
+    tokens,
+    credentials: {
+      open(request) {
+        opened.push(request);
+        const { tenant, user, provider } = request;
+        return Promise.resolve(keys.get(`${tenant}/${user}/${provider}`));
+      },
+    },
+    isRunning: ({ job }) => Promise.resolve(!ended.has(job)),
+    clock,
+    log: silentLogger,
+    providers,
+    ...(ca === undefined ? {} : { ca }),
+  });
   return {
-    proxy: new EgressProxy({ gate, clock, limits }),
+    proxy: new EgressProxy({ gate, broker, clock, limits }),
+    keys,
+    opened,
+    ended,
+    placeholder: (provider, changes = {}) =>
+      tokens.placeholder({
+        worker: "w1",
+        tenant: "acme",
+        user: "ann",
+        job: "job-1",
+        attempt: 1,
+        provider,
+        expires_at: clock.now() + 60_000,
+        ...changes,
+      }),
     workers,
     denied,
     counted,

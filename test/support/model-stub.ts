@@ -4,9 +4,13 @@
  * `RUN: <command>` makes it call the agent's shell tool once; `FAIL: <status>` makes it refuse.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
+import type { Certificate } from "./certificate.ts";
+
 export interface ModelStub extends AsyncDisposable {
+  readonly port: number;
   readonly url: string;
   readonly requests: {
     readonly path: string;
@@ -15,20 +19,24 @@ export interface ModelStub extends AsyncDisposable {
   }[];
 }
 
-export async function startModelStub(): Promise<ModelStub> {
+/** With a certificate it speaks TLS. */
+export async function startModelStub(certificate?: Certificate): Promise<ModelStub> {
   const requests: ModelStub["requests"] = [];
-  const server = createServer((request, response) => {
+  const serve = (request: IncomingMessage, response: ServerResponse) => {
     void readBody(request).then((text) => {
       const body: unknown = text.startsWith("{") ? JSON.parse(text) : {};
       const path = (request.url ?? "").split("?")[0] ?? "";
       requests.push({ path, body, headers: request.headers });
       answer(path, body, response);
     });
-  });
+  };
+  const server =
+    certificate === undefined ? createServer(serve) : createTlsServer(certificate, serve);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    port,
+    url: `http${certificate === undefined ? "" : "s"}://127.0.0.1:${port}`,
     requests,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

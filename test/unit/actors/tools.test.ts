@@ -6,6 +6,7 @@ import { actorTools } from "../../../actors/tools/tools.ts";
 import { openEnvironment } from "../../../executor/sealed-environment.ts";
 import type { JobOrder, WorkerSpec } from "../../../protocols/executor.ts";
 import { jobKey } from "../../../protocols/job.ts";
+import type { Placeholder } from "../../../protocols/placeholder.ts";
 import type { NodeRecord } from "../../../protocols/records.ts";
 import { subjects } from "../../../protocols/subjects.ts";
 import { pack, unpack } from "../../../runtime/ask-codec.ts";
@@ -328,6 +329,48 @@ describe("the tools", () => {
         CLAUDE_CODE_OAUTH_TOKEN: "own",
         ANTHROPIC_BASE_URL: "http://x",
       });
+    });
+
+    it("as placeholders where the tenant's keys are brokered: then no key is opened for it, its own or the deployment's", async () => {
+      const tenant = { id: "acme", name: "A", tier: "pro", suspended: false, created_at: 1 };
+      const value = new TextEncoder().encode(JSON.stringify({ ...tenant, keys: "brokered" }));
+      await transport.buckets.put("tenants", "acme", value);
+      const opening: unknown[] = [];
+      const made: Placeholder[] = [];
+      const options: Partial<ToolOptions> = {
+        agentEnvironment: () => ({ ANTHROPIC_API_KEY: "shared" }),
+        credentials: {
+          open(request) {
+            opening.push(request);
+            return Promise.resolve(CANARY);
+          },
+        },
+        placeholders: {
+          stored: ({ provider }) => Promise.resolve(provider !== "claude_oauth"),
+          make(content) {
+            made.push(content);
+            return `placeholder of ${content.provider}`;
+          },
+        },
+      };
+      const order = await runWith(options, { agent: "claude", timeout_ms: 5_000 });
+      const placeholder = "placeholder of claude_api";
+      expect(opened(order)).toEqual({
+        CLAUDE_API_KEY: placeholder,
+        ANTHROPIC_API_KEY: placeholder,
+      });
+      expect(order?.brokered).toEqual(["claude_api"]);
+      const whose = { tenant: "acme", user: "ann", worker: "wrk_1", attempt: 1 };
+      expect(made).toMatchObject([{ ...whose, provider: "claude_api" }]);
+      // Of a provider that cannot be brokered nothing is given, and without a maker of placeholders nothing at all.
+      const named = { agent: "shell", credentials: ["mistral"] };
+      await expect(runWith(options, named)).rejects.toMatchObject({
+        code: "agent.credential_missing",
+      });
+      const { placeholders: _, ...without } = options;
+      const bare = await runWith(without, { agent: "claude" });
+      expect([bare?.sealed_env, bare?.brokered]).toEqual([undefined, []]);
+      expect(opening).toEqual([]);
     });
 
     it("or fail: a worker of a build without a key gets no order, and a job whose named key is missing neither", async () => {

@@ -177,7 +177,9 @@ describe("an operator", () => {
     expect((await put({ egress: given })).body["egress"]).toEqual([git, house]);
     expect((await put({ suspended: true })).body["egress"]).toEqual([git, house]);
     expect((await put({ egress: ["http://x"] })).status).toBe(422);
-    expect((await put({ egress: [] })).body["egress"]).toEqual([]);
+    expect((await put({ egress: [] })).body).toMatchObject({ egress: [], keys: "sealed" });
+    expect((await put({ keys: "brokered" })).body["keys"]).toBe("brokered");
+    expect((await put({})).body).toMatchObject({ egress: [], keys: "brokered" });
     expect((await put({ egress: ["a.test"] }, rig.keys.free)).status).toBe(403);
   });
 

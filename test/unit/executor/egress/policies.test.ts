@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { EgressPolicies } from "../../../../executor/egress/policies.ts";
 import { RecentActs } from "../../../../executor/egress/recent-acts.ts";
+import { RunningJobs } from "../../../../executor/egress/running-jobs.ts";
 import { EgressTokens, tryParseCredential } from "../../../../executor/egress/tokens.ts";
 import { egressListSchema } from "../../../../protocols/egress.ts";
+import type { JobState } from "../../../../protocols/job.ts";
 import type { TenantRecord } from "../../../../protocols/records.ts";
 import { tierTable } from "../../../../protocols/tiers.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
@@ -70,6 +72,53 @@ describe("the policies of tenants", () => {
     await expect(named("other")).rejects.toThrow("away");
     isAway = false;
     expect(await named("other")).toEqual(["tier.test"]);
+  });
+});
+
+describe("a job that a placeholder was made for", () => {
+  const placeholder = {
+    ...{ worker: "w1", tenant: "acme", user: "ann", job: "job_1", attempt: 2 },
+    ...{ provider: "claude_api", expires_at: 10 },
+  };
+  const recordOf = (state: JobState, attempt: number) => ({
+    ...{ id: `job_${"0".repeat(26)}`, session_id: `ses_${"0".repeat(26)}` },
+    ...{ tenant: "acme", user: "ann", agent: "claude" },
+    ...{ tier: "pro", prompt: "", timeout_ms: null, created_at: 1, state, attempt },
+    ...{ started_at: null, finished_at: null, exit_code: null, error: null, usage: null },
+  });
+
+  test.each([
+    ["running", 2, true],
+    ["starting", 2, true],
+    ["queued", 1, true],
+    ["running", 3, false],
+    ["succeeded", 2, false],
+    ["interrupted", 2, false],
+  ] as const)("when it is %s in attempt %i: %s", async (state, attempt, runs) => {
+    const value = new TextEncoder().encode(JSON.stringify(recordOf(state, attempt)));
+    const get = (_: string, key: string) =>
+      Promise.resolve(key === "acme.ann.job_1" ? { key, revision: 1, value, at: 0 } : undefined);
+    const jobs = new RunningJobs({ get }, new ManualClock());
+    expect(await jobs.has(placeholder)).toBe(runs);
+    expect(await jobs.has({ ...placeholder, user: "bob" })).toBe(false);
+  });
+
+  test("is asked for again two seconds later, and at once after a failure", async () => {
+    const clock = new ManualClock();
+    let state: JobState | "away" = "away";
+    const get = (_: string, key: string) => {
+      if (state === "away") return Promise.reject(new Error("away"));
+      const value = new TextEncoder().encode(JSON.stringify(recordOf(state, 2)));
+      return Promise.resolve({ key, revision: 1, value, at: 0 });
+    };
+    const jobs = new RunningJobs({ get }, clock);
+    await expect(jobs.has(placeholder)).rejects.toThrow("away");
+    state = "running";
+    expect(await jobs.has(placeholder)).toBe(true);
+    state = "succeeded";
+    expect(await jobs.has(placeholder)).toBe(true);
+    await clock.advance(2_000);
+    expect(await jobs.has(placeholder)).toBe(false);
   });
 });
 
