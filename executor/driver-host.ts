@@ -30,6 +30,7 @@ import type { Driver, LiveWorker, WorkerConnection, WorkerExit } from "./drivers
 import { answer, readInput, readWord } from "./host-wire.ts";
 import { RecentIds } from "./recent-ids.ts";
 import { StartMetrics } from "./start-metrics.ts";
+import { WordPace } from "./word-pace.ts";
 import type { WorkerCredentials } from "./worker-credentials.ts";
 import { WorkerRoster } from "./worker-roster.ts";
 
@@ -84,6 +85,7 @@ class Host implements DriverHost {
   readonly #options: DriverHostOptions;
   readonly #counts: StartMetrics;
   readonly #roster = new WorkerRoster();
+  readonly #pace = new WordPace();
   readonly #gone = new RecentIds(REMEMBERED);
   readonly #starting = new Map<string, Promise<DriverOutput<"start">>>();
   readonly #steps = new Map<string, StartStep>();
@@ -259,6 +261,7 @@ class Host implements DriverHost {
 
   #heard(request: Incoming): void {
     const worker = request.subject.split(".").at(-1) ?? "";
+    if (!this.#pace.take(worker, this.#options.clock.monotonic())) return;
     if (this.#gone.has(worker)) {
       const { code, message } = new BerthError("worker.not_found");
       answer(request, { ok: false, error: { code, message } });

@@ -3,12 +3,13 @@ import {
   ACCOUNT_VERBS,
   type AccountReply,
   type AccountVerb,
+  accountRecordSchema,
   accountReplySchema,
 } from "../../protocols/accounts.ts";
 import { asBerthError, errorFromWire, isErrorCode } from "../../protocols/errors.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import { pack, unpack } from "../ask-codec.ts";
-import type { Bus, Incoming, Serving } from "../transport.ts";
+import type { Buckets, Bus, Incoming, Serving } from "../transport.ts";
 import type { WorkerAccounts } from "./account-keeper.ts";
 
 const QUEUE = "accounts";
@@ -43,8 +44,11 @@ async function answer(
   request.reply(pack(reply));
 }
 
-/** Rejects with `actor.moved` when no node that is there may change accounts. */
-export function remoteAccounts(bus: Bus): WorkerAccounts {
+/**
+ * Rejects with `actor.moved` when no node that is there may change accounts. An account that has a record needs none of
+ * them: it is known to the broker, or will be.
+ */
+export function remoteAccounts(bus: Bus, buckets: Pick<Buckets, "get">): WorkerAccounts {
   const ask = async (verb: AccountVerb, input: object): Promise<object> => {
     const data = await bus.request(subjects.accounts(verb), pack(input), ANSWER_MS);
     const reply: AccountReply = accountReplySchema.parse(unpack(data));
@@ -53,8 +57,13 @@ export function remoteAccounts(bus: Bus): WorkerAccounts {
     throw errorFromWire({ code: isErrorCode(code) ? code : "internal.unexpected", message });
   };
   return {
-    ensure: async (account) =>
-      ACCOUNT_VERBS.ensure.output.parse(await ask("ensure", { account })).public_key,
+    async ensure(account) {
+      const entry = await buckets.get("accounts", account);
+      if (entry?.value)
+        return accountRecordSchema.parse(JSON.parse(new TextDecoder().decode(entry.value)))
+          .public_key;
+      return ACCOUNT_VERBS.ensure.output.parse(await ask("ensure", { account })).public_key;
+    },
     revoke: async (account, worker) => void (await ask("revoke", { account, worker })),
   };
 }

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
-import { startNats, type TestNats } from "./nats.ts";
+import { type OperatorNats, startNats, startOperatorNats, type TestNats } from "./nats.ts";
 
 const PROGRAM = new URL("../../dist/deploy/main.js", import.meta.url).pathname;
 
@@ -26,11 +26,27 @@ export interface RoleProcesses extends AsyncDisposable {
   start(role: "node" | "gateway", name: string): Promise<RoleProcess>;
 }
 
-/** A nats-server with the users of production; `env` is what every role gets besides. */
+/**
+ * On a nats-server with two users: one for roles and one that all workers share. `env` is what every role gets besides.
+ */
 export async function roleProcesses(
   env: Readonly<Record<string, string>> = {},
 ): Promise<RoleProcesses> {
-  const nats = await startNats({ authorize: true });
+  return await processesOn(await startNats({ authorize: true }), () => env);
+}
+
+/** On a nats-server in operator mode; `env` says what each role gets besides. */
+export async function operatorRoleProcesses(
+  env: (role: "node" | "gateway", name: string, nats: OperatorNats) => Record<string, string>,
+): Promise<RoleProcesses & { readonly nats: OperatorNats }> {
+  const nats = await startOperatorNats();
+  return { ...(await processesOn(nats, (role, name) => env(role, name, nats))), nats };
+}
+
+async function processesOn(
+  nats: TestNats,
+  env: (role: "node" | "gateway", name: string) => Readonly<Record<string, string>>,
+): Promise<RoleProcesses> {
   const root = await mkdtemp(join(tmpdir(), "berth-roles-"));
   const dataDir = (name: string) => join(root, name);
   const children: ChildProcess[] = [];
@@ -52,7 +68,7 @@ export async function roleProcesses(
           BERTH_PARTITIONS: "8",
           // Workers outlive their nodes: those that the last one leaves behind must not stay for long.
           BERTH_ORPHAN_AFTER: "20s",
-          ...env,
+          ...env(role, name),
         },
         stdio: ["ignore", "pipe", "pipe"],
       });

@@ -65,7 +65,8 @@ async function openAccounts(
 ): Promise<{ readonly accounts: WorkerAccounts; readonly close: () => Promise<void> }> {
   const { broker, issuer, keys } = parts;
   const isKeeper = keys.find("operator-signing") && existsSync(join(keys.folder, CREDS.system));
-  if (!isKeeper) return { accounts: remoteAccounts(transport.bus), close: async () => {} };
+  if (!isKeeper)
+    return { accounts: remoteAccounts(transport.bus, transport.buckets), close: async () => {} };
   const server = await systemAccountServer({
     url: broker.url,
     name: "berth-accounts",

@@ -7,6 +7,7 @@ import { decideOutcome } from "../../../executor/outcome.ts";
 import { type ProcessEntry, parseStat } from "../../../executor/process-table.ts";
 import { decideMembers } from "../../../executor/process-tree.ts";
 import { decideNext } from "../../../executor/uplink.ts";
+import { WordPace } from "../../../executor/word-pace.ts";
 import { WorkerRoster } from "../../../executor/worker-roster.ts";
 import { BerthError } from "../../../protocols/errors.ts";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
@@ -161,6 +162,16 @@ describe("after an answer to a frame", () => {
     expect(decideNext({ ok: true, payload: { acked: 1 } }, 3, 0)).toMatchObject({
       code: "job.superseded",
     });
+  });
+});
+
+describe("the pace of workers' words", () => {
+  it("reads one that floods its host now and then, and the others as ever", () => {
+    const pace = new WordPace();
+    const read = Array.from({ length: 1_000 }, (_, ms) => pace.take("loud", ms)).filter(Boolean);
+    expect(read.length).toBe(20);
+    expect(pace.take("quiet", 999)).toBe(true);
+    expect(pace.take("loud", 1_200)).toBe(true);
   });
 });
 
