@@ -37,6 +37,8 @@ export interface ProcessDriverOptions {
 }
 
 const WATCH_MS = 250;
+/** What a dead process had in its memory is nobody's to keep: keys of users are in it. The shell becomes the worker. */
+const WITHOUT_CORE_DUMPS = 'ulimit -c 0; exec "$0" "$@"';
 const DEFAULT_GRACE_MS = 10_000;
 const MAX_LOG_BYTES = 1024 * 1024;
 const LOG_TAIL_UNITS = 1_000;
@@ -195,14 +197,15 @@ export class ProcessDriver implements Driver {
   }
 
   async #spawn(spec: WorkerSpec, connection: WorkerConnection): Promise<number> {
-    const [program, ...args] = this.#options.command;
+    const { command } = this.#options;
     const log = openSync(this.#states.logPath(spec.worker), "a", 0o600);
     try {
       const env = {
         ...this.#options.env,
         ...workerEnvironment(spec, this.#workspaces.rootOf(spec)),
       };
-      const child = spawn(program, args, { detached: true, stdio: ["pipe", log, log], env });
+      const args = ["-c", WITHOUT_CORE_DUMPS, ...command];
+      const child = spawn("/bin/sh", args, { detached: true, stdio: ["pipe", log, log], env });
       child.unref();
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
