@@ -8,6 +8,7 @@ import { type Duration, parseDuration } from "../protocols/duration.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { idSchema } from "../protocols/ids.ts";
 import type { TierTable } from "../protocols/tiers.ts";
+import { requireTogether } from "./require-together.ts";
 import { readTiers } from "./tier-changes.ts";
 
 const duration = (fallback: Duration) =>
@@ -92,6 +93,13 @@ const environmentSchema = z.object({
   BERTH_HOST: z.string().default("127.0.0.1"),
   BERTH_PORT: port(8_000),
   BERTH_METRICS_PORT: port(9_464),
+  /** Where metrics listen; default: where the API does. */
+  BERTH_METRICS_HOST: z.string().optional(),
+  /** Files of a certificate with its chain and of its key: the API by TLS. Read again as they change. */
+  BERTH_TLS_CERT: z.string().min(1).optional(),
+  BERTH_TLS_KEY: z.string().min(1).optional(),
+  /** Metrics, and the health of a node without a gateway, by the same certificate. */
+  BERTH_METRICS_TLS: z.enum(["on", "off"]).default("off"),
   /** Health of a node without a gateway. */
   BERTH_NODE_PORT: port(3_000),
   /** What starts workers. `auto`: Docker where an engine answers and has the image, else processes. */
@@ -256,22 +264,6 @@ export function loadConfig(
     unknown: Object.keys(environment).filter(
       (name) => name.startsWith("BERTH_") && !known.has(name) && !FOREIGN.has(name),
     ),
-  });
-}
-
-/** A checksum without its archive, or two places for one thing, is a mistake and not half a wish. */
-function requireTogether(env: Environment): void {
-  const sources = ["BERTH_VAULT_KEY_FILE", "BERTH_VAULT_KEY", "BERTH_VAULT_KEY_COMMAND"] as const;
-  const [first, second] = sources.filter((name) => env[name] !== undefined);
-  if (second !== undefined)
-    throw new BerthError("config.invalid", `${second}: set only one of it and ${first}`, {
-      field: second,
-    });
-  const pair = ["BERTH_NATS_ARCHIVE", "BERTH_NATS_SHA256"] as const;
-  const missing = pair.filter((name) => env[name] === undefined);
-  if (missing.length !== 1) return;
-  throw new BerthError("config.invalid", `${missing[0]}: must be set together with its pair`, {
-    field: missing[0],
   });
 }
 

@@ -1,6 +1,7 @@
 /** Health and metrics of a node that has no gateway, for orchestrators and Prometheus. */
-import { createServer, type ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createListener, schemeOf, type TlsSource } from "../gateway/listener.ts";
 import { BerthError } from "../protocols/errors.ts";
 
 export interface HealthServer {
@@ -15,11 +16,13 @@ interface HealthOptions {
   /** What is not well, each with its reason; ready when nothing is. */
   readonly problems: () => Promise<Readonly<Record<string, string>>>;
   readonly metricsText: () => Promise<string>;
+  /** Default: without. */
+  readonly tls?: TlsSource | undefined;
 }
 
 /** Serves `/livez`, `/readyz` and `/metrics`. Throws `setup.port_taken`. */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
-  const server = createServer((request, response) => {
+  const server = createListener(options.tls, (request, response) => {
     const path = request.url?.split("?")[0] ?? "";
     const isRead = request.method === "GET" || request.method === "HEAD";
     const route = isRead ? ROUTES[path] : undefined;
@@ -40,7 +43,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
   const { port } = server.address() as AddressInfo;
   const host = options.host === "0.0.0.0" || options.host === "::" ? "127.0.0.1" : options.host;
   return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    url: `${schemeOf(options.tls)}://${host.includes(":") ? `[${host}]` : host}:${port}`,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

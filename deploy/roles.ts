@@ -33,6 +33,7 @@ import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 import { openWorkerAccess } from "./nats/auth/worker-access.ts";
+import { openListenerTls } from "./tls-files.ts";
 import { keySourceOf } from "./vault-keys.ts";
 import { version } from "./version.ts";
 
@@ -260,7 +261,8 @@ export async function startGatewayRole(
   const { clock, config, logger, metrics, tracer, transport } = base;
   // Static files: they are served from where they were written, not from what is built.
   const dashboard = resolve(BUILT, "..", "gateway", "dashboard");
-  return await startGateway({
+  const tls = await openListenerTls(config, base);
+  const gateway = await startGateway({
     client,
     transport,
     clock,
@@ -273,6 +275,11 @@ export async function startGatewayRole(
     audit: auditOf({ store: transport.audit, clock }),
     config: {
       host: config.BERTH_HOST,
+      ...(config.BERTH_METRICS_HOST === undefined
+        ? {}
+        : { metricsHost: config.BERTH_METRICS_HOST }),
+      ...(tls.api ? { tls: tls.api } : {}),
+      ...(tls.metrics ? { metricsTls: tls.metrics } : {}),
       ...ports,
       version,
       agents: config.BERTH_AGENTS,
@@ -282,5 +289,9 @@ export async function startGatewayRole(
       ...(existsSync(dashboard) ? { dashboard } : {}),
       tuning: { drainMs: config.BERTH_DRAIN_TIMEOUT },
     },
+  }).catch((thrown: unknown) => {
+    tls.stop();
+    throw thrown;
   });
+  return { ...gateway, close: () => gateway.close().finally(() => tls.stop()) };
 }

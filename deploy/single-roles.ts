@@ -21,6 +21,7 @@ import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
 import { replacement } from "./replacement.ts";
 import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
+import { openListenerTls } from "./tls-files.ts";
 import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 
@@ -52,8 +53,10 @@ export async function startNodeProcess(
     const { failed, report } = replacement();
     const role = await startNodeRole(base, broker, { onReplaced: report });
     const { node } = role;
+    const tls = await openListenerTls(config, base);
     const health = await startHealthServer({
-      host,
+      host: config.BERTH_METRICS_HOST ?? host,
+      tls: tls.metrics,
       port,
       problems: async () => (node.isReady() ? {} : { node: "not ready, or draining" }),
       metricsText: () => base.metrics.text(),
@@ -68,6 +71,7 @@ export async function startNodeProcess(
     const stop = async () => {
       await role.stop({ workers: options.endWorkers }); // G1
       await health.close();
+      tls.stop();
       await close();
     };
     return { url: health.url, failed, stop };

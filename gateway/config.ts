@@ -1,5 +1,6 @@
 /** What a gateway is configured with. The composition root reads the environment; here are only values. */
 import type { PublishedKeysOptions } from "./auth/published-keys.ts";
+import type { TlsSource } from "./listener.ts";
 
 export interface JwtConfig {
   /** HS256 with a shared secret, or the keys of a JWKS. */
@@ -20,6 +21,12 @@ export interface GatewayConfig {
   /** 0 takes a free port. */
   readonly port: number;
   readonly metricsPort: number;
+  /** Where metrics listen (default `host`). */
+  readonly metricsHost?: string;
+  /** The API by TLS; whoever called by it comes back by it alone. */
+  readonly tls?: TlsSource;
+  /** Metrics by TLS. */
+  readonly metricsTls?: TlsSource;
   readonly version: string;
   readonly jwt?: JwtConfig;
   /** Origins that browsers may call from; empty: only the gateway's own pages. */

@@ -1,5 +1,5 @@
 /** The gateway: one HTTP listener for the API, streams and dashboard, one for metrics. */
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
@@ -26,6 +26,7 @@ import { Jobs } from "./jobs.ts";
 import { RequestLimiter } from "./limits/request-limiter.ts";
 import { Strangers } from "./limits/strangers.ts";
 import { StreamBounds } from "./limits/stream-bounds.ts";
+import { createListener, followKeyPair, schemeOf, type TlsSource, tlsOptions } from "./listener.ts";
 import { SessionFeeds } from "./reader/session-feed.ts";
 import { accountRoutes } from "./routes/account.ts";
 import { actorRoutes } from "./routes/actors.ts";
@@ -52,6 +53,8 @@ import { Sessions } from "./sessions.ts";
 
 /** Longer than any identifier, so that a long one is refused by its schema with a clear answer. */
 const MAX_PARAM_CHARS = 2_048;
+/** Half a year. */
+const HSTS_S = 180 * 86_400;
 
 export interface Gateway {
   readonly url: string;
@@ -77,10 +80,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const { services, stop } = await createServices(deps);
   const app = await createApp(services);
   try {
-    const { host, port, metricsPort } = deps.config;
+    const { host, metricsHost = host, metricsPort, metricsTls, port, tls } = deps.config;
     app.server.maxConnections = services.tuning.maxConnections;
     await app.listen({ host, port });
-    const metricsServer = await listenMetrics(deps, host, metricsPort);
+    const metricsServer = await listenMetrics(deps, metricsHost, metricsPort);
     const drain = () => services.drain.begin(services.tuning.drainMs);
     let closing: Promise<void> | undefined;
     const close = async () => {
@@ -91,8 +94,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       await stop();
     };
     return {
-      url: urlOf(app.server),
-      metricsUrl: `${urlOf(metricsServer)}/metrics`,
+      url: urlOf(app.server, tls),
+      metricsUrl: `${urlOf(metricsServer, metricsTls)}/metrics`,
       drain,
       close: () => (closing ??= close()),
     };
@@ -145,7 +148,12 @@ async function createServices(deps: GatewayDeps) {
 /** The application without a listener: tests send requests into it. */
 async function createApp(services: Services): Promise<App> {
   const { config, tuning } = services;
-  const app: App = Fastify({
+  const http = {
+    maxHeaderSize: tuning.headerBytes,
+    headersTimeout: tuning.headersMs,
+    connectionsCheckingInterval: tuning.lateCheckMs,
+  };
+  const app = Fastify({
     logger: false,
     bodyLimit: tuning.bodyBytes,
     requestIdHeader: false,
@@ -154,17 +162,16 @@ async function createApp(services: Services): Promise<App> {
     forceCloseConnections: "idle",
     return503OnClosing: false,
     requestTimeout: tuning.requestMs,
-    http: {
-      maxHeaderSize: tuning.headerBytes,
-      headersTimeout: tuning.headersMs,
-      connectionsCheckingInterval: tuning.lateCheckMs,
-    },
+    ...(config.tls
+      ? { https: { ...http, ...tlsOptions(config.tls, tuning.headersMs) } }
+      : { http }),
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
     clientErrorHandler: (error, socket) => writeProblem(socket, parserError(error)),
     frameworkErrors: (error, request, reply) => {
       void sendProblem(services, request, reply, error);
     },
-  });
+  }) as unknown as App;
+  followKeyPair(app.server, config.tls);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   takeEmptyJson(app);
@@ -228,7 +235,7 @@ async function registerSecurity(app: App, config: GatewayConfig): Promise<void> 
     },
     crossOriginResourcePolicy: { policy: origins.length > 0 ? "cross-origin" : "same-origin" },
     // Whoever ends TLS in front of us decides that browsers come back by TLS only.
-    strictTransportSecurity: false,
+    strictTransportSecurity: config.tls ? { maxAge: HSTS_S } : false,
   });
   await app.register(cors, {
     origin: origins.includes("*") ? true : origins,
@@ -239,7 +246,7 @@ async function registerSecurity(app: App, config: GatewayConfig): Promise<void> 
 }
 
 async function listenMetrics(deps: GatewayDeps, host: string, port: number): Promise<Server> {
-  const server = createServer((request, response) => {
+  const server = createListener(deps.config.metricsTls, (request, response) => {
     if (request.method !== "GET" || request.url?.split("?")[0] !== "/metrics") {
       response.writeHead(404).end();
       return;
@@ -265,11 +272,11 @@ async function bounded({ clock, tuning }: Services, work: PromiseLike<unknown>):
   late.abort();
 }
 
-function urlOf(server: Pick<Server, "address">): string {
+function urlOf(server: Pick<Server, "address">, tls: TlsSource | undefined): string {
   const { address, family, port } = server.address() as AddressInfo;
   const isAny = address === "0.0.0.0" || address === "::";
   const host = isAny ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
-  return `http://${host}:${port}`;
+  return `${schemeOf(tls)}://${host}:${port}`;
 }
 
 function portError(thrown: unknown): unknown {

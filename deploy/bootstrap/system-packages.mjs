@@ -16,6 +16,12 @@ export const REDIS = {
   without: "comparisons with Redis are skipped",
 };
 
+export const OPENSSL = {
+  name: "openssl",
+  programs: ["openssl"],
+  without: "tests of TLS have no certificates and fail",
+};
+
 /** Installs what is missing where we are root; otherwise says in one sentence each what goes without. */
 export async function ensureSystemPackages(packages) {
   const missing = () => packages.filter(({ programs }) => !isInstalled(...programs));

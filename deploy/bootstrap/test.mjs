@@ -11,7 +11,7 @@ import { ensureNatsServer } from "./nats.mjs";
 import { fromRoot, say } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
 import { summarize } from "./summary.mjs";
-import { CHROMIUM, ensureSystemPackages, REDIS } from "./system-packages.mjs";
+import { CHROMIUM, ensureSystemPackages, OPENSSL, REDIS } from "./system-packages.mjs";
 
 /** Bounds a run that hangs; single tests have bounds of their own. */
 const TIMEOUT_MS = 60 * 60_000;
@@ -21,7 +21,7 @@ const NOTHING = "0 passed, 1 failed";
 await runMain(async () => {
   await prepare();
   await ensureNatsServer();
-  await ensureSystemPackages([CHROMIUM, REDIS]);
+  await ensureSystemPackages([CHROMIUM, OPENSSL, REDIS]);
   await ensureAgents();
   const engine = await ensureDockerEngine();
   try {
