@@ -16,6 +16,7 @@ import { KeptLogs } from "../executor/drivers/kept-logs.ts";
 import { ProcessDriver } from "../executor/drivers/process.ts";
 import { serversOf } from "../executor/link.ts";
 import { TIERS, type TierTable } from "../protocols/tiers.ts";
+import type { Audit } from "../runtime/audit.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { CredentialSource } from "../runtime/credential-source.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -36,6 +37,8 @@ export interface DriverParts {
   readonly buckets: Buckets;
   /** Of users, for tenants whose keys are brokered; default: none are. */
   readonly credentials?: CredentialSource;
+  /** Default: what the proxy refuses stands in the log alone. */
+  readonly audit?: Audit;
   readonly nodeId: string;
   /** As the node reaches the broker on behalf of its workers. */
   readonly workerUrl: string;

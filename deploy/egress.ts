@@ -3,13 +3,16 @@ import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { z } from "zod";
 import { Dialer } from "../executor/egress/dialer.ts";
-import { EgressGate, type GateParts } from "../executor/egress/gate.ts";
+import { type DeniedEgress, EgressGate, type GateParts } from "../executor/egress/gate.ts";
 import { KeyBroker } from "../executor/egress/key-broker.ts";
 import { EgressPolicies } from "../executor/egress/policies.ts";
 import { EgressProxy } from "../executor/egress/proxy.ts";
 import { nameResolver } from "../executor/egress/resolver.ts";
 import { RunningJobs } from "../executor/egress/running-jobs.ts";
 import { EGRESS_KEY_BYTES, EgressTokens } from "../executor/egress/tokens.ts";
+import { systemActor } from "../protocols/audit.ts";
+import { asBerthError } from "../protocols/errors.ts";
+import type { Audit } from "../runtime/audit.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { CredentialSource } from "../runtime/credential-source.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -26,6 +29,8 @@ export interface EgressParts {
   readonly metrics: Metrics;
   /** Of users, for tenants whose keys are brokered; default: none are. */
   readonly credentials?: CredentialSource;
+  /** Default: what is refused stands in the log alone. */
+  readonly audit?: Audit;
   readonly workers: GateParts["workers"];
 }
 
@@ -55,6 +60,7 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
     clock,
     metrics,
     log,
+    denied: (act) => void auditDenial(parts, act),
   });
   const jobs = new RunningJobs(buckets, clock);
   const broker =
@@ -72,6 +78,25 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
     urlFor: (worker, gateway) =>
       `http://${worker}:${tokens.ofWorker(worker)}@${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`,
   };
+}
+
+/** Nothing waits for it. */
+async function auditDenial(
+  { audit, logger }: EgressParts,
+  { worker, tenant, host, port, reason }: DeniedEgress,
+): Promise<void> {
+  try {
+    await audit?.record({
+      tenant,
+      actor: { ...systemActor(worker), tenant },
+      act: "egress.connect",
+      target: `${host}:${port}`,
+      outcome: "denied",
+      detail: { reason },
+    });
+  } catch (thrown) {
+    logger.warn({ err: asBerthError(thrown), worker }, "a denied way out is not in the audit");
+  }
 }
 
 const KEY = "egress-key";

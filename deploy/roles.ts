@@ -100,6 +100,7 @@ export async function startNodeRole(
   const vault = await openVault(base);
   const { driver, notes } = await openDriver({
     credentials: vault.source,
+    audit: vault.audit,
     config,
     clock,
     logger,
@@ -224,6 +225,7 @@ async function openVault({ config, clock, logger, transport }: Base) {
   const vault = new Vault({ buckets, keyring, clock, log: logger, audit });
   return {
     source: vault,
+    audit,
     serve: async () => keyring && (await startVaultService({ vault, bus, log: logger })),
   };
 }

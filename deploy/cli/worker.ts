@@ -77,7 +77,7 @@ async function showLog(
 export function factsOf(worker: WholeWorker, now: number): readonly Fact[] {
   const { created_at, host, idle_since, phase, processes, ready_at, step, unanswered } = worker;
   const where = host === null ? "no host yet" : `${host}, driver ${worker.driver}`;
-  const internet = worker.internet ? "with internet" : "without internet";
+  const way = worker.internet ? "leads out directly" : "leads out by the proxy";
   return [
     ["worker", worker.id],
     ["state", step === null ? phase : `${phase}, ${step}`],
@@ -90,7 +90,7 @@ export function factsOf(worker: WholeWorker, now: number): readonly Fact[] {
     ["memory", memoryText(worker)],
     ["processes", `${processes ?? "-"}, at most ${worker.processes_limit}`],
     ["workspace", `${worker.workspace}, at most ${humaneBytes(worker.storage_limit_bytes)}`],
-    ["network", `${worker.network}, ${internet}`],
+    ["network", `${worker.network}, ${way}`],
     ["created", agoText(created_at, now)],
     ["ready", ready_at === null ? "not yet" : agoText(ready_at, now)],
     ["idle since", idle_since === null ? "in use" : agoText(idle_since, now)],

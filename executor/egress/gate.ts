@@ -145,7 +145,7 @@ export class EgressGate {
   #tell({ reason, isDenial }: Refused, { spec }: EgressWorker, target: EgressTarget): void {
     const { worker, tenant } = spec;
     const act: DeniedEgress = { worker, tenant, ...target, reason };
-    if (!this.#recent.isNew(`${worker} ${target.host}:${target.port} ${reason}`)) return;
+    if (!this.#recent.isNew(worker, `${target.host}:${target.port} ${reason}`)) return;
     this.#parts.log.info(act, "a worker's way out was refused");
     if (isDenial) this.#parts.denied?.(act);
   }

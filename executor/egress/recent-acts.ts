@@ -1,27 +1,43 @@
-/** Which acts were told a short while ago: who repeats one without end fills no log with it. */
+/** Which acts were told a short while ago: who repeats one without end fills no log with it, and who invents others neither. */
 import type { Clock } from "../../runtime/clock.ts";
 
-const TOLD_AGAIN_AFTER_MS = 60_000;
-/** Beyond them nothing is new until the oldest have had their time: who invents names fills no log either. */
-const MOST_ACTS = 1_000;
+const WINDOW_MS = 60_000;
+/** Of one worker, and of how many workers, within the window. */
+const MOST_ACTS = 16;
+const MOST_WORKERS = 1_000;
+
+interface Window {
+  readonly since: number;
+  readonly acts: Set<string>;
+}
 
 export class RecentActs {
   readonly #clock: Clock;
-  /** When each was told, the oldest first. */
-  readonly #told = new Map<string, number>();
+  /** The one that began first is the first. */
+  readonly #windows = new Map<string, Window>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  isNew(act: string): boolean {
-    const now = this.#clock.monotonic();
-    for (const [other, at] of this.#told) {
-      if (now - at < TOLD_AGAIN_AFTER_MS) break;
-      this.#told.delete(other);
-    }
-    if (this.#told.has(act) || this.#told.size >= MOST_ACTS) return false;
-    this.#told.set(act, now);
+  /** True once a minute for an act of a worker, while it has no more than a few. */
+  isNew(worker: string, act: string): boolean {
+    const acts = this.#window(worker)?.acts;
+    if (acts === undefined || acts.has(act) || acts.size >= MOST_ACTS) return false;
+    acts.add(act);
     return true;
+  }
+
+  #window(worker: string): Window | undefined {
+    const now = this.#clock.monotonic();
+    for (const [other, { since }] of this.#windows) {
+      if (now - since < WINDOW_MS) break;
+      this.#windows.delete(other);
+    }
+    const held = this.#windows.get(worker);
+    if (held !== undefined || this.#windows.size >= MOST_WORKERS) return held;
+    const made: Window = { since: now, acts: new Set() };
+    this.#windows.set(worker, made);
+    return made;
   }
 }

@@ -5,13 +5,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../deploy/config.ts";
-import { openDriver } from "../../deploy/drivers.ts";
+import { type DriverParts, openDriver } from "../../deploy/drivers.ts";
 import type { Driver, Wanted } from "../../executor/drivers/driver.ts";
 import type { WorkerSpec } from "../../protocols/executor.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
+import type { Buckets } from "../../runtime/transport.ts";
 import type { DriverRig } from "../conformance/driver.ts";
 import { docker, EXECUTOR_IMAGE } from "./docker.ts";
 import { eventually } from "./eventually.ts";
@@ -26,6 +27,7 @@ export interface DockerRig extends DriverRig {
   readonly deployment: string;
   readonly dataDir: string;
   readonly node: NodeDouble;
+  readonly buckets: Buckets;
   /** Id of the worker's container. */
   containerOf(worker: string): Promise<string>;
   /** What the command printed, run in the worker's container as its user. */
@@ -35,11 +37,14 @@ export interface DockerRig extends DriverRig {
 export interface DockerRigOptions {
   /** Changes to the tier table; none keeps dormant workers unless it says so. */
   readonly tiers?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** More of a node's environment, and what else it opens its driver with. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly parts?: Pick<DriverParts, "credentials" | "audit" | "metrics">;
 }
 
 export async function dockerDriverRig(
   broker: Broker,
-  { tiers = {} }: DockerRigOptions = {},
+  { tiers = {}, environment = {}, parts = {} }: DockerRigOptions = {},
 ): Promise<DockerRig> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-docker-"));
   const deployment = `test-${randomBytes(4).toString("hex")}`;
@@ -58,10 +63,12 @@ export async function dockerDriverRig(
     BERTH_DOCKER_IMAGE: EXECUTOR_IMAGE,
     BERTH_KILL_GRACE: "500ms",
     BERTH_TIERS: JSON.stringify(table),
+    ...environment,
   });
   const opened: Driver[] = [];
   const open = async () => {
     const { driver } = await openDriver({
+      ...parts,
       config,
       clock: systemClock,
       logger: silentLogger,
@@ -92,6 +99,7 @@ export async function dockerDriverRig(
     deployment,
     dataDir,
     node,
+    buckets,
     driver,
     connection: { natsUrl: broker.workerUrl, partitions: 64 },
     reopen: open,

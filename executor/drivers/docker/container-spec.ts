@@ -38,7 +38,12 @@ const TMP_BYTES = 256 * MIB;
  * The engine's resolver, which knows the network's own names, asks for all others here: in the container itself, where nobody
  * answers. So no question leaves it, by which data could leave, too. Names outside are the proxy's to resolve.
  */
-export const NO_NAME_SERVER = { Dns: ["127.0.0.1"], DnsSearch: ["."] };
+export const NO_NAME_SERVER = {
+  Dns: ["127.0.0.1"],
+  DnsSearch: ["."],
+  // It is silent about what it cannot know: whoever asks is not to wait for long.
+  DnsOptions: ["timeout:1", "attempts:1"],
+};
 /** As user 1000, also where an image says otherwise. */
 const USER = "1000:1000";
 

@@ -89,7 +89,7 @@ describe("one worker, as facts", () => {
       /^memory +212 MiB\/2\.0 GiB$/m,
       /^processes +5, at most 1024$/m,
       /^workspace +user, at most 10 GiB$/m,
-      /^network +user, with internet$/m,
+      /^network +user, leads out directly$/m,
       /^idle since +.*\(5m ago\)$/m,
       /^idle left +10m$/m,
     ])

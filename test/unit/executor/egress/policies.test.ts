@@ -149,12 +149,12 @@ describe("a worker's token", () => {
   });
 });
 
-test("an act is told once a minute, and no more than a thousand of them", async () => {
+test("an act of a worker is told once a minute, and no more than sixteen of one worker", async () => {
   const clock = new ManualClock();
   const recent = new RecentActs(clock);
-  expect([recent.isNew("a"), recent.isNew("a")]).toEqual([true, false]);
-  for (let n = 1; n < 1_000; n += 1) expect(recent.isNew(`b${n}`)).toBe(true);
-  expect(recent.isNew("c")).toBe(false);
+  expect([recent.isNew("w1", "a"), recent.isNew("w1", "a")]).toEqual([true, false]);
+  for (let n = 1; n < 16; n += 1) expect(recent.isNew("w1", `b${n}`)).toBe(true);
+  expect([recent.isNew("w1", "c"), recent.isNew("w2", "a")]).toEqual([false, true]);
   await clock.advance(60_000);
-  expect([recent.isNew("a"), recent.isNew("c")]).toEqual([true, true]);
+  expect([recent.isNew("w1", "a"), recent.isNew("w1", "c")]).toEqual([true, true]);
 });
