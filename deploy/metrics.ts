@@ -110,6 +110,15 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_reconcile_removed_total: counter("What hosts removed because nobody wants it", "what"),
   berth_reconcile_lost_total: counter("Workers on record that their host did not have any more"),
 
+  berth_broker_storage_bytes: gauge("What Berth's account has on the broker's disks"),
+  berth_broker_storage_limit_bytes: gauge("How much it may have there; 0 is no limit"),
+  berth_broker_memory_bytes: gauge("What Berth's account has in the broker's memory"),
+  berth_broker_memory_limit_bytes: gauge("How much it may have there; 0 is no limit"),
+  berth_broker_streams: gauge("Streams of Berth's account, buckets included"),
+  berth_broker_consumers: gauge("Consumers of Berth's account"),
+  berth_broker_api_errors: gauge("Errors of the broker's JetStream API since it began to count"),
+  berth_broker_readings_total: counter("Questions to the broker for these values", "result"),
+
   berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
   berth_denied_total: counter("Requests and connections that were denied, by error code", "code"),

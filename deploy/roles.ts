@@ -21,11 +21,13 @@ import { auditOf } from "../runtime/audit.ts";
 import type { Client } from "../runtime/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { readBrokerUse } from "../runtime/nats/broker-use.ts";
 import { startNodeService } from "../runtime/nats/node-service.ts";
 import { connectNats, type NatsTransport } from "../runtime/nats/transport.ts";
 import { type RunningNode, startNode } from "../runtime/node.ts";
 import type { Tracer } from "../runtime/tracing.ts";
 import { type Broker, brokerNotes } from "./broker.ts";
+import { BrokerGauges } from "./broker-gauges.ts";
 import type { Config } from "./config.ts";
 import { openDriver } from "./drivers.ts";
 import { egressTokens } from "./egress.ts";
@@ -46,6 +48,9 @@ export interface Base {
   readonly tracer: Tracer;
   readonly transport: NatsTransport;
 }
+
+/** A broker that takes longer to say what it holds is not waited for. */
+const BROKER_READING_MS = 5_000;
 
 /** Where the built code is: workers are started from it, whether we run from source or not. */
 const BUILT = builtRoot();
@@ -192,6 +197,11 @@ export async function startNodeRole(
   await gauges.start();
   const hostGauges = new HostGauges({ ...base, driver });
   hostGauges.start();
+  const brokerGauges = new BrokerGauges({
+    ...base,
+    read: () => readBrokerUse(transport.connection, BROKER_READING_MS),
+  });
+  brokerGauges.start();
   return {
     node,
     driver: { name: driver.name, notes: [...driver.weaknesses, ...notes, ...brokerNotes(broker)] },
@@ -199,7 +209,7 @@ export async function startNodeRole(
       await service.stop();
       await vaultService?.close();
       await reconciler.close();
-      await Promise.all([gauges.stop(), hostGauges.stop()]);
+      await Promise.all([gauges.stop(), hostGauges.stop(), brokerGauges.stop()]);
       await node.stop();
       if (workers) {
         const stopped = await host.stopAll();
