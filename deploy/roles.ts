@@ -99,10 +99,10 @@ export async function startNodeRole(
 ): Promise<NodeRole> {
   const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
+  const vault = await openVault(base);
   const running: { node?: RunningNode } = {};
   const liveNodes = () => (running.node?.nodes() ?? []).map(({ id }) => id);
   const access = await openWorkerAccess({ base, broker, liveNodes });
-  const vault = await openVault(base);
   const { driver, notes } = await openDriver({
     credentials: vault.source,
     audit: vault.audit,

@@ -23,6 +23,7 @@ import { replacement } from "./replacement.ts";
 import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
 import { openListenerTls } from "./tls-files.ts";
 import { startTracing } from "./tracing.ts";
+import { keySourceOf } from "./vault-keys.ts";
 import { version } from "./version.ts";
 
 export interface RoleOptions {
@@ -67,6 +68,8 @@ export async function startNodeProcess(
     const pool = node.client.actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY);
     await pool.warm({});
     for (const line of driverLines(role.driver)) options.print(line);
+    if (keySourceOf(config) === undefined)
+      options.print("note: this node holds no keys of the vault: see BERTH_VAULT_KEY_FILE");
     options.print(`berth node ${node.id} ready ${health.url}`);
     const stop = async () => {
       await role.stop({ workers: options.endWorkers }); // G1
