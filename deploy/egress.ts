@@ -74,7 +74,13 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
       log,
     });
   return {
-    proxy: new EgressProxy({ gate, clock, ...(broker === undefined ? {} : { broker }) }),
+    proxy: new EgressProxy({
+      gate,
+      clock,
+      metrics,
+      log,
+      ...(broker === undefined ? {} : { broker }),
+    }),
     urlFor: (worker, gateway) =>
       `http://${worker}:${tokens.ofWorker(worker)}@${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`,
   };

@@ -64,6 +64,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_worker_memory_bytes: gauge("Memory of this node's workers together", "tier"),
   berth_worker_cpu_seconds_total: counter("CPU time of this node's workers together", "tier"),
 
+  berth_egress_open_connections: gauge("Connections of this node's workers to the proxy"),
   berth_egress_connections_total: counter(
     "Connections that workers asked the proxy for, by what became of them",
     "decision",

@@ -62,14 +62,15 @@ export async function forward(forwarding: Forwarding): Promise<void> {
     host,
     connection: "close",
   };
-  const onward = httpRequest({
-    createConnection: () => far,
-    method: request.method,
-    path,
-    headers,
-    setHost: false,
-  });
   try {
+    // Throws for what no header may hold.
+    const onward = httpRequest({
+      createConnection: () => far,
+      method: request.method,
+      path,
+      headers,
+      setHost: false,
+    });
     // A host may answer before it has read all: a break of the request ends the wait for it.
     pipeline(request, onward).catch(() => {});
     const answer = await answerTo(onward);

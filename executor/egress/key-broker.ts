@@ -135,6 +135,7 @@ export class KeyBroker {
       socket: far,
       servername: target.host,
       ALPNProtocols: ["http/1.1"],
+      rejectUnauthorized: true,
       ...(ca === undefined ? {} : { ca }),
     });
     const cancel = clock.after(HANDSHAKE_WITHIN_MS, () => secured.destroy());

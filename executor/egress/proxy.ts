@@ -11,7 +11,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { BROKER_PATH } from "../../protocols/brokered.ts";
+import { asBerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
 import { joinSockets } from "../joined-sockets.ts";
 import { answerOf, tell } from "./answers.ts";
 import { forward } from "./forward.ts";
@@ -45,6 +48,8 @@ export interface ProxyParts {
   /** Default: no keys are brokered. */
   readonly broker?: KeyBroker;
   readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly log: Logger;
   readonly limits?: Partial<ProxyLimits>;
 }
 
@@ -61,9 +66,11 @@ export class EgressProxy {
     this.#limits = { ...LIMITS, ...parts.limits };
     this.#server = createServer({ maxHeaderSize: this.#limits.headBytes });
     this.#server.maxRequestsPerSocket = 1; // X4
-    this.#server.on("request", (request, response) => void this.#pass(request, response));
+    this.#server.on("request", (request, response) => {
+      this.#pass(request, response).catch((thrown) => this.#failed(request.socket, thrown));
+    });
     this.#server.on("connect", (request: IncomingMessage, near: Socket, head: Buffer) => {
-      void this.#tunnel(request, near, head);
+      this.#tunnel(request, near, head).catch((thrown) => this.#failed(near, thrown));
     });
     this.#server.on("clientError", (error: NodeJS.ErrnoException, near: Socket) => {
       const isLong = error.code === "HPE_HEADER_OVERFLOW";
@@ -79,12 +86,12 @@ export class EgressProxy {
       near.resetAndDestroy(); // X2
       return;
     }
-    this.#connections += 1;
+    this.#count(1);
     const cancel = this.#parts.clock.after(this.#limits.headMs, () => near.resetAndDestroy());
     this.#waits.set(near, cancel);
     near.once("close", () => {
       cancel();
-      this.#connections -= 1;
+      this.#count(-1);
     });
     this.#server.emit("connection", near);
     near.resume();
@@ -92,6 +99,17 @@ export class EgressProxy {
 
   get connections(): number {
     return this.#connections;
+  }
+
+  #count(change: number): void {
+    this.#connections += change;
+    this.#parts.metrics.gauge("berth_egress_open_connections", this.#connections);
+  }
+
+  /** A mistake of ours costs one connection and not the node. */
+  #failed(near: Socket, thrown: unknown): void {
+    this.#parts.log.error({ err: asBerthError(thrown) }, "the proxy failed for one connection");
+    near.resetAndDestroy();
   }
 
   /** False for all but the first request of a connection (X4). */

@@ -91,7 +91,7 @@ export function egressRig(options: {
     ...(ca === undefined ? {} : { ca }),
   });
   return {
-    proxy: new EgressProxy({ gate, broker, clock, limits }),
+    proxy: new EgressProxy({ gate, broker, clock, limits, metrics: noMetrics, log: silentLogger }),
     keys,
     opened,
     ended,

@@ -48,6 +48,24 @@ const LOOK_UP = `
     process.stdout.write(JSON.stringify(ends.map(({ status }) => status)), () => process.exit());
   });`;
 
+/** Opens many connections, sends half a head over each, and prints how many are still open once no more are cut. */
+const CROWD = `
+  const { connect } = require("node:net");
+  const [host, port, many] = process.argv.slice(1);
+  let open = 0;
+  const sockets = Array.from({ length: Number(many) }, () => {
+    const socket = connect({ host, port: Number(port) }, () => { open += 1; socket.write("CONNECT api.exa"); });
+    socket.on("error", () => {}).on("close", (broken) => { if (socket.bytesWritten > 0) open -= 1; });
+    return new Promise((resolve) => socket.on("connect", resolve).on("close", resolve));
+  });
+  let last = -1;
+  const look = () => {
+    if (open === last) process.stdout.write(String(open), () => process.exit());
+    last = open;
+    setTimeout(look, 300);
+  };
+  Promise.all(sockets).then(look);`;
+
 describeDocker("a worker's way out", () => {
   let outside: Outside;
   let rig: WorkerNetworks;
@@ -184,6 +202,21 @@ describeDocker("a worker's way out", () => {
     expect(statusOf(await toProxy(stolen, { by: other, enough: "\r\n\r\n" }))).toBe(407);
     egress.workers.delete("w1");
     expect(statusOf(await connectTo(place))).toBe(407);
+  });
+
+  test("is bounded for one worker, and stays open to another and, afterwards, to that one", async () => {
+    const place = `api.example.com:${outside.port}`;
+    const foreign = egress.admit("w2", other.network.gateway);
+    const crowd = worker.run(CROWD, worker.network.gateway, String(PROXY_PORT), "1000");
+    await eventually(() => egress.proxy.connections >= 100);
+    const said = await toProxy(
+      head(`CONNECT ${place} HTTP/1.1`, `Proxy-Authorization: ${foreign}`),
+      { by: other, enough: "\r\n\r\n" },
+    );
+    expect(statusOf(said)).toBe(200);
+    expect(Number(await crowd)).toBe(128);
+    await eventually(() => egress.proxy.connections < 100);
+    expect(statusOf(await connectTo(place))).toBe(200);
   });
 
   test("carries no question for a name: by no resolver, over no protocol, and not through the proxy", async () => {

@@ -203,6 +203,14 @@ describe("the broker of keys", () => {
     await eventually(() => strict.proxy.connections === 0);
   });
 
+  test("survives a key that no header can hold, and sends it to nobody", async () => {
+    rig.keys.set("acme/ann/claude_api", "sk-\u043a\u043b\u044e\u0447");
+    expect((await ask("/broker/anthropic/v1/messages", withKey(), "{}")).status).toBe(502);
+    rig.keys.set("acme/ann/claude_api", KEY);
+    expect((await ask("/broker/anthropic/v1/messages", withKey(), "{}")).status).toBe(200);
+    expect(seen).toHaveLength(1);
+  });
+
   test("says that there is no key where the user has stored none", async () => {
     const answer = await ask(
       "/broker/anthropic/v1/messages",
