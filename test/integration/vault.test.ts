@@ -137,6 +137,12 @@ describe("the vault", () => {
     expect(berth.logs()).not.toContain(VALUE);
   });
 
+  test("an agent that is given a key can leave no core dump, nor lift the limit", async () => {
+    const client = clientOf(berth.keys.pro);
+    await client.setCredential("openai", VALUE);
+    expect(await outputOf(client, 'grep "core file" /proc/self/limits')).toMatch(/size +0 +0 /);
+  });
+
   test("a job that names a key that is not stored fails with a code that says so", async () => {
     const client = clientOf(berth.keys.pro);
     const failure = outputOf(client, SCRIPT, ["gemini"]);

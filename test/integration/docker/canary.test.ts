@@ -88,7 +88,8 @@ async function lookInEngine(search: CanarySearch, host: DockerBerth) {
 }
 
 async function lookInApi(search: CanarySearch, host: DockerBerth) {
-  const { keys, url } = await host.berth.dev();
+  const { keys, metrics_url, url } = await host.berth.dev();
+  search.look("metrics", "of berth", await (await fetch(metrics_url)).text());
   const ask = async (path: string, key: string): Promise<string> => {
     const answer = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${key}` } });
     const text = await answer.text();
@@ -175,8 +176,8 @@ describeDocker("a user's key", () => {
         sign,
       ).toBe(true);
     const kinds = [
-      ...["API", "configuration", "container log", "file", "inspection", "output", "process"],
-      ...["stored", "traffic"],
+      ...["API", "configuration", "container log", "file", "inspection", "metrics", "output"],
+      ...["process", "stored", "traffic"],
     ];
     expect([...search.searched.keys()].toSorted()).toEqual(kinds);
     for (const kind of kinds) expect(search.searched.get(kind), kind).toBeGreaterThan(100);
