@@ -11,7 +11,9 @@ export interface Broker {
   /** As workers reach it. */
   readonly workerUrl: string;
   /** This process's own, asked at every connect. Absent: what stands in the URL, or nothing. */
-  readonly credential?: () => BrokerCredential;
+  readonly credential?: (() => BrokerCredential) | undefined;
+  /** Of a gateway in the same process. Absent: it shares the node's connection. */
+  readonly gateway?: () => BrokerCredential;
   /** Of a node that gives each worker a credential of its own. Absent: workers share what stands in their URL. */
   readonly keys?: OperatorKeys;
 }

@@ -34,6 +34,7 @@ import { egressTokens } from "./egress.ts";
 import { FleetGauges } from "./fleet-gauges.ts";
 import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
+import { gatewayInbox } from "./nats/auth/gateway-credential.ts";
 import { openWorkerAccess } from "./nats/auth/worker-access.ts";
 import { openListenerTls } from "./tls-files.ts";
 import { keySourceOf } from "./vault-keys.ts";
@@ -77,6 +78,20 @@ export async function connect(
       journalRetentionMs: config.BERTH_JOURNAL_RETENTION,
       auditRetentionMs: config.BERTH_AUDIT_RETENTION,
     },
+  });
+}
+
+/** As a gateway, which makes no streams. Without a credential of its own it is what the URL says. */
+export async function connectGateway(
+  { url, credential }: Pick<Broker, "url" | "credential">,
+  name: string,
+  { clock, config, logger }: Pick<Base, "config" | "clock" | "logger">,
+): Promise<NatsTransport> {
+  if (!credential) return await connect({ url }, name, { clock, config, logger });
+  return await connectNats({
+    ...{ url, name, credential, clock, logger },
+    inboxPrefix: gatewayInbox(credential()),
+    topology: "existing",
   });
 }
 
@@ -191,7 +206,9 @@ export async function startNodeRole(
     random: Math.random,
     everyMs: config.BERTH_SWEEP_EVERY,
   });
-  const service = await startNodeService({ connection: transport.connection, node, version, host });
+  const service = await startNodeService({
+    ...{ connection: transport.connection, records: transport.records, node, version, host },
+  });
   const vaultService = await vault.serve();
   const gauges = new FleetGauges(base);
   await gauges.start();

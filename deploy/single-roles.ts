@@ -20,7 +20,14 @@ import { newKey, putKey } from "./keys.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
 import { replacement } from "./replacement.ts";
-import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
+import {
+  type Base,
+  connect,
+  connectGateway,
+  driverLines,
+  startGatewayRole,
+  startNodeRole,
+} from "./roles.ts";
 import { openListenerTls } from "./tls-files.ts";
 import { startTracing } from "./tracing.ts";
 import { keySourceOf } from "./vault-keys.ts";
@@ -89,7 +96,7 @@ export async function startGatewayProcess(
   config: Config,
   options: RoleOptions,
 ): Promise<RunningRole> {
-  const { base, close } = await openBase(config, "berth-gateway", options);
+  const { base, close } = await openBase(config, "berth-gateway", options, connectGateway);
   const { clock, metrics, tracer, transport } = base;
   try {
     const gateway = await startGatewayRole(
@@ -132,6 +139,7 @@ async function openBase(
   config: Config,
   name: string,
   { logTo, print }: RoleOptions,
+  dial = connect,
 ): Promise<{
   readonly base: Base;
   readonly broker: Broker;
@@ -151,7 +159,7 @@ async function openBase(
     ...{ config, clock, version, service: name },
     failed: (error) => logger.warn({ err: error }, "traces could not be delivered"),
   });
-  const transport = await connect(broker, name, { config, clock, logger });
+  const transport = await dial(broker, name, { config, clock, logger });
   const { tracer } = tracing;
   const base = { config, clock, logger, metrics: prometheusMetrics(), tracer, transport };
   const close = async () => {

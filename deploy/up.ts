@@ -10,6 +10,8 @@ import { join, resolve } from "node:path";
 import { PLACES, POOL_KEY } from "../protocols/actors/place.ts";
 import type { BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT } from "../protocols/ids.ts";
+import { actorClient } from "../runtime/actor-client.ts";
+import type { Client } from "../runtime/client.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { authFolder, type Broker, externalBroker } from "./broker.ts";
@@ -18,13 +20,21 @@ import { runDemo } from "./demo.ts";
 import { ensureDevelopment, writeDevFile } from "./development.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
+import { gatewayCredential } from "./nats/auth/gateway-credential.ts";
 import { ensureOperatorKeys } from "./nats/auth/operator-keys.ts";
 import { operatorModeLines } from "./nats/auth/operator-mode.ts";
 import { findNatsServer } from "./nats/find-server.ts";
 import { NatsServer } from "./nats/server.ts";
 import { choosePort } from "./ports.ts";
 import { replacement } from "./replacement.ts";
-import { type Base, connect, driverLines, startGatewayRole, startNodeRole } from "./roles.ts";
+import {
+  type Base,
+  connect,
+  connectGateway,
+  driverLines,
+  startGatewayRole,
+  startNodeRole,
+} from "./roles.ts";
 import { startTracing } from "./tracing.ts";
 import { ensureVaultKey } from "./vault-keys.ts";
 import { version } from "./version.ts";
@@ -88,7 +98,8 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
       .actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY)
       .warm({}, { timeoutMs: POOL_READY_MS });
 
-    const gateway = await startGatewayRole(base, role.node.client, {
+    const outside = await gatewayBase(base, nats, undo);
+    const gateway = await startGatewayRole(outside.base, outside.client ?? role.node.client, {
       port: await chosenPort(config, "BERTH_PORT", "gateway", print),
       metricsPort: await chosenPort(config, "BERTH_METRICS_PORT", "metrics", print),
     });
@@ -112,6 +123,18 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
     await stop();
     throw thrown;
   }
+}
+
+/** With a connection of its own, so that what a client does through the gateway has the gateway's rights alone. */
+async function gatewayBase(
+  base: Base,
+  { url, gateway }: Broker,
+  undo: (() => Promise<void>)[],
+): Promise<{ readonly base: Base; readonly client?: Client }> {
+  if (!gateway) return { base };
+  const transport = await connectGateway({ url, credential: gateway }, "berth-gateway", base);
+  undo.push(() => transport.close());
+  return { base: { ...base, transport }, client: actorClient({ ...base, transport }) };
 }
 
 async function startBroker(
@@ -144,6 +167,7 @@ async function startBroker(
     url: server.url,
     workerUrl: config.BERTH_WORKER_NATS_URL ?? server.url,
     credential: () => keys.credential("platform"),
+    gateway: () => gatewayCredential(keys, "up", second()),
     keys,
   };
 }

@@ -83,6 +83,14 @@ export const inspectionSchema = z.object({
 });
 export type Inspection = z.infer<typeof inspectionSchema>;
 
+/** What a node tells of an actor's newest record, asked for as `tenant/kind/key`; all null when it has none. */
+export const storedRecordSchema = z.object({
+  revision: z.number().int().nullable(),
+  journaled: z.boolean().nullable(),
+  /** Base64 of the stored bytes. */
+  data: z.string().nullable(),
+});
+
 /** What `actors` of a node may be asked; all of it may be left out. */
 export const activationQuerySchema = z.object({
   kind: z.string().optional(),

@@ -6,8 +6,8 @@ import { NODE_INBOX, natsPermissions } from "../isolation/nats-permissions.ts";
 import { type AccountClaims, accountClaims, type Share, type UserRights } from "./claims.ts";
 import type { Claims } from "./jwt.ts";
 
-/** In a scoped key's template: the server puts the user's name there, which is the worker's id. */
-const OWN_NAME = "{{name()}}";
+/** In a scoped key's template: the server puts the user's name there, which is the worker's id, or the gateway's. */
+export const OWN_NAME = "{{name()}}";
 /** One for orders, one for answers, and room for those of a connection that is being replaced. */
 const SUBSCRIPTIONS = 8;
 /** A frame has 256 KiB of events at most, and a status less. */

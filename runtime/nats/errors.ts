@@ -1,6 +1,10 @@
 /** The only place that knows the codes of nats-server and the error classes of its client. */
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
-import { InvalidArgumentError, RequestError } from "@nats-io/transport-node";
+import {
+  InvalidArgumentError,
+  PermissionViolationError,
+  RequestError,
+} from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 
 const WRONG_LAST_SEQUENCE = 10071;
@@ -33,6 +37,12 @@ function isTooLarge(thrown: unknown): boolean {
   return cause instanceof InvalidArgumentError && cause.message.includes("max_payload");
 }
 
+/** The broker does not let us publish or subscribe there: our credential does not say so. */
+function isRefused(thrown: unknown): boolean {
+  const cause = thrown instanceof RequestError ? thrown.cause : thrown;
+  return cause instanceof PermissionViolationError;
+}
+
 /** A refusal of the JetStream API by its code. */
 export function fromApiCode(code: number | undefined, message: string, cause: unknown): BerthError {
   switch (code) {
@@ -52,6 +62,7 @@ export function fromApiCode(code: number | undefined, message: string, cause: un
 export function fromNats(thrown: unknown): BerthError {
   if (thrown instanceof BerthError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (isRefused(thrown)) return new BerthError("auth.forbidden", message, { cause: thrown });
   if (isTooLarge(thrown))
     return new BerthError("actor.state_too_large", message, { cause: thrown });
   return fromApiCode(apiCode(thrown), message, thrown);

@@ -9,11 +9,13 @@ import { parseRefName } from "../../protocols/ids.ts";
 import { activationQuerySchema } from "../../protocols/inspection.ts";
 import { subjects } from "../../protocols/subjects.ts";
 import type { RunningNode } from "../node.ts";
+import type { Records } from "../transport.ts";
 
 export interface NodeServiceParts {
   readonly connection: NatsConnection;
   readonly node: RunningNode;
   readonly version: string;
+  readonly records: Pick<Records, "load">;
   /** Of a node that has workers. */
   readonly host?: WorkerHost;
 }
@@ -37,7 +39,7 @@ type Verb = (text: string) => object | Promise<object>;
 
 /** Serves the verbs of this node alone, with JSON answers. */
 export async function startNodeService(parts: NodeServiceParts): Promise<NodeService> {
-  const { connection, node, version, host } = parts;
+  const { connection, node, records, version, host } = parts;
   const service = await new Svcm(connection as never).add({
     name: "berth-node",
     version: PLAIN_VERSION.exec(version)?.[0] ?? "0.0.0",
@@ -46,7 +48,7 @@ export async function startNodeService(parts: NodeServiceParts): Promise<NodeSer
     // Beside the requests and errors of each verb, what the node itself has done.
     statsHandler: () => Promise.resolve(node.census()),
   });
-  const all = { ...verbs(node), ...(host ? hostVerbs(host) : {}) };
+  const all = { ...verbs(node), record: recordVerb(records), ...(host ? hostVerbs(host) : {}) };
   for (const [name, verb] of Object.entries(all)) serve(service, node.id, name, verb);
   return {
     async stop() {
@@ -82,6 +84,20 @@ function verbs(node: RunningNode): Record<string, Verb> {
       ...node.census(),
       nodes: node.nodes(),
     }),
+  };
+}
+
+/** Gateways may not read records themselves: `storedRecordSchema`. */
+function recordVerb(records: Pick<Records, "load">): Verb {
+  return async (text) => {
+    const ref = parseRefName(text.trim());
+    for (const journaled of [false, true]) {
+      const found = await records.load(ref, journaled);
+      if (!found) continue;
+      const data = Buffer.from(found.data).toString("base64");
+      return { revision: found.revision, journaled, data };
+    }
+    return { revision: null, journaled: null, data: null };
   };
 }
 

@@ -112,12 +112,21 @@ function table(options: TopologyOptions): StreamTable[] {
   ];
 }
 
+/** Of streams that nodes have made: for those who may not make any. Throws `broker.unavailable` while there are none. */
+export async function existingTopology(
+  jsm: JetStreamManager,
+): Promise<{ readonly partitions: number }> {
+  const partitions = await partitionsOf(jsm, STREAMS.journal);
+  if (partitions !== undefined) return { partitions };
+  throw new BerthError("broker.unavailable", "no node has made its streams yet");
+}
+
 /** Makes what is missing and returns the partition count in force, which the first node decided. */
 export async function ensureTopology(
   jsm: JetStreamManager,
   options: TopologyOptions,
 ): Promise<{ readonly partitions: number }> {
-  const existing = await partitionsInForce(jsm);
+  const existing = await partitionsOf(jsm, STREAMS.mail);
   const partitions = existing ?? options.partitions;
   for (const row of table({ ...options, partitions })) {
     await ensureStream(jsm, {
@@ -132,15 +141,12 @@ export async function ensureTopology(
   return { partitions };
 }
 
-async function partitionsInForce(jsm: JetStreamManager): Promise<number | undefined> {
+async function partitionsOf(jsm: JetStreamManager, stream: string): Promise<number | undefined> {
   try {
-    const { config } = await jsm.streams.info(STREAMS.mail);
+    const { config } = await jsm.streams.info(stream);
     const count = Number(config.metadata?.[PARTITIONS_KEY]);
     if (Number.isInteger(count) && count > 0) return count;
-    throw new BerthError(
-      "config.invalid",
-      `stream ${STREAMS.mail} does not name its partition count`,
-    );
+    throw new BerthError("config.invalid", `stream ${stream} does not name its partition count`);
   } catch (thrown) {
     if (isNotFound(thrown)) return undefined;
     throw thrown;

@@ -21,7 +21,7 @@ import { natsRecords } from "./records.ts";
 import { Requests } from "./requests.ts";
 import { Sender } from "./sender.ts";
 import { ServerChoice } from "./server-choice.ts";
-import { ensureTopology, type TopologyOptions } from "./topology.ts";
+import { ensureTopology, existingTopology, type TopologyOptions } from "./topology.ts";
 
 export interface NatsOptions {
   /** One or several URLs; user and password may stand in them and are never logged. */
@@ -31,7 +31,8 @@ export interface NatsOptions {
   readonly credential?: (() => BrokerCredential) | undefined;
   /** Of the subjects on which answers come (default: that of nodes). */
   readonly inboxPrefix?: string | undefined;
-  readonly topology: TopologyOptions;
+  /** `existing`: of streams that nodes have made, or are about to make. */
+  readonly topology: TopologyOptions | "existing";
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -57,10 +58,10 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
       jetstreamManager(nc, { timeout: 5_000 }),
     );
     const js = jetstream(nc, { timeout: 5_000 });
-    const { partitions } = await retryUntilReady(options.clock, () =>
-      ensureTopology(jsm, options.topology),
+    const { logger, clock, topology } = options;
+    const { partitions } = await retryUntilReady(clock, () =>
+      topology === "existing" ? existingTopology(jsm) : ensureTopology(jsm, topology),
     );
-    const { logger, clock } = options;
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
     const sender = new Sender(nc);
@@ -164,7 +165,8 @@ async function retryUntilReady<T>(clock: Clock, attempt: () => Promise<T>): Prom
     try {
       return await attempt();
     } catch (thrown) {
-      if (thrown instanceof BerthError || n >= READY_ATTEMPTS) throw thrown;
+      const isLasting = thrown instanceof BerthError && thrown.code !== "broker.unavailable";
+      if (isLasting || n >= READY_ATTEMPTS) throw thrown;
       await clock.sleep(READY_PAUSE_MS);
     }
   }

@@ -164,8 +164,8 @@ describe("a node on a real server", () => {
   test("answers the micro service requests of the stock command line", async () => {
     await using cluster = await startCluster({ definitions: [probe()], on: "nats" });
     const transport = await connect(cluster.nats.url);
-    const { connection } = transport;
-    const parts = { connection, node: cluster.node("n1"), version: "1.2.3-test" };
+    const { connection, records } = transport;
+    const parts = { connection, records, node: cluster.node("n1"), version: "1.2.3-test" };
     const service = await startNodeService(parts);
     await cluster.client.actor(Probe, "acme", "a").add({ n: 1 });
     const request = async (subject: string) =>

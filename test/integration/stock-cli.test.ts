@@ -138,7 +138,16 @@ describe("a node as a micro service", () => {
     const { endpoints } = (await request("$SRV.INFO.berth-node")) as {
       endpoints: { name: string; subject: string }[];
     };
-    const verbs = ["drain", "actors", "actor", "replay", "stats", "workers", "worker-log"];
+    const verbs = [
+      "drain",
+      "actors",
+      "actor",
+      "replay",
+      "stats",
+      "record",
+      "workers",
+      "worker-log",
+    ];
     expect(endpoints.map(({ name, subject }) => [name, subject])).toEqual(
       verbs.map((verb) => [verb, `berth.node.${node}.${verb}`]),
     );

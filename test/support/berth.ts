@@ -13,6 +13,7 @@ import { prometheusMetrics } from "../../deploy/metrics.ts";
 import {
   type Base,
   connect,
+  connectGateway,
   type NodeRole,
   startGatewayRole,
   startNodeRole,
@@ -23,6 +24,7 @@ import { PLACES, POOL_KEY } from "../../protocols/actors/place.ts";
 import type { DevFile } from "../../protocols/api.ts";
 import { PLATFORM_TENANT } from "../../protocols/ids.ts";
 import type { TierOverrides } from "../../protocols/tiers.ts";
+import { actorClient } from "../../runtime/actor-client.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { type OperatorNats, startOperatorNats } from "./nats.ts";
 
@@ -92,7 +94,13 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
   const { client } = role.node;
   const keys = await ensureDevelopment({ transport, client, clock, dataDir });
   await client.actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY).warm({});
-  const gateway = await startGatewayRole(base, client, { port: 0, metricsPort: 0 });
+  const { url, gateway: credential } = nats.broker;
+  const outside = await connectGateway({ url, credential }, "berth-test-gateway", base);
+  const gateway = await startGatewayRole(
+    { ...base, transport: outside },
+    actorClient({ ...base, transport: outside }),
+    { port: 0, metricsPort: 0 },
+  );
   await writeDevFile(dataDir, {
     url: gateway.url,
     metrics_url: gateway.metricsUrl,
@@ -103,6 +111,7 @@ export async function startBerth(options: BerthOptions = {}): Promise<TestBerth>
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     await gateway.close();
+    await outside.close();
     await role.stop({ workers: true });
     await transport.close();
     await tracing.stop();

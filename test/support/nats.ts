@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { authFolder, type Broker } from "../../deploy/broker.ts";
+import { gatewayCredential } from "../../deploy/nats/auth/gateway-credential.ts";
 import { ensureOperatorKeys, type OperatorKeys } from "../../deploy/nats/auth/operator-keys.ts";
 import { operatorModeLines } from "../../deploy/nats/auth/operator-mode.ts";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
@@ -52,7 +53,10 @@ export async function startOperatorNats(): Promise<OperatorNats> {
   const keys = await ensureOperatorKeys(authFolder(dataDir), second());
   const nats = await startServer(dataDir, () => operatorModeLines(keys, dataDir, second()), {});
   const { url } = nats;
-  const broker = { url, workerUrl: url, keys, credential: () => keys.credential("platform") };
+  const broker: Broker = {
+    ...{ url, workerUrl: url, keys, credential: () => keys.credential("platform") },
+    gateway: () => gatewayCredential(keys, "test", second()),
+  };
   return Object.defineProperties({ keys, broker } as OperatorNats, descriptorsOf(nats));
 }
 

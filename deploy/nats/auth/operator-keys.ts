@@ -22,8 +22,10 @@ export const KEYS = {
   system: "account",
   "system-signing": "account",
   platform: "account",
-  /** Signs nodes and gateways. */
+  /** Signs nodes. */
   "platform-signing": "account",
+  /** Signs gateways, which have the rights that the platform's account gives to this key. */
+  "gateway-signing": "account",
   /** Signs workers: all that a node without the operator's keys needs. */
   issuer: "account",
 } as const satisfies Record<string, NkeyKind>;
@@ -87,7 +89,10 @@ export function readCreds(path: string): BrokerCredential {
 /** Finds the keys, or makes them (K1). `iat` is the second in which it is done. */
 export async function ensureOperatorKeys(folder: string, iat: number): Promise<OperatorKeys> {
   const keys = new OperatorKeys(folder);
-  if (await isThere(folder)) return keys;
+  if (await isThere(folder)) {
+    await complete(keys);
+    return keys;
+  }
   await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
   const draft = await mkdtemp(`${folder}.draft-`);
   try {
@@ -102,6 +107,20 @@ export async function ensureOperatorKeys(folder: string, iat: number): Promise<O
     if (!(await isThere(folder))) throw thrown;
   }
   return keys;
+}
+
+/** Makes keys that builds before this one did not know. */
+async function complete(keys: OperatorKeys): Promise<void> {
+  for (const [name, kind] of Object.entries(KEYS) as [KeyName, NkeyKind][]) {
+    if (keys.find(name)) continue;
+    const options = { mode: PRIVATE_FILE, flag: "wx" } as const;
+    // Another start may do the same now.
+    await writeFile(join(keys.folder, `${name}.nk`), `${Nkey.make(kind).seed}\n`, options).catch(
+      (thrown: unknown) => {
+        if (!keys.find(name)) throw thrown;
+      },
+    );
+  }
 }
 
 /** Makes the ready-made credentials anew, with the newest signing keys. */

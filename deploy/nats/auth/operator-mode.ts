@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { accountClaims, operatorClaims } from "../../../runtime/nats-auth/claims.ts";
 import { signClaims } from "../../../runtime/nats-auth/jwt.ts";
 import { workerShares } from "../../../runtime/nats-auth/worker-account.ts";
+import { gatewayRights } from "./gateway-credential.ts";
 import type { OperatorKeys } from "./operator-keys.ts";
 
 /** Workers' accounts are told to the running server and kept there. */
@@ -19,7 +20,7 @@ export function operatorToken(keys: OperatorKeys, iat: number): string {
 
 /** The two accounts that are always there, as tokens by their public keys. */
 export function fixedAccounts(keys: OperatorKeys, iat: number): ReadonlyMap<string, string> {
-  const signing = (name: "system-signing" | "platform-signing") =>
+  const signing = (name: "system-signing" | "platform-signing" | "gateway-signing") =>
     keys.all(name).map(({ publicKey }) => publicKey);
   const claims = [
     accountClaims({
@@ -33,6 +34,9 @@ export function fixedAccounts(keys: OperatorKeys, iat: number): ReadonlyMap<stri
       name: "PLATFORM",
       limits: { jetstream: true },
       signingKeys: signing("platform-signing"),
+      scopedKeys: signing("gateway-signing").map((publicKey) => ({
+        ...{ publicKey, role: "gateway", rights: gatewayRights() },
+      })),
       exports: workerShares(),
     }),
   ];

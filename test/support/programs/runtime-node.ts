@@ -52,6 +52,7 @@ const node = await startNode({
 });
 const service = await startNodeService({
   connection: transport.connection,
+  records: transport.records,
   node,
   version: settings.version ?? "0.0.0-test",
 });
