@@ -47,6 +47,7 @@ export default defineConfig({
             "test/conformance/**/*.test.ts",
             "test/isolation/**/*.test.ts",
             "test/chaos/**/*.test.ts",
+            "test/fuzz/**/*.test.ts",
           ],
           sequence: { groupOrder: 2 },
         },

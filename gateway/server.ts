@@ -152,6 +152,8 @@ async function createApp(services: Services): Promise<App> {
     maxHeaderSize: tuning.headerBytes,
     headersTimeout: tuning.headersMs,
     connectionsCheckingInterval: tuning.lateCheckMs,
+    // Refused by a hook of ours, with a problem: Node would answer with an empty body.
+    requireHostHeader: false,
   };
   const app = Fastify({
     logger: false,

@@ -38,6 +38,10 @@ export function addHooks(app: App, services: Services): void {
     if (tracer.isOn) request.span = startSpan(tracer, request);
     reply.header("x-request-id", request.id);
     reply.header("cache-control", "no-store");
+    const { headers, httpVersion } = request.raw;
+    if (headers.host === undefined && httpVersion === "1.1") {
+      throw new BerthError("request.malformed", "the request has no Host header");
+    }
   });
 
   app.addHook("onRequest", async (request, reply) => {
@@ -117,6 +121,8 @@ export function sendProblem(
   if (error.status === 401) reply.header("www-authenticate", 'Bearer realm="berth"');
   // A body that was not read to its end would be taken for the next request.
   if (error.code === "request.too_large") reply.header("connection", "close");
+  // A request that finds no way through the router has met none of the hooks.
+  reply.header("x-request-id", request.id).header("cache-control", "no-store");
   const problem = toProblem(error, request.id);
   return reply
     .code(problem.status)
