@@ -1,5 +1,4 @@
 /** Where a node has the vault's keys from: a file, its environment, or an external store's command. */
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, open, readFile, stat } from "node:fs/promises";
@@ -7,6 +6,7 @@ import { join } from "node:path";
 import { type KeyEncryptionKey, parseKeys } from "../actors/vault/key-encryption-key.ts";
 import type { KeySource } from "../actors/vault/keyring.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { commandOutput } from "./command-output.ts";
 import type { Config } from "./config.ts";
 
 type VaultConfig = Pick<
@@ -70,27 +70,9 @@ async function readFileKeys(path: string): Promise<readonly KeyEncryptionKey[]> 
 
 /** What the command prints is in no error: it may be keys. */
 async function readCommand(command: string): Promise<readonly KeyEncryptionKey[]> {
-  const options = { timeout: COMMAND_MS, maxBuffer: MAX_BYTES, killSignal: "SIGKILL" as const };
-  const text = await new Promise<string>((resolve, reject) => {
-    execFile("/bin/sh", ["-c", command], options, (error, stdout) => {
-      if (error === null) resolve(stdout);
-      else
-        reject(
-          new BerthError("config.invalid", `BERTH_VAULT_KEY_COMMAND ${failureOf(error)}`, {
-            field: "BERTH_VAULT_KEY_COMMAND",
-          }),
-        );
-    });
+  const end = await commandOutput(command, { timeoutMs: COMMAND_MS, maxBytes: MAX_BYTES });
+  if ("text" in end) return parseKeys(end.text, "BERTH_VAULT_KEY_COMMAND");
+  throw new BerthError("config.invalid", `BERTH_VAULT_KEY_COMMAND ${end.failure}`, {
+    field: "BERTH_VAULT_KEY_COMMAND",
   });
-  return parseKeys(text, "BERTH_VAULT_KEY_COMMAND");
-}
-
-function failureOf(error: {
-  readonly code?: unknown;
-  readonly killed?: boolean | undefined;
-}): string {
-  if (typeof error.code === "number") return `ended with exit code ${error.code}`;
-  return error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER"
-    ? "printed more than keys"
-    : `did not end within ${COMMAND_MS} ms, or was killed`;
 }

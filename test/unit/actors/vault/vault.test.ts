@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { parseKeys } from "../../../../actors/vault/key-encryption-key.ts";
 import { Keyring } from "../../../../actors/vault/keyring.ts";
+import { Vault } from "../../../../actors/vault/vault.ts";
 import {
   type CredentialRecord,
   credentialRecordSchema,
   MAX_CREDENTIALS,
 } from "../../../../protocols/credentials.ts";
 import { BerthError } from "../../../../protocols/errors.ts";
+import { systemClock } from "../../../../runtime/clock.ts";
 import { silentLogger } from "../../../../runtime/logger.ts";
 import type { Buckets } from "../../../../runtime/transport.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
@@ -168,6 +170,27 @@ describe("the vault", () => {
     const { put, open } = await vaultRig(new KeyFile(keyLine("k1")), { audit });
     await put("openai", VALUE);
     await expect(open("openai")).rejects.toMatchObject({ code: "audit.unavailable" });
+  });
+});
+
+describe("a node that holds no keys of the vault", () => {
+  it("opens nothing, says so where there is something to open, and still lists and removes", async () => {
+    const rig = await vaultRig(new KeyFile(keyLine("k1")));
+    await rig.put("openai", VALUE);
+    const audit = { record: () => Promise.resolve() };
+    const { buckets } = rig;
+    const bare = new Vault({
+      ...{ buckets, audit, keyring: undefined, clock: systemClock, log: silentLogger },
+    });
+    const place = { tenant: "acme", user: "ann", provider: "openai" };
+    await expect(bare.open({ ...place, purpose: "" })).rejects.toMatchObject({
+      code: "vault.unavailable",
+    });
+    expect(await bare.open({ ...place, provider: "gemini", purpose: "" })).toBeUndefined();
+    await expect(bare.key()).rejects.toMatchObject({ code: "vault.unavailable" });
+    expect((await bare.list(place)).credentials).toHaveLength(1);
+    await bare.remove(place);
+    expect(await rig.open("openai")).toBeUndefined();
   });
 });
 
