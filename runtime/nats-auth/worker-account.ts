@@ -2,7 +2,7 @@
 import { ANY_ONE, type Policy } from "../../protocols/isolation.ts";
 import { ISOLATION_POLICY } from "../../protocols/isolation-policy.ts";
 import type { Tier } from "../../protocols/tiers.ts";
-import { NODE_INBOX, natsPermissions } from "../isolation/nats-permissions.ts";
+import { inboxPrefix, NODE_INBOX, natsPermissions } from "../isolation/nats-permissions.ts";
 import { type AccountClaims, accountClaims, type Share, type UserRights } from "./claims.ts";
 import type { Claims } from "./jwt.ts";
 
@@ -46,14 +46,15 @@ export function workerRights(policy: Policy = ISOLATION_POLICY): UserRights {
 
 /**
  * What the platform's account exports and every worker account imports: what workers say, what they are told, and their
- * answers, which go to the inbox of the node that asked.
+ * answers, which go to the inbox of the node or the gateway that asked.
  */
 export function workerShares(policy: Policy = ISOLATION_POLICY): readonly Share[] {
   const { publish, subscribe, answers } = natsPermissions(policy, {
     kind: "container",
     id: ANY_ONE,
   });
-  const said = answers ? [...publish, `${NODE_INBOX}.>`] : publish;
+  const askers = [NODE_INBOX, inboxPrefix({ kind: "gateway", id: ANY_ONE })];
+  const said = answers ? [...publish, ...askers.map((inbox) => `${inbox}.>`)] : publish;
   return [
     ...said.map((subject) => ({ kind: "service" as const, subject })),
     // Its inbox lies in its own account.
