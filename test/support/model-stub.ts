@@ -19,8 +19,13 @@ export interface ModelStub extends AsyncDisposable {
   }[];
 }
 
+const LOOPBACK = { host: "127.0.0.1", port: 0 };
+
 /** With a certificate it speaks TLS. */
-export async function startModelStub(certificate?: Certificate): Promise<ModelStub> {
+export async function startModelStub(
+  certificate?: Certificate,
+  { host, port: wanted }: { readonly host: string; readonly port: number } = LOOPBACK,
+): Promise<ModelStub> {
   const requests: ModelStub["requests"] = [];
   const serve = (request: IncomingMessage, response: ServerResponse) => {
     void readBody(request).then((text) => {
@@ -32,11 +37,11 @@ export async function startModelStub(certificate?: Certificate): Promise<ModelSt
   };
   const server =
     certificate === undefined ? createServer(serve) : createTlsServer(certificate, serve);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(wanted, host, resolve));
   const { port } = server.address() as AddressInfo;
   return {
     port,
-    url: `http${certificate === undefined ? "" : "s"}://127.0.0.1:${port}`,
+    url: `http${certificate === undefined ? "" : "s"}://${host}:${port}`,
     requests,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
