@@ -1,5 +1,8 @@
 /** The gateway that is fuzzed: two tenants with things of their own, an operator, and somebody without a credential. */
+import { startVaultService } from "../../actors/vault/vault-service.ts";
+import { silentLogger } from "../../runtime/logger.ts";
 import { type GatewayRig, startGatewayRig } from "../support/gateway-rig.ts";
+import { KeyFile, keyLine, vaultRig } from "../support/vault-rig.ts";
 
 const PLENTY = 1_000_000_000;
 /** Stands in all that the first tenant wrote, and must be in no answer to anybody else. */
@@ -47,6 +50,13 @@ export async function openStage(): Promise<Stage> {
       lateCheckMs: 100,
     },
   });
+  const { vault } = await vaultRig(new KeyFile(keyLine("k1")), { buckets: rig.transport.buckets });
+  const service = await startVaultService({
+    vault,
+    bus: rig.transport.bus,
+    log: silentLogger,
+  });
+  await rig.api("PUT", "/v1/credentials/openai", { body: { value: `${CANARY}-key` } });
   await rig.addKey("key-freeAdmin", { tenant: "t-free", user: "chief", scope: "tenant_admin" });
   const jobs: string[] = [];
   const sessions: string[] = [];
@@ -74,6 +84,7 @@ export async function openStage(): Promise<Stage> {
     },
     crashes,
     async [Symbol.asyncDispose]() {
+      await service.close();
       await rig[Symbol.asyncDispose]();
       process.off("unhandledRejection", crashed);
       process.off("uncaughtException", crashed);

@@ -1,6 +1,7 @@
 /** The audit trail on a real broker: what it refuses, and what is left of it when entries pass their retention. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { auditExportSchema } from "../../protocols/api-operators.ts";
 import { type Act, systemActor } from "../../protocols/audit.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
 import { auditOf } from "../../runtime/audit.ts";
@@ -8,6 +9,7 @@ import { verifyChain } from "../../runtime/audit-chain.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { connectNats, type NatsTransport } from "../../runtime/nats/transport.ts";
+import { startBerth } from "../support/berth.ts";
 import { eventually } from "../support/eventually.ts";
 import { startNats, type TestNats } from "../support/nats.ts";
 
@@ -85,5 +87,47 @@ describe("the audit stream", () => {
     expect(longer.fault).toMatchObject({ kind: "removed", seq: chain[0]!.seq - 1 });
     const { first, last } = await transport.audit.bounds("pruned");
     expect([first, last]).toEqual([chain[0]!.seq, chain.at(-1)!.seq]);
+  });
+});
+
+describe("a whole Berth, whose gateway has a credential of its own at the broker", () => {
+  it("cancels a suspended tenant's running job, and tells of all of it in a chain that is whole", async () => {
+    await using berth = await startBerth();
+    const call = async (key: string, method: string, path: string, body?: object) => {
+      const answer = await fetch(`${berth.url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+    };
+    const { operator, pro } = berth.keys;
+    const me = await call(pro, "GET", "/v1/me");
+    const tenant = String(me.body["tenant"]);
+    const job = await call(pro, "POST", "/v1/jobs", { agent: "shell", prompt: "sleep 600" });
+    const path = `/v1/jobs/${String(job.body["id"])}?tenant=${tenant}`;
+    const reaches = (state: string) =>
+      eventually(async () => (await call(operator, "GET", path)).body["state"] === state, {
+        within: 30_000,
+        name: `the job is ${state}`,
+      });
+    await reaches("running");
+    expect((await call(pro, "GET", "/v1/nodes")).status).toBe(403);
+    const put = { name: "Pro", tier: "pro", suspended: true };
+    expect((await call(operator, "PUT", `/v1/tenants/${tenant}`, put)).status).toBe(200);
+    await reaches("cancelled");
+    const workers = `/v1/workers?tenant=${tenant}`;
+    await eventually(
+      async () => ((await call(operator, "GET", workers)).body["data"] as unknown[]).length === 0,
+      { within: 30_000, name: "its worker is gone" },
+    );
+    const chain = `/v1/audit/export?tenant=${tenant}`;
+    const exported = auditExportSchema.parse((await call(operator, "GET", chain)).body);
+    expect(exported.data.map(({ act: name, outcome }) => `${name} ${outcome}`)).toEqual(
+      expect.arrayContaining(["api.denied denied", "tenant.suspend allowed"]),
+    );
+    const { retention_ms: retentionMs } = exported;
+    expect(retentionMs).toBe(365 * 86_400_000);
+    expect(verifyChain(exported.data, { now: clock.now(), retentionMs }).fault).toBeUndefined();
   });
 });

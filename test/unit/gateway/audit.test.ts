@@ -9,6 +9,7 @@ import { systemClock } from "../../../runtime/clock.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
 import { type ApiOptions, type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
+import { readSources } from "../../support/source.ts";
 import { openStream } from "../../support/stream-client.ts";
 
 let rig: GatewayRig;
@@ -209,5 +210,24 @@ describe("the trail", () => {
     const body = (await answer.json()) as { data: AuditEntry[]; retention_ms: number | null };
     expect(acts(body.data)).toEqual(["key.revoke", "key.revoke", "audit.export"]);
     expect(body.retention_ms).toBeNull();
+  });
+});
+
+describe("every route that changes something", () => {
+  /** A caller's own sessions and jobs are its own affair. */
+  const OWN = ["submitJob", "createSession"];
+
+  it("names its act, so that a new one cannot be forgotten", () => {
+    const routes = readSources(["gateway/routes"]).flatMap(({ text }) =>
+      [...text.matchAll(/app\.(?:post|put|delete)\(([\s\S]*?)\n {4}(?:async )?\(/g)].map(
+        ([, head = ""]) => ({
+          id: /tagged\(\s*"\w+",\s*"(\w+)"/.exec(head)?.[1] ?? head.slice(0, 80),
+          isAudited: /\baudit: /.test(head),
+        }),
+      ),
+    );
+    expect(routes.length).toBeGreaterThan(14);
+    const silent = routes.filter(({ isAudited }) => !isAudited).map(({ id }) => id);
+    expect(silent.toSorted()).toEqual(OWN.toSorted());
   });
 });
