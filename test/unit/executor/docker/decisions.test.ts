@@ -167,6 +167,12 @@ describe("a worker's container", () => {
     expect(host.CapAdd ?? host.Devices ?? host.Binds ?? host.PidMode).toBeUndefined();
   });
 
+  it("asks its own empty container for names, unless its network leads out directly", () => {
+    const closed = containerOptions({ ...plan, size: { ...size, internet: false } });
+    expect(closed.HostConfig).toMatchObject({ Dns: ["127.0.0.1"], DnsSearch: ["."] });
+    expect([host.Dns, host.DnsSearch]).toEqual([undefined, undefined]);
+  });
+
   it("tells nothing secret to whoever looks at it: the identity comes by standard input", () => {
     expect(options.Env).toEqual(["BERTH_IDENTITY=stdin"]);
     expect(options).toMatchObject({ OpenStdin: true, StdinOnce: false, Tty: false });

@@ -90,6 +90,18 @@ describe("the decision to restore the firewall", () => {
     expect(decideRestore(PLAN, both, known)).toBeUndefined();
   });
 
+  test("opens the ports of both doors, on the network's own address alone, and follows a change of them", () => {
+    const doors = (script: string | undefined) =>
+      (script ?? "")
+        .split("\n")
+        .filter((line) => line.includes("-j ACCEPT") && line.includes("--dst-type LOCAL"));
+    const both = { ...PLAN, proxyPort: 14_223 };
+    const made = doors(restoreScript(both, parseListing("")));
+    expect(made.map((line) => /--dport (\d+)/.exec(line)?.[1])).toEqual(["14222", "14223"]);
+    for (const line of made) expect(line).toContain("--limit-iface-in");
+    expect(doors(restoreScript(PLAN, parseListing("")))).toHaveLength(1);
+  });
+
   test("follows a change of the name servers", () => {
     const { listing, known } = inForce();
     const moved = { ...PLAN, nameservers: ["10.0.0.3"] };
