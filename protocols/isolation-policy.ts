@@ -153,7 +153,7 @@ export const ISOLATION_POLICY: Policy = [
     principal: "operator",
     action: "write",
     resources: ["route"],
-    names: ["sessions", "jobs", "keys", "tenants", "nodes", "actors", "deadLetters"],
+    names: ["sessions", "jobs", "keys", "tenants", "nodes", "actors", "deadLetters", "vault"],
     scope: "any",
   },
 ];

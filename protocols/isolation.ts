@@ -98,6 +98,8 @@ export const ROUTES = [
   "actors",
   "deadLetters",
   "audit",
+  /** The vault's keys, never what is sealed under them. */
+  "vault",
 ] as const;
 export type Channel = (typeof CHANNELS)[number];
 export type Store = (typeof STORES)[number];

@@ -103,7 +103,7 @@ export function credentialRoutes(app: App, { transport, tuning }: Services): voi
       },
     },
     async (request) => {
-      requireRoute(principalOf(request), "nodes", "read");
+      requireRoute(principalOf(request), "vault", "read");
       return await vault.status();
     },
   );
@@ -111,7 +111,7 @@ export function credentialRoutes(app: App, { transport, tuning }: Services): voi
   app.post(
     "/v1/vault/rotate",
     {
-      config: { audit: { act: "vault.rotate", group: "nodes" } },
+      config: { audit: { act: "vault.rotate", group: "vault" } },
       schema: {
         ...tagged("operators", "rotateVault", "Wrap the next credentials with the current key"),
         body: rotateVaultSchema,
@@ -119,7 +119,7 @@ export function credentialRoutes(app: App, { transport, tuning }: Services): voi
       },
     },
     async (request) => {
-      requireRoute(principalOf(request), "nodes", "write");
+      requireRoute(principalOf(request), "vault", "write");
       return await vault.rotate(request.body.after);
     },
   );
