@@ -62,6 +62,10 @@ const starters: Starters = {
       name,
       print: (line) => void context.terminal.err(`${line}\n`),
     }),
+  rotateKey: async (options) =>
+    (await import("./nats/auth/keyholder.ts")).rotateKey(loadConfig(), options),
+  gatewayCreds: async (name) =>
+    (await import("./nats/auth/keyholder.ts")).makeGatewayCreds(loadConfig(), name),
 };
 
 await runCli(process.argv.slice(2), context, starters);

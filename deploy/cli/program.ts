@@ -14,6 +14,7 @@ import { EXIT, exitCodeOfError } from "./exit-codes.ts";
 import { jobCommand } from "./job.ts";
 import { jobsCommand } from "./jobs.ts";
 import { logsCommand } from "./logs.ts";
+import { natsCommand } from "./nats.ts";
 import { nodesCommand } from "./nodes.ts";
 import { policyCommand } from "./policy.ts";
 import { queuesCommand } from "./queues.ts";
@@ -60,6 +61,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     nodeCommand(context, starters),
     gatewayRoleCommand(context, starters),
     operatorKeyCommand(context, starters),
+    natsCommand(context, starters),
     runCommand(context),
     jobsCommand(context),
     jobCommand(context),

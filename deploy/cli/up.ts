@@ -17,6 +17,14 @@ export interface Starters {
     readonly nats: string | undefined;
     readonly name: string;
   }): Promise<string>;
+  /** Replaces a key of our nats-server. */
+  rotateKey(options: {
+    readonly key: string;
+    readonly waitMs: number;
+    readonly print: Print;
+  }): Promise<void>;
+  /** Makes a gateway's credential of the broker, and returns its file. */
+  gatewayCreds(name: string): Promise<string>;
 }
 type Print = (line: string) => void;
 

@@ -7,6 +7,7 @@ export interface ServerConfig {
   readonly storeDir: string;
   readonly syncInterval: string;
   readonly logFile: string;
+  readonly pidFile: string;
   /** Who may connect, and what they may: further lines. None: anybody on this machine may do everything. */
   readonly access: readonly string[];
 }
@@ -21,6 +22,7 @@ export function formatServerConfig(config: ServerConfig): string {
     `listen: "127.0.0.1:${port}"`,
     ...(monitorPort === undefined ? [] : [`http: "127.0.0.1:${monitorPort}"`]),
     `log_file: ${quote(config.logFile)}`,
+    `pid_file: ${quote(config.pidFile)}`,
     `logfile_size_limit: ${LOG_BYTES}`,
     "logfile_max_num: 3",
     // Clients of ours ping; a dead one is noticed in seconds.

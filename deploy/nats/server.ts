@@ -35,6 +35,8 @@ export interface NatsServerOptions {
   readonly readyTimeoutMs?: number;
 }
 
+/** In the data folder: of the server's process, for whoever restarts it. */
+export const PID_FILE = "nats.pid";
 /** The server's own default, stated: what a power cut can cost, see ARCHITECTURE.md. */
 const SYNC_INTERVAL = "2m";
 const READY_TIMEOUT_MS = 60_000;
@@ -134,6 +136,7 @@ export class NatsServer implements AsyncDisposable {
       storeDir,
       syncInterval: syncInterval ?? SYNC_INTERVAL,
       logFile,
+      pidFile: join(dataDir, PID_FILE),
       access: this.#options.access?.() ?? [],
     });
     await writeFile(`${configFile}.draft`, text, { mode: 0o600 });

@@ -6,7 +6,9 @@ import type { ClaimsServer } from "../nats-auth/account-keeper.ts";
 import { authenticatorOf } from "../nats-auth/credential.ts";
 import { fromNats } from "./errors.ts";
 
-interface SystemAccount extends ClaimsServer {
+export interface SystemAccount extends ClaimsServer {
+  /** Of the process of the server that answers: another one after a restart. */
+  serverId(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -37,6 +39,12 @@ export async function systemAccountServer(options: {
       const token = await ask(nc, `$SYS.REQ.ACCOUNT.${account}.CLAIMS.LOOKUP`, "");
       return token === "" ? undefined : token;
     },
+    async serverId() {
+      const answer = JSON.parse(await ask(nc, "$SYS.REQ.SERVER.PING", "")) as {
+        readonly server: { readonly id: string };
+      };
+      return answer.server.id;
+    },
     close: () => nc.close(),
   };
 }
@@ -47,7 +55,7 @@ async function change(nc: NatsConnection, subject: string, token: string): Promi
   };
   if (answer.error === undefined) return;
   const reason = answer.error.description ?? "no reason given";
-  throw new BerthError("broker.unavailable", `the broker did not take an account: ${reason}`);
+  throw new BerthError("broker.unavailable", `the broker refused: ${reason}`);
 }
 
 async function ask(nc: NatsConnection, subject: string, data: string): Promise<string> {

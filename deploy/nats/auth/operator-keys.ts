@@ -54,10 +54,13 @@ export class OperatorKeys {
     return this.#read(`${name}.nk`);
   }
 
-  /** The key, and the one that it replaces while a rotation is under way. */
+  /** The key; and while a rotation is under way the one that comes, or the one that goes. */
   all(name: KeyName): [Nkey, ...Nkey[]] {
-    const old = this.#read(`${name}.old.nk`);
-    return [this.get(name), ...(old ? [old] : [])];
+    const others = ["next", "old"].map((form) => this.#read(`${name}.${form}.nk`));
+    const key = this.get(name);
+    // For a moment one key may stand in two files.
+    const differing = others.filter((other) => other && other.publicKey !== key.publicKey);
+    return [key, ...differing.filter((other) => other !== undefined)];
   }
 
   /** The credential of a ready-made file, as it is now. */

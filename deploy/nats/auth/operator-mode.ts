@@ -9,7 +9,7 @@ import type { OperatorKeys } from "./operator-keys.ts";
 /** Workers' accounts are told to the running server and kept there. */
 const ACCOUNTS_FOLDER = "nats-accounts";
 
-export function operatorToken(keys: OperatorKeys, iat: number): string {
+function operatorToken(keys: OperatorKeys, iat: number): string {
   const claims = operatorClaims({
     publicKey: keys.get("operator").publicKey,
     signingKeys: keys.all("operator-signing").map(({ publicKey }) => publicKey),

@@ -62,5 +62,7 @@ export function startersDouble(
     node: (options) => start({ role: "node", ...options }),
     gateway: (options) => start({ role: "gateway", ...options }),
     operatorKey: ({ name }) => Promise.resolve(`key-of-${name}`),
+    rotateKey: ({ key, waitMs, print }) => Promise.resolve(print(`${key} in ${waitMs} ms`)),
+    gatewayCreds: (name) => Promise.resolve(`creds of ${name}`),
   };
 }
