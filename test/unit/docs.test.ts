@@ -33,6 +33,15 @@ describe("the pages", () => {
     expect(broken).toEqual([]);
   });
 
+  it("name only tests that are there in the threat model", () => {
+    const page = PAGES.find(({ path }) => path === "docs/security.md")!.text;
+    const named = [...page.matchAll(/`(?:test\/)?((?:unit|integration|fuzz)\/[\w/-]+)`/g)];
+    expect(named.length).toBeGreaterThan(15);
+    const isThere = (name: string) =>
+      ["", ".test.ts"].some((end) => existsSync(join(ROOT, "test", name + end)));
+    expect(named.map(([, name = ""]) => name).filter((name) => !isThere(name))).toEqual([]);
+  });
+
   it("name only variables and streams that are there", () => {
     const code = readSources(["deploy", "executor"])
       .map(({ text }) => text)
