@@ -178,10 +178,11 @@ async function createApp(services: Services): Promise<App> {
   app.setSerializerCompiler(serializerCompiler);
   takeEmptyJson(app);
   keepRouteTable(app);
+  // In front of all hooks: it closes what asked for an upgrade and was refused by one of them.
+  await registerStreams(app, services);
   addHooks(app, services);
   await registerSecurity(app, config);
   await registerOpenApi(app, config.version);
-  await registerStreams(app, services);
   healthRoutes(app, services);
   openApiRoute(app);
   if (config.dashboard !== undefined) await registerDashboard(app, config.dashboard);

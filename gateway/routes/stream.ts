@@ -1,4 +1,5 @@
 /** `GET /v1/stream`: the WebSocket. */
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import websocket from "@fastify/websocket";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -25,6 +26,10 @@ export async function registerStreams(app: App, services: Services): Promise<voi
       services.logger.debug({ error }, "a stream's connection failed");
       socket.terminate();
     },
+  });
+  // Node's own time limits end with the request for an upgrade. A socket that becomes a stream loses this one.
+  app.server.on("upgrade", (_request: unknown, socket: Duplex) => {
+    (socket as Socket).setTimeout(services.tuning.headersMs, () => socket.destroy());
   });
   app.websocketServer.on("wsClientError", (error: Error, socket: Duplex) =>
     writeProblem(socket, new BerthError("request.malformed", error.message)),

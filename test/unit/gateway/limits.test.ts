@@ -212,6 +212,37 @@ describe("a connection", () => {
     }
   });
 
+  it.each([
+    [
+      "by a hook in front of all",
+      "GET /v1/me HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+    ],
+    [
+      "as a path that is too long",
+      `GET /v1/jobs/${"x".repeat(3_000)} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n`,
+    ],
+    [
+      "as a question for methods",
+      "OPTIONS /v1/me HTTP/1.1\r\nhost: x\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    ],
+  ])("that asked for an upgrade and was answered %s is closed", async (_name, text) => {
+    const { url } = await open({ tuning: { headersMs: 300 } });
+    const socket = await socketOf(url);
+    socket.resume();
+    const closed = once(socket, "close");
+    socket.write(text);
+    await closed;
+  });
+
+  it("that became a stream has no such limit", async () => {
+    const { keys, url } = await open({ tuning: { headersMs: 100, heartbeatMs: 100 } });
+    const stream = await openStream(url, keys.pro);
+    for (let n = 0; n < 5; n += 1) await once(stream.socket, "ping");
+    stream.send({ type: "ping", ref: "still" });
+    expect(await stream.frame("pong")).toMatchObject({ ref: "still" });
+    stream.close();
+  });
+
   it("with larger headers than are taken is refused", async () => {
     const { url } = await open();
     const socket = await socketOf(url);
