@@ -1,7 +1,8 @@
 /** Which broker a process uses, and what it has to get in. */
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BerthError } from "../protocols/errors.ts";
-import type { BrokerCredential } from "../protocols/executor.ts";
+import type { BrokerCredential, BrokerTls } from "../protocols/executor.ts";
 import type { Config } from "./config.ts";
 import { OperatorKeys, readCreds } from "./nats/auth/operator-keys.ts";
 
@@ -12,6 +13,8 @@ export interface Broker {
   readonly workerUrl: string;
   /** This process's own, asked at every connect. Absent: what stands in the URL, or nothing. */
   readonly credential?: (() => BrokerCredential) | undefined;
+  /** Where it speaks TLS. */
+  readonly tls?: BrokerTls | undefined;
   /** Of a gateway in the same process. Absent: it shares the node's connection. */
   readonly gateway?: () => BrokerCredential;
   /** Of a node that gives each worker a credential of its own. Absent: workers share what stands in their URL. */
@@ -36,9 +39,26 @@ export function externalBroker(config: Config): Broker {
   return {
     url,
     workerUrl: config.BERTH_WORKER_NATS_URL ?? url,
+    tls: brokerTls(config, url),
     ...(creds === undefined ? {} : { credential: () => readCreds(creds) }),
     ...(keys === undefined ? {} : { keys }),
   };
+}
+
+/** Throws `config.invalid` when the file of authorities cannot be read. */
+export function brokerTls({ BERTH_NATS_TLS_CA: path }: Config, url: string): BrokerTls | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return { ca: readFileSync(path, "utf8"), names: hostsOf(url) };
+  } catch (cause) {
+    const field = "BERTH_NATS_TLS_CA";
+    throw new BerthError("config.invalid", `${field}: ${path} cannot be read`, { field, cause });
+  }
+}
+
+/** Without ports. */
+export function hostsOf(url: string): string[] {
+  return url.split(",").map((part) => new URL(part.trim()).hostname);
 }
 
 /** What people are told of a broker that does not know single workers. */

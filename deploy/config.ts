@@ -63,6 +63,10 @@ const environmentSchema = z.object({
   BERTH_NATS_AUTH: z.string().min(1).optional(),
   /** Life of a worker's credential; renewed at half of it. */
   BERTH_CREDENTIAL_TTL: duration("10m"),
+  /** Certificate and key of the server that we start, and who vouches for the server of either kind. All are files. */
+  BERTH_NATS_TLS_CERT: z.string().min(1).optional(),
+  BERTH_NATS_TLS_KEY: z.string().min(1).optional(),
+  BERTH_NATS_TLS_CA: z.string().min(1).optional(),
   /** Port of the server that we start. */
   BERTH_NATS_PORT: port(4222),
   /** A release archive of nats-server and its checksum, for machines without Debian's packages. */

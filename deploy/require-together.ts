@@ -4,6 +4,7 @@ import { BerthError } from "../protocols/errors.ts";
 /** What is of use together alone. */
 const PAIRS = [
   ["BERTH_NATS_ARCHIVE", "BERTH_NATS_SHA256"],
+  ["BERTH_NATS_TLS_CERT", "BERTH_NATS_TLS_KEY"],
   ["BERTH_TLS_CERT", "BERTH_TLS_KEY"],
 ] as const;
 

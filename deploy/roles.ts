@@ -62,13 +62,13 @@ function builtRoot(): string {
 }
 
 export async function connect(
-  { url, credential }: Pick<Broker, "url" | "credential">,
+  { url, credential, tls }: Pick<Broker, "url" | "credential" | "tls">,
   name: string,
   parts: Pick<Base, "config" | "clock" | "logger">,
 ): Promise<NatsTransport> {
   const { config } = parts;
   return await connectNats({
-    ...{ url, name, credential },
+    ...{ url, name, credential, tls },
     clock: parts.clock,
     logger: parts.logger,
     topology: {
@@ -83,13 +83,13 @@ export async function connect(
 
 /** As a gateway, which makes no streams. Without a credential of its own it is what the URL says. */
 export async function connectGateway(
-  { url, credential }: Pick<Broker, "url" | "credential">,
+  { url, credential, tls }: Pick<Broker, "url" | "credential" | "tls">,
   name: string,
   { clock, config, logger }: Pick<Base, "config" | "clock" | "logger">,
 ): Promise<NatsTransport> {
-  if (!credential) return await connect({ url }, name, { clock, config, logger });
+  if (!credential) return await connect({ url, tls }, name, { clock, config, logger });
   return await connectNats({
-    ...{ url, name, credential, clock, logger },
+    ...{ url, name, credential, tls, clock, logger },
     inboxPrefix: gatewayInbox(credential()),
     topology: "existing",
   });

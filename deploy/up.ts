@@ -14,7 +14,7 @@ import { actorClient } from "../runtime/actor-client.ts";
 import type { Client } from "../runtime/client.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { authFolder, type Broker, externalBroker } from "./broker.ts";
+import { authFolder, type Broker, brokerTls, externalBroker } from "./broker.ts";
 import type { Config } from "./config.ts";
 import { runDemo } from "./demo.ts";
 import { ensureDevelopment, writeDevFile } from "./development.ts";
@@ -128,11 +128,11 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
 /** With a connection of its own, so that what a client does through the gateway has the gateway's rights alone. */
 async function gatewayBase(
   base: Base,
-  { url, gateway }: Broker,
+  { url, gateway, tls }: Broker,
   undo: (() => Promise<void>)[],
 ): Promise<{ readonly base: Base; readonly client?: Client }> {
   if (!gateway) return { base };
-  const transport = await connectGateway({ url, credential: gateway }, "berth-gateway", base);
+  const transport = await connectGateway({ url, credential: gateway, tls }, "berth-gateway", base);
   undo.push(() => transport.close());
   return { base: { ...base, transport }, client: actorClient({ ...base, transport }) };
 }
@@ -158,7 +158,7 @@ async function startBroker(
       dataDir,
       port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print),
       syncInterval: config.BERTH_NATS_SYNC,
-      access: () => operatorModeLines(keys, dataDir, second()),
+      access: () => [...operatorModeLines(keys, dataDir, second()), ...tlsLines(config)],
     },
   );
   undo.push(() => server.stop());
@@ -166,10 +166,17 @@ async function startBroker(
   return {
     url: server.url,
     workerUrl: config.BERTH_WORKER_NATS_URL ?? server.url,
+    tls: brokerTls(config, server.url),
     credential: () => keys.credential("platform"),
     gateway: () => gatewayCredential(keys, "up", second()),
     keys,
   };
+}
+
+function tlsLines({ BERTH_NATS_TLS_CERT: cert, BERTH_NATS_TLS_KEY: key }: Config): string[] {
+  if (cert === undefined || key === undefined) return [];
+  const [certFile, keyFile] = [cert, key].map((path) => JSON.stringify(resolve(path)));
+  return [`tls { cert_file: ${certFile}, key_file: ${keyFile} }`];
 }
 
 function archiveOf(config: Config): { readonly url: string; readonly sha256: string } | undefined {

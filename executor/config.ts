@@ -1,6 +1,6 @@
 /** What a worker is told by its environment, read once at its start. */
 import { BerthError } from "../protocols/errors.ts";
-import type { BrokerCredential, WorkerIdentity } from "../protocols/executor.ts";
+import type { BrokerCredential, BrokerTls, WorkerIdentity } from "../protocols/executor.ts";
 import type { WorkspaceOptions } from "./workspace.ts";
 
 export interface ExecutorConfig {
@@ -11,6 +11,7 @@ export interface ExecutorConfig {
   readonly proxyUrl: string | undefined;
   /** The worker's own: a secret as the URL is. */
   readonly credential: BrokerCredential | undefined;
+  readonly natsTls: BrokerTls | undefined;
   readonly partitions: number;
   readonly slots: number;
   readonly tier: string;
@@ -60,6 +61,7 @@ export function parseExecutorConfig(
     natsUrl: text("BERTH_NATS_URL"),
     proxyUrl: identity?.proxy_url,
     credential: identity?.credential,
+    natsTls: identity?.nats_tls,
     partitions: whole("BERTH_PARTITIONS", 64),
     slots: whole("BERTH_SLOTS", 1),
     tier: text("BERTH_TIER", "free"),

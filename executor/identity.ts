@@ -15,7 +15,10 @@ const MAX_UNITS = 64 * 1024;
 
 /** Read by hand: a worker's start does not wait for the schema's library. */
 const FIELDS: Readonly<
-  Record<Exclude<keyof WorkerIdentity, "credential" | "proxy_url">, "string" | "number">
+  Record<
+    Exclude<keyof WorkerIdentity, "credential" | "nats_tls" | "proxy_url">,
+    "string" | "number"
+  >
 > = {
   worker: "string",
   nats_url: "string",
@@ -30,6 +33,7 @@ export function identityOf(spec: WorkerSpec, connection: WorkerConnection): Work
     worker: spec.worker,
     nats_url: connection.natsUrl,
     ...(connection.credential ? { credential: connection.credential } : {}),
+    ...(connection.tls ? { nats_tls: connection.tls } : {}),
     partitions: connection.partitions,
     slots: spec.slots,
     tier: spec.tier,

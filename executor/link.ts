@@ -3,8 +3,9 @@
  * judged by `Contact`, not here.
  */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import type { BrokerCredential, WorkerStatus } from "../protocols/executor.ts";
+import type { BrokerCredential, BrokerTls, WorkerStatus } from "../protocols/executor.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { tlsOptions } from "../runtime/nats-auth/broker-tls.ts";
 import { authenticatorOf, validityOf } from "../runtime/nats-auth/credential.ts";
 import type { UplinkWire } from "./uplink.ts";
 
@@ -22,6 +23,7 @@ export interface LinkOptions {
   readonly name: string;
   /** Of the worker alone. */
   readonly credential?: BrokerCredential | undefined;
+  readonly tls?: BrokerTls | undefined;
   readonly log: Logger;
 }
 
@@ -41,11 +43,12 @@ export class Link implements UplinkWire {
   }
 
   /** Resolves once connected; waits for a broker that is not there yet. */
-  static async open({ url, name, credential, log }: LinkOptions): Promise<Link> {
+  static async open({ url, name, credential, tls, log }: LinkOptions): Promise<Link> {
     const current = { credential };
     const nc = await connect({
       ...serversOf(url),
       name,
+      ...(tls ? { tls: tlsOptions(tls) } : {}),
       ...(credential
         ? {
             authenticator: authenticatorOf(() => current.credential ?? credential),

@@ -33,8 +33,8 @@ export async function runWorker(options: {
     once: true,
   });
   const contact = new Contact(clock);
-  const { worker: name, natsUrl: url, credential } = config;
-  const link = await Link.open({ url, name, credential, log });
+  const { worker: name, natsUrl: url, credential, natsTls: tls } = config;
+  const link = await Link.open({ url, name, credential, tls, log });
   const executor = new Executor({ config, wire: link, clock, contact, log, container, onStop });
   await link.serve(subjects.down(config.worker), (data) =>
     Promise.resolve(pack(answer(executor, data))),

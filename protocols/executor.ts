@@ -118,6 +118,14 @@ export const brokerCredentialSchema = z.object({
 });
 export type BrokerCredential = z.infer<typeof brokerCredentialSchema>;
 
+/** What a client of the broker checks its certificate by. */
+export interface BrokerTls {
+  /** Certificates of authorities, as PEM. */
+  readonly ca: string;
+  /** The broker's certificate must hold one of them. */
+  readonly names: readonly string[];
+}
+
 /**
  * What a worker is told of itself and nobody else can read: one line of JSON on its standard input. A worker that waits
  * for it is nobody's yet.
@@ -128,6 +136,8 @@ export interface WorkerIdentity {
   readonly nats_url: string;
   /** The worker's own; absent where the broker does not know single workers. */
   readonly credential?: BrokerCredential;
+  /** Where the broker speaks TLS. */
+  readonly nats_tls?: BrokerTls;
   readonly partitions: number;
   readonly slots: number;
   readonly tier: string;

@@ -1,6 +1,7 @@
 /** The port to what starts workers. Every implementation passes one conformance suite (`test/conformance/driver.ts`). */
 import type {
   BrokerCredential,
+  BrokerTls,
   StartStep,
   WorkerSpec,
   WorkerUse,
@@ -11,6 +12,7 @@ export interface WorkerConnection {
   readonly natsUrl: string;
   /** Made for this worker; absent where all workers share one, which is in the URL. */
   readonly credential?: BrokerCredential;
+  readonly tls?: BrokerTls | undefined;
   readonly partitions: number;
 }
 

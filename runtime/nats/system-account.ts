@@ -1,8 +1,9 @@
 /** The system account's connection: tells the server of accounts. Reconnects for ever; `close` ends it. */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
-import type { BrokerCredential } from "../../protocols/executor.ts";
+import type { BrokerCredential, BrokerTls } from "../../protocols/executor.ts";
 import type { ClaimsServer } from "../nats-auth/account-keeper.ts";
+import { tlsOptions } from "../nats-auth/broker-tls.ts";
 import { authenticatorOf } from "../nats-auth/credential.ts";
 import { fromNats } from "./errors.ts";
 
@@ -18,12 +19,14 @@ export async function systemAccountServer(options: {
   readonly url: string;
   readonly name: string;
   readonly credential: () => BrokerCredential;
+  readonly tls?: BrokerTls | undefined;
 }): Promise<SystemAccount> {
   const servers = options.url.split(",").map((part) => new URL(part.trim()).host);
   const nc = await connect({
     servers,
     name: options.name,
     authenticator: authenticatorOf(options.credential),
+    ...(options.tls ? { tls: tlsOptions(options.tls) } : {}),
     inboxPrefix: "_INBOX_system",
     maxReconnectAttempts: -1,
     reconnectTimeWait: 200,

@@ -2,10 +2,11 @@
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
-import type { BrokerCredential } from "../../protocols/executor.ts";
+import type { BrokerCredential, BrokerTls } from "../../protocols/executor.ts";
 import type { Clock } from "../clock.ts";
 import { NODE_INBOX } from "../isolation/nats-permissions.ts";
 import type { Logger } from "../logger.ts";
+import { tlsOptions } from "../nats-auth/broker-tls.ts";
 import { authenticatorOf } from "../nats-auth/credential.ts";
 import type { Transport } from "../transport.ts";
 import { natsAuditStore } from "./audit-store.ts";
@@ -29,6 +30,8 @@ export interface NatsOptions {
   readonly name: string;
   /** Asked at every connect, so that a newer one counts; absent: what stands in the URL, or nothing. */
   readonly credential?: (() => BrokerCredential) | undefined;
+  /** Absent: no TLS, unless the server insists; then by the authorities that Node knows. */
+  readonly tls?: BrokerTls | undefined;
   /** Of the subjects on which answers come (default: that of nodes). */
   readonly inboxPrefix?: string | undefined;
   /** `existing`: of streams that nodes have made, or are about to make. */
@@ -117,7 +120,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
 }
 
 async function dial(
-  { name, credential, inboxPrefix = NODE_INBOX }: NatsOptions,
+  { name, credential, tls, inboxPrefix = NODE_INBOX }: NatsOptions,
   servers: readonly URL[],
   choice: ServerChoice,
 ): Promise<NatsConnection> {
@@ -129,6 +132,7 @@ async function dial(
       name,
       inboxPrefix,
       ...(credential ? { authenticator: authenticatorOf(credential) } : {}),
+      ...(tls ? { tls: tlsOptions(tls) } : {}),
       ...(first?.username ? { user: decodeURIComponent(first.username) } : {}),
       ...(first?.password ? { pass: decodeURIComponent(first.password) } : {}),
       maxReconnectAttempts: -1,

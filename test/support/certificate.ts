@@ -1,5 +1,6 @@
 /** A certificate that is its own authority, made for one test. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { isIP } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mustRun, runCommand } from "../../executor/drivers/docker/command.ts";
@@ -13,7 +14,12 @@ export async function certificateFor(host: string): Promise<Certificate> {
   const folder = await mkdtemp(join(tmpdir(), "berth-certificate-"));
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
   try {
-    const names = ["-subj", `/CN=${host}`, "-addext", `subjectAltName=DNS:${host}`];
+    const names = [
+      "-subj",
+      `/CN=${host}`,
+      "-addext",
+      `subjectAltName=${isIP(host) ? "IP" : "DNS"}:${host}`,
+    ];
     const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     const files = ["-keyout", key, "-out", cert];
     await mustRun(runCommand, "openssl", [

@@ -11,7 +11,7 @@ import { connectNats } from "../../../runtime/nats/transport.ts";
 import { AccountKeeper } from "../../../runtime/nats-auth/account-keeper.ts";
 import { formatCredsFile } from "../../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
-import { authFolder } from "../../broker.ts";
+import { authFolder, brokerTls } from "../../broker.ts";
 import type { Config } from "../../config.ts";
 import { PID_FILE } from "../server.ts";
 import { gatewayCredential } from "./gateway-credential.ts";
@@ -45,12 +45,13 @@ export async function rotateKey(
   }
   const keys = new OperatorKeys(config.BERTH_NATS_AUTH ?? authFolder(config.BERTH_DATA));
   const url = config.BERTH_NATS_URL ?? (await urlOf(config.BERTH_DATA));
+  const tls = brokerTls(config, url);
   const common = { clock: systemClock, logger: silentLogger };
   const server = await systemAccountServer({
-    ...{ url, name: "berth-nats", credential: () => keys.credential("system") },
+    ...{ url, tls, name: "berth-nats", credential: () => keys.credential("system") },
   });
   const transport = await connectNats({
-    ...{ ...common, url, name: "berth-nats", topology: "existing" },
+    ...{ ...common, url, tls, name: "berth-nats", topology: "existing" },
     credential: () => keys.credential("platform"),
   });
   try {

@@ -13,7 +13,7 @@ import { AccountWatch } from "../../../runtime/nats-auth/account-watch.ts";
 import { accountOf } from "../../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
 import { SHARED_ACCOUNT } from "../../../runtime/nats-auth/worker-account.ts";
-import type { Broker } from "../../broker.ts";
+import { type Broker, hostsOf } from "../../broker.ts";
 import type { Base } from "../../roles.ts";
 import { issuedCredentials } from "./issued-credentials.ts";
 import { CREDS, type OperatorKeys } from "./operator-keys.ts";
@@ -33,7 +33,9 @@ interface Parts {
 
 export async function openWorkerAccess({ base, broker, liveNodes }: Parts): Promise<WorkerAccess> {
   const { clock, config, logger, transport } = base;
-  const way = { natsUrl: broker.workerUrl, partitions: transport.partitions };
+  const { tls, workerUrl } = broker;
+  const natsTls = tls && { ca: tls.ca, names: hostsOf(workerUrl) };
+  const way = { natsUrl: workerUrl, partitions: transport.partitions, tls: natsTls };
   const { keys } = broker;
   if (!keys) return { credentials: undefined, connection: () => way, close: async () => {} };
   const issuer = new CredentialIssuer({
@@ -68,7 +70,7 @@ async function openAccounts(
   if (!isKeeper)
     return { accounts: remoteAccounts(transport.bus, transport.buckets), close: async () => {} };
   const server = await systemAccountServer({
-    url: broker.url,
+    ...{ url: broker.url, tls: broker.tls },
     name: "berth-accounts",
     credential: () => keys.credential("system"),
   });
