@@ -10,6 +10,7 @@ import { ensureDockerEngine } from "./docker-engine.mjs";
 import { ensureNatsServer } from "./nats.mjs";
 import { fromRoot, say } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
+import { ensurePrometheus } from "./prometheus.mjs";
 import { summarize } from "./summary.mjs";
 import { CHROMIUM, ensureSystemPackages, OPENSSL, REDIS } from "./system-packages.mjs";
 
@@ -22,6 +23,7 @@ await runMain(async () => {
   await prepare();
   await ensureNatsServer();
   await ensureSystemPackages([CHROMIUM, OPENSSL, REDIS]);
+  await ensurePrometheus();
   await ensureAgents();
   const engine = await ensureDockerEngine();
   try {
