@@ -29,7 +29,8 @@ export interface AuditedRoute {
 }
 
 /** A function gives undefined for a request that is no act, such as a user's on its own job. */
-type AuditRule = AuditedRoute | ((request: FastifyRequest) => AuditedRoute | undefined);
+type Ruled = AuditedRoute | undefined;
+type AuditRule = AuditedRoute | ((request: FastifyRequest) => Ruled | Promise<Ruled>);
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -56,7 +57,7 @@ export const DENIED_CODES: ReadonlySet<string> = new Set([
 /** Before the handler, once the caller is known and the request is valid. */
 export function addAuditHooks(app: App, services: Services): void {
   app.addHook("preHandler", async (request) => {
-    const route = request.principal && routeOf(request);
+    const route = request.principal && (await routeOf(request));
     if (route) await recordAct(services, request, route);
   });
   app.addHook("onSend", async (request, reply, payload) => {
@@ -101,7 +102,7 @@ export function noteDenial(
   denials.note({ ...aboutRequest(request), tenant, act, outcome: "denied", code });
 }
 
-function routeOf(request: FastifyRequest): AuditedRoute | undefined {
+function routeOf(request: FastifyRequest): Ruled | Promise<Ruled> {
   const { audit } = request.routeOptions.config;
   return typeof audit === "function" ? audit(request) : audit;
 }
@@ -120,13 +121,24 @@ function checkReach(
   throw new BerthError("tenant.not_found");
 }
 
-/** Users' acts on what is their own are their own affair. */
-export function onOthers(route: AuditedRoute): AuditRule {
-  return ({ principal }) => (principal?.scope === "user" ? undefined : route);
+/**
+ * Users' acts on what is their own are their own affair. `ownerOf` finds the tenant that an operator did not name, and rejects
+ * when there is nothing to act on.
+ */
+export function onOthers(
+  route: AuditedRoute,
+  ownerOf: (request: FastifyRequest) => Promise<string>,
+): AuditRule {
+  return async (request) => {
+    const { principal } = request;
+    if (!principal || principal.scope === "user") return undefined;
+    if (principal.tenant !== null || namedTenant(request) !== undefined) return route;
+    return { ...route, tenant: await ownerOf(request) };
+  };
 }
 
 /** The chain of an act: whom an operator acts on, else the caller's own tenant. Pure. */
-export function decideChain(principal: Principal, named: string | undefined): string {
+function decideChain(principal: Principal, named: string | undefined): string {
   return principal.tenant ?? named ?? PLATFORM_TENANT;
 }
 

@@ -32,6 +32,10 @@ function idsOf(request: FastifyRequest) {
 
 export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
   const waits = new Waits(services, jobs);
+  const ownerOf = async (request: FastifyRequest) => {
+    const { id } = jobParamsSchema.parse(request.params);
+    return (await jobs.record(principalOf(request), id)).tenant;
+  };
 
   app.post(
     "/v1/jobs",
@@ -98,7 +102,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
   app.post(
     "/v1/jobs/:id/cancel",
     {
-      config: { audit: onOthers({ act: "job.cancel", group: "jobs" }) },
+      config: { audit: onOthers({ act: "job.cancel", group: "jobs" }, ownerOf) },
       schema: {
         ...tagged("jobs", "cancelJob", "Cancel a job; its events tell when it is gone"),
         params: jobParamsSchema,
@@ -117,7 +121,7 @@ export function jobRoutes(app: App, services: Services, jobs: Jobs): void {
   app.post(
     "/v1/jobs/:id/input",
     {
-      config: { audit: onOthers({ act: "job.input", group: "jobs" }) },
+      config: { audit: onOthers({ act: "job.input", group: "jobs" }, ownerOf) },
       schema: {
         ...tagged("jobs", "sendInput", "Send text to the standard input of a running job's agent"),
         params: jobParamsSchema,

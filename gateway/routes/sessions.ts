@@ -1,3 +1,4 @@
+import type { FastifyRequest } from "fastify";
 import { ulid } from "ulid";
 import { z } from "zod";
 import {
@@ -16,6 +17,11 @@ import { type App, callerOf, principalOf } from "./app.ts";
 import { problems, tagged } from "./openapi.ts";
 
 export function sessionRoutes(app: App, services: Services, sessions: Sessions): void {
+  const ownerOf = async (request: FastifyRequest) => {
+    const { id } = sessionParamsSchema.parse(request.params);
+    return (await sessions.find(principalOf(request), id, undefined, "write")).tenant;
+  };
+
   app.post(
     "/v1/sessions",
     {
@@ -64,7 +70,7 @@ export function sessionRoutes(app: App, services: Services, sessions: Sessions):
   app.delete(
     "/v1/sessions/:id",
     {
-      config: { audit: onOthers({ act: "session.delete", group: "sessions" }) },
+      config: { audit: onOthers({ act: "session.delete", group: "sessions" }, ownerOf) },
       schema: {
         ...tagged(
           "sessions",

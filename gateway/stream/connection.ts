@@ -145,8 +145,10 @@ export class Connection {
       if (!principal) throw new BerthError("auth.missing");
       const { services } = this.#deps;
       await takePermit(services, principal);
+      const ownerOf = async (of: Principal, id: string) =>
+        (await this.#deps.jobs.record(of, id)).tenant;
       await inOrderSpan(services.tracer, frame.type, () =>
-        withAudit(services, this.#origin, { principal, frame }, () =>
+        withAudit(services, this.#origin, { principal, frame, ownerOf }, () =>
           this.#handle(principal, frame),
         ),
       );

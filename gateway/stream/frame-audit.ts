@@ -3,7 +3,7 @@ import type { Act } from "../../protocols/audit.ts";
 import type { ErrorCode } from "../../protocols/errors.ts";
 import type { ClientFrame } from "../../protocols/frames.ts";
 import { PLATFORM_TENANT } from "../../protocols/ids.ts";
-import { actorOf, DENIED_CODES, decideChain, NOBODY } from "../audit-trail.ts";
+import { actorOf, DENIED_CODES, NOBODY } from "../audit-trail.ts";
 import type { Principal } from "../auth/principal.ts";
 import { requireRoute } from "../auth/scopes.ts";
 import { thrownError } from "../problem.ts";
@@ -21,17 +21,22 @@ const ACTS = { cancel: "job.cancel", input: "job.input" } as const;
 export async function withAudit(
   services: Services,
   origin: FrameOrigin,
-  by: { readonly principal: Principal; readonly frame: ClientFrame },
+  by: {
+    readonly principal: Principal;
+    readonly frame: ClientFrame;
+    /** Whose job it is; rejects when there is none. */
+    readonly ownerOf: (principal: Principal, jobId: string) => Promise<string>;
+  },
   work: () => Promise<void>,
 ): Promise<void> {
-  const { frame, principal } = by;
+  const { frame, ownerOf, principal } = by;
   if ((frame.type !== "cancel" && frame.type !== "input") || principal.scope === "user") {
     return work();
   }
   requireRoute(principal, "jobs", "write");
   const act: Act = {
     ...aboutFrame(origin, principal, frame.job_id),
-    tenant: decideChain(principal, undefined),
+    tenant: principal.tenant ?? (await ownerOf(principal, frame.job_id)),
     act: ACTS[frame.type],
     outcome: "allowed",
   };

@@ -103,6 +103,22 @@ describe("a privileged act", () => {
     ]);
   });
 
+  it("of an operator is in the chain of whose it is, named or not, by request and by frame", async () => {
+    const [one, two] = [await rig.submit("x"), await rig.submit("y")];
+    await rig.executor.attempt(one.id);
+    expect((await operator("POST", `/v1/jobs/${one.id}/cancel`)).status).toBe(202);
+    const stream = await openStream(rig.url, rig.keys.operator);
+    stream.send({ type: "cancel", job_id: two.id, ref: "c" });
+    await stream.frame("done");
+    stream.close();
+    const { session_id } = await rig.submit("z");
+    expect((await operator("DELETE", `/v1/sessions/${session_id}`)).status).toBe(204);
+    expect(acts(await chain("t-pro"))).toEqual(["job.cancel", "job.cancel", "session.delete"]);
+    const none = "job_01J00000000000000000000000";
+    expect((await operator("POST", `/v1/jobs/${none}/cancel`)).status).toBe(404);
+    expect(await chain(PLATFORM_TENANT)).toEqual([]);
+  });
+
   it("by a frame of a stream is recorded as one over HTTP is", async () => {
     const { id } = await rig.submit("x");
     await rig.executor.attempt(id);
