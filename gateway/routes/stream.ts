@@ -1,5 +1,5 @@
 /** `GET /v1/stream`: the WebSocket. */
-import type { Socket } from "node:net";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import websocket from "@fastify/websocket";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -27,12 +27,22 @@ export async function registerStreams(app: App, services: Services): Promise<voi
       socket.terminate();
     },
   });
-  // Node's own time limits end with the request for an upgrade. A socket that becomes a stream loses this one.
-  app.server.on("upgrade", (_request: unknown, socket: Duplex) => {
-    (socket as Socket).setTimeout(services.tuning.headersMs, () => socket.destroy());
-  });
+  endRefusedUpgrades(app, services);
   app.websocketServer.on("wsClientError", (error: Error, socket: Duplex) =>
     writeProblem(socket, new BerthError("request.malformed", error.message)),
+  );
+}
+
+/** Node's own time limits end with the request for an upgrade: what did not become a stream in time is closed. */
+function endRefusedUpgrades(app: App, { clock, tuning }: Services): void {
+  const limits = new WeakMap<Duplex, () => void>();
+  app.server.on("upgrade", (_request: unknown, socket: Duplex) => {
+    const stop = clock.after(tuning.headersMs, () => socket.destroy());
+    limits.set(socket, stop);
+    socket.once("close", stop);
+  });
+  app.websocketServer.on("connection", (_stream: unknown, { socket }: IncomingMessage) =>
+    limits.get(socket)?.(),
   );
 }
 
