@@ -3,6 +3,7 @@
  * C1 a worker that starts gets a credential once its account is known to the broker.
  * C2 another host's worker is given one only if its record says that it is wanted, and its host has no lease.
  * C3 what could not be revoked is tried again until it expires by itself.
+ * C4 a node that stops revokes what its workers had before it leaves, if the broker answers in time.
  */
 import type { WorkerConnection } from "../../../executor/drivers/driver.ts";
 import type { WorkerCredentials } from "../../../executor/worker-credentials.ts";
@@ -12,6 +13,7 @@ import {
   type WorkerSpec,
   workerRecordSchema,
 } from "../../../protocols/executor.ts";
+import { atMost } from "../../../runtime/at-most.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import type { WorkerAccounts } from "../../../runtime/nats-auth/account-keeper.ts";
@@ -32,17 +34,19 @@ export interface IssuedParts {
 export interface IssuedCredentials extends WorkerCredentials {
   /** C1. */
   connection(spec: WorkerSpec, way: WorkerConnection): Promise<WorkerConnection>;
-  /** Gives up what could not be revoked yet. */
-  close(): void;
+  /** Gives up what could not be revoked within a short time (C4). */
+  close(): Promise<void>;
 }
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
+const CLOSE_MS = 2_000;
 const ENDED = new Set(["stopping", "lost"]);
 
 export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
   const { accounts, buckets, clock, issuer, liveNodes, logger } = parts;
   const closing = new AbortController();
+  const revoking = new Set<Promise<void>>();
   const issue = async (spec: Pick<WorkerSpec, "worker" | "tenant" | "tier">) =>
     issuer.issue(spec.worker, await accounts.ensure(accountName(spec)));
 
@@ -83,7 +87,13 @@ export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
       if (!credential || !isHighTime(credential, { ttlMs, now: clock.now() })) return undefined;
       return rescue(worker);
     },
-    revoke: (spec) => void revoke(spec),
-    close: () => closing.abort(),
+    revoke: (spec) => {
+      const revoked = revoke(spec).finally(() => revoking.delete(revoked));
+      revoking.add(revoked);
+    },
+    async close() {
+      await atMost(clock, CLOSE_MS, Promise.all(revoking)); // C4
+      closing.abort();
+    },
   };
 }

@@ -50,7 +50,7 @@ export async function openWorkerAccess({ base, broker, liveNodes }: Parts): Prom
     credentials,
     connection: (spec) => credentials.connection(spec, way),
     async close() {
-      credentials.close();
+      await credentials.close();
       await close();
     },
   };
