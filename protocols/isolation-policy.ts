@@ -1,7 +1,7 @@
 /** The isolation policy of Berth. What is not granted here is refused, by whatever stands in the way. */
 import { CHANNELS, HOLDINGS, type Policy, ROUTES, type RouteGroup, STORES } from "./isolation.ts";
 
-/** What a gateway reads of what actors stored; never their records, their mail or the vault. */
+/** What a gateway reads of what actors stored; never their mail or the vault, and a record only by asking its node for one. */
 const GATEWAY_READS = [
   "tenants",
   "keys",
