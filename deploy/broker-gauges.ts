@@ -4,6 +4,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { BrokerUse } from "../runtime/nats/broker-use.ts";
+import { Readings } from "./readings.ts";
 
 interface Collaborators {
   /** Has a bound of its own. */
@@ -18,34 +19,31 @@ const EVERY_MS = 15_000;
 /** Every node exports the same values; dashboards take the maximum over nodes. */
 export class BrokerGauges {
   readonly #parts: Collaborators;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
+  readonly #readings: Readings;
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+    const { clock } = parts;
+    this.#readings = new Readings({ clock, everyMs: EVERY_MS, read: () => this.#take() });
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#readings.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+  stop(): Promise<void> {
+    return this.#readings.stop();
   }
 
-  async #run(): Promise<void> {
-    const { clock, logger, metrics } = this.#parts;
-    while (!this.#stop.signal.aborted) {
-      try {
-        this.#export(await this.#parts.read());
-        metrics.count("berth_broker_readings_total", { result: "done" });
-      } catch (thrown) {
-        // The values stay as they were; this counter says that they are old.
-        metrics.count("berth_broker_readings_total", { result: "failed" });
-        logger.warn({ err: asBerthError(thrown) }, "the broker does not say what it holds");
-      }
-      await clock.sleep(EVERY_MS, this.#stop.signal);
+  async #take(): Promise<void> {
+    const { logger, metrics, read } = this.#parts;
+    try {
+      this.#export(await read());
+      metrics.count("berth_broker_readings_total", { result: "done" });
+    } catch (thrown) {
+      // The values stay as they were; this counter says that they are old.
+      metrics.count("berth_broker_readings_total", { result: "failed" });
+      logger.warn({ err: asBerthError(thrown) }, "the broker does not say what it holds");
     }
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { KeyEntry, Transport, Watch } from "../runtime/transport.ts";
+import { Readings } from "./readings.ts";
 
 interface Collaborators {
   readonly transport: Transport;
@@ -24,12 +25,13 @@ export class FleetGauges {
   readonly #parts: Collaborators;
   readonly #workers = new Map<string, WorkerRecord>();
   readonly #queues = new Map<string, QueueRecord>();
-  readonly #stop = new AbortController();
+  readonly #readings: Readings;
   #watches: Watch[] = [];
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+    const { clock } = parts;
+    this.#readings = new Readings({ clock, everyMs: EVERY_MS, read: () => this.#export() });
   }
 
   async start(): Promise<void> {
@@ -38,20 +40,12 @@ export class FleetGauges {
       await buckets.watch("workers", (entry) => keep(this.#workers, workerRecordSchema, entry)),
       await buckets.watch("queues", (entry) => keep(this.#queues, queueRecordSchema, entry)),
     ];
-    this.#loop = this.#run();
+    this.#readings.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#readings.stop();
     await Promise.all(this.#watches.map((watch) => watch.close()));
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      this.#export();
-      await this.#parts.clock.sleep(EVERY_MS, this.#stop.signal);
-    }
   }
 
   #export(): void {

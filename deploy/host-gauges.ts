@@ -5,6 +5,7 @@ import { TIERS, type Tier } from "../protocols/tiers.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import { Readings } from "./readings.ts";
 
 interface Collaborators {
   readonly driver: Pick<Driver, "list" | "use" | "dormant">;
@@ -20,30 +21,24 @@ export class HostGauges {
   readonly #parts: Collaborators;
   /** CPU time of each worker at the last reading; undefined before the first. */
   #cpuMs: ReadonlyMap<string, number> | undefined;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
+  readonly #readings: Readings;
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+    const { clock, logger } = parts;
+    const read = () =>
+      this.read().catch((thrown: unknown) =>
+        logger.warn({ err: asBerthError(thrown) }, "the use of this host's workers is not known"),
+      );
+    this.#readings = new Readings({ clock, everyMs: EVERY_MS, read });
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#readings.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { clock, logger } = this.#parts;
-    while (!this.#stop.signal.aborted) {
-      await this.read().catch((thrown: unknown) =>
-        logger.warn({ err: asBerthError(thrown) }, "the use of this host's workers is not known"),
-      );
-      await clock.sleep(EVERY_MS, this.#stop.signal);
-    }
+  stop(): Promise<void> {
+    return this.#readings.stop();
   }
 
   /** One reading; rejects, and exports nothing of use, when the driver cannot tell. */

@@ -5,15 +5,17 @@ import {
   type GrantScope,
   type Policy,
   type PrincipalKind,
+  ROUTES,
   type RouteGroup,
 } from "../../protocols/isolation.ts";
 import { ISOLATION_POLICY } from "../../protocols/isolation-policy.ts";
-import type { Scope } from "../../protocols/records.ts";
+import { SCOPES, type Scope } from "../../protocols/records.ts";
 import { decideTenant, type Principal } from "./principal.ts";
 
 /** Whose things a scope reaches on a group of routes. */
 export type RouteReach = "none" | Exclude<GrantScope, "own" | "fleet">;
-export type RouteAction = "read" | "write";
+const ROUTE_ACTIONS = ["read", "write"] as const;
+export type RouteAction = (typeof ROUTE_ACTIONS)[number];
 
 const KINDS: Readonly<Record<Scope, PrincipalKind>> = {
   user: "user",
@@ -41,13 +43,33 @@ export function routeReach(
   return WIDTH[Math.max(0, ...reaches)] ?? "none";
 }
 
+/** Asked at every request, so worked out once. */
+const REACHES = new Map(
+  SCOPES.flatMap((scope) =>
+    ROUTES.flatMap((group) =>
+      ROUTE_ACTIONS.map((action) => [
+        keyOf(scope, group, action),
+        routeReach(ISOLATION_POLICY, scope, group, action),
+      ]),
+    ),
+  ),
+);
+
+function keyOf(scope: Scope, group: RouteGroup, action: RouteAction): string {
+  return `${scope} ${action} ${group}`;
+}
+
+function reachOf(principal: Principal, group: RouteGroup, action: RouteAction): RouteReach {
+  return REACHES.get(keyOf(principal.scope, group, action)) ?? "none";
+}
+
 /** Whose things the caller reaches there. Throws `auth.forbidden` when nobody's. */
 export function requireRoute(
   principal: Principal,
   group: RouteGroup,
   action: RouteAction,
 ): Exclude<RouteReach, "none"> {
-  const reach = routeReach(ISOLATION_POLICY, principal.scope, group, action);
+  const reach = reachOf(principal, group, action);
   if (reach !== "none") return reach;
   throw new BerthError("auth.forbidden", `a credential of scope ${principal.scope} may not`);
 }
@@ -59,7 +81,7 @@ export function reachesTenant(
   action: RouteAction,
   tenant: string,
 ): boolean {
-  const reach = routeReach(ISOLATION_POLICY, principal.scope, group, action);
+  const reach = reachOf(principal, group, action);
   return reach === "any" || (reach === "tenant" && principal.tenant === tenant);
 }
 
@@ -70,7 +92,7 @@ export function reaches(
   action: RouteAction,
   owner: { readonly tenant: string; readonly user: string },
 ): boolean {
-  const reach = routeReach(ISOLATION_POLICY, principal.scope, group, action);
+  const reach = reachOf(principal, group, action);
   if (reach === "none" || reach === "any") return reach === "any";
   if (principal.tenant !== owner.tenant) return false;
   return reach === "tenant" || principal.user === owner.user;

@@ -48,23 +48,29 @@ const LOOK_UP = `
     process.stdout.write(JSON.stringify(ends.map(({ status }) => status)), () => process.exit());
   });`;
 
-/** Opens many connections, sends half a head over each, and prints how many are still open once no more are cut. */
+/**
+ * Opens many connections and sends half a head over each. Once all but `kept` are cut, sends the rest over those that are
+ * left, and prints how many of them are answered: each that still lives.
+ */
 const CROWD = `
   const { connect } = require("node:net");
-  const [host, port, many] = process.argv.slice(1);
-  let open = 0;
-  const sockets = Array.from({ length: Number(many) }, () => {
-    const socket = connect({ host, port: Number(port) }, () => { open += 1; socket.write("CONNECT api.exa"); });
-    socket.on("error", () => {}).on("close", (broken) => { if (socket.bytesWritten > 0) open -= 1; });
-    return new Promise((resolve) => socket.on("connect", resolve).on("close", resolve));
-  });
-  let last = -1;
-  const look = () => {
-    if (open === last) process.stdout.write(String(open), () => process.exit());
-    last = open;
-    setTimeout(look, 300);
+  const [host, port, many, kept] = process.argv.slice(1).map((text, at) => (at === 0 ? text : Number(text)));
+  const live = new Set();
+  let cut = 0, answered = 0, isFinal = false;
+  const settle = () => {
+    if (!isFinal && cut >= many - kept) {
+      isFinal = true;
+      for (const socket of live) socket.write("mple.com:1 HTTP/1.1\\r\\nHost: api.example.com\\r\\n\\r\\n");
+    }
+    if (isFinal && cut + answered === many) process.stdout.write(String(answered), () => process.exit());
   };
-  Promise.all(sockets).then(look);`;
+  for (let n = 0; n < many; n += 1) {
+    const socket = connect({ host, port }, () => socket.write("CONNECT api.exa"));
+    live.add(socket);
+    socket.on("error", () => {});
+    socket.on("data", () => { if (live.delete(socket)) { answered += 1; settle(); } });
+    socket.on("close", () => { if (live.delete(socket)) { cut += 1; settle(); } });
+  }`;
 
 describeDocker("a worker's way out", () => {
   let outside: Outside;
@@ -207,7 +213,7 @@ describeDocker("a worker's way out", () => {
   test("is bounded for one worker, and stays open to another and, afterwards, to that one", async () => {
     const place = `api.example.com:${outside.port}`;
     const foreign = egress.admit("w2", other.network.gateway);
-    const crowd = worker.run(CROWD, worker.network.gateway, String(PROXY_PORT), "1000");
+    const crowd = worker.run(CROWD, worker.network.gateway, String(PROXY_PORT), "1000", "128");
     await eventually(() => egress.proxy.connections >= 100);
     const said = await toProxy(
       head(`CONNECT ${place} HTTP/1.1`, `Proxy-Authorization: ${foreign}`),

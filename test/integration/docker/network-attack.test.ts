@@ -8,6 +8,7 @@ import { allows, type Principal, type Probe } from "../../../protocols/isolation
 import { ISOLATION_POLICY } from "../../../protocols/isolation-policy.ts";
 import { describeDocker } from "../../support/docker.ts";
 import { CONTAINERS, nameOf, probes } from "../../support/isolation-matrix.ts";
+import { type Place, tryPlaces } from "../../support/reach.ts";
 import {
   DOOR_PORT,
   type TestWorker,
@@ -15,23 +16,6 @@ import {
   type WorkerNetworks,
   workerNetworks,
 } from "../../support/worker-networks.ts";
-
-interface Place {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Connects to all places at once, and prints of each whether it answered. */
-const CONNECT = `
-  const { connect } = require("node:net");
-  const one = (place) => new Promise((resolve) => {
-    const socket = connect({ ...place, timeout: 3000 });
-    const end = (isOpen) => () => { resolve(isOpen); socket.destroy(); };
-    socket.on("connect", end(true)).on("timeout", end(false)).on("error", end(false));
-  });
-  Promise.all(JSON.parse(process.argv[1]).map(one)).then((all) => {
-    process.stdout.write(JSON.stringify(all), () => process.exit());
-  });`;
 
 function networkOf({ tenant, user }: Principal): NetworkOwner {
   if (tenant === undefined) return { kind: "shared" };
@@ -84,8 +68,8 @@ describeDocker("containers of the matrix", () => {
         const place = placeOf(probe);
         return place === undefined ? [] : [{ probe, place }];
       });
-      const places = JSON.stringify(tried.map(({ place }) => place));
-      const answers = JSON.parse(await workers.get(principal)!.run(CONNECT, places)) as boolean[];
+      const places = tried.map(({ place }) => place);
+      const answers = await tryPlaces(workers.get(principal)!, places);
       const differences = tried.flatMap(({ probe }, at) =>
         answers[at] === allows(ISOLATION_POLICY, probe)
           ? []

@@ -14,6 +14,7 @@ import { describeDocker, docker } from "../../support/docker.ts";
 import { eventually } from "../../support/eventually.ts";
 import { startNats, type TestNats } from "../../support/nats.ts";
 import { type Outside, startOutside } from "../../support/outside.ts";
+import { type Place, tryPlaces } from "../../support/reach.ts";
 import {
   DOOR_PORT,
   type TestWorker,
@@ -22,29 +23,12 @@ import {
   workerNetworks,
 } from "../../support/worker-networks.ts";
 
-interface Place {
-  readonly host: string;
-  readonly port: number;
-}
-
 const METADATA = { host: "169.254.169.254", port: 80 };
-
-/** Connects to all places at once; prints for each whether it is "open". */
-const CONNECT = `
-  const { connect } = require("node:net");
-  const one = (place) => new Promise((resolve) => {
-    const socket = connect({ ...place, timeout: 4000 });
-    const end = (how) => { resolve(how); socket.destroy(); };
-    socket.on("connect", () => end("open")).on("timeout", () => end("silent")).on("error", ({ code }) => end(code));
-  });
-  Promise.all(JSON.parse(process.argv[1]).map(one)).then((all) => {
-    process.stdout.write(JSON.stringify(all), () => process.exit());
-  });`;
 
 /** Those of the places that the worker reaches. */
 async function reached(worker: TestWorker, places: readonly Place[]): Promise<Place[]> {
-  const how = JSON.parse(await worker.run(CONNECT, JSON.stringify(places))) as string[];
-  return places.filter((_, i) => how[i] === "open");
+  const answers = await tryPlaces(worker, places);
+  return places.filter((_, at) => answers[at]);
 }
 
 /** Speaks to the broker as a client would, and prints the answers. */

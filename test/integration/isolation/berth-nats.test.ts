@@ -9,10 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gatewayInbox } from "../../../deploy/nats/auth/gateway-credential.ts";
 import { readCreds } from "../../../deploy/nats/auth/operator-keys.ts";
 import { BerthClient } from "../../../gateway/client.ts";
-import type { SessionEvent } from "../../../protocols/events.ts";
 import { authenticatorOf, parseCredsFile } from "../../../runtime/nats-auth/credential.ts";
 import { type BerthProcess, spawnBerth } from "../../support/berth-process.ts";
 import { eventually } from "../../support/eventually.ts";
+import { followPrintingJob } from "../../support/followed-job.ts";
 
 const BIN = fileURLToPath(new URL("../../../deploy/bin/berth.mjs", import.meta.url));
 const LINES = 80;
@@ -36,15 +36,7 @@ describe("berth nats", () => {
     const { url, keys } = await berth.dev();
     const client = new BerthClient({ url, key: keys.enterprise, patienceMs: 60_000 });
     const prompt = `for i in $(seq 1 ${LINES}); do echo line $i; sleep 0.5; done`;
-    const job = await client.submit({ agent: "shell", prompt });
-    const events: SessionEvent[] = [];
-    const reading = (async () => {
-      for await (const event of client.jobEvents(job.id)) events.push(event);
-    })();
-    await eventually(() => events.some(({ type }) => type === "agent.output"), {
-      within: 30_000,
-      name: "the job prints",
-    });
+    const { events, reading } = await followPrintingJob(client, prompt);
     for (const key of ["issuer", "operator", "platform", "gateway", "system"]) {
       const said = await nats("rotate", key, "--wait", "6s");
       expect(said).toContain(`the old ${key} key counts no more`);

@@ -18,6 +18,7 @@ import { connectNats, type NatsTransport } from "../../../runtime/nats/transport
 import { authenticatorOf } from "../../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
 import { eventually } from "../../support/eventually.ts";
+import { followPrintingJob } from "../../support/followed-job.ts";
 import type { OperatorNats } from "../../support/nats.ts";
 import {
   operatorRoleProcesses,
@@ -89,16 +90,8 @@ afterAll(async () => {
 /** Runs a job that prints numbered lines for longer than a credential lives. */
 async function startLines() {
   const prompt = `for i in $(seq 1 ${LINES}); do echo line $i; sleep ${LINE_EVERY}; done`;
-  const job = await client.submit({ agent: "shell", prompt });
-  const events: SessionEvent[] = [];
-  const reading = (async () => {
-    for await (const event of client.jobEvents(job.id)) events.push(event);
-  })();
-  await eventually(() => events.some(({ type }) => type === "agent.output"), {
-    within: 30_000,
-    name: "the job prints",
-  });
-  const { worker } = await client.job(job.id);
+  const { events, id, reading } = await followPrintingJob(client, prompt);
+  const { worker } = await client.job(id);
   const { data } = (await operator("/v1/workers")) as { data: ApiWorker[] };
   const host = data.find(({ id }) => id === worker)?.host as "keeper" | "issuer";
   return { events, reading, worker: worker ?? "", host };

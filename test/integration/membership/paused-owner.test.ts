@@ -1,7 +1,6 @@
 /** R1, R2, R3 seen from a client: the node that owns a session stands still while its job runs, and goes on later. */
 import { expect, test } from "vitest";
 import { BerthClient } from "../../../gateway/client.ts";
-import type { SessionEvent } from "../../../protocols/events.ts";
 import { endsJob } from "../../../protocols/events.ts";
 import { partitionOf } from "../../../protocols/partition.ts";
 import { systemClock } from "../../../runtime/clock.ts";
@@ -9,6 +8,7 @@ import { silentLogger } from "../../../runtime/logger.ts";
 import { connectNats } from "../../../runtime/nats/transport.ts";
 import { startCommand } from "../../support/berth-command.ts";
 import { eventually } from "../../support/eventually.ts";
+import { followPrintingJob } from "../../support/followed-job.ts";
 import { type RoleProcess, roleProcesses } from "../../support/role-process.ts";
 
 const LINES = 120;
@@ -61,15 +61,8 @@ test("its events have no gap and one end, and the node takes its share again", a
     );
   };
 
-  const job = await client.submit({ agent: "shell", prompt: SCRIPT });
-  const events: SessionEvent[] = [];
-  const reading = (async () => {
-    for await (const event of client.jobEvents(job.id)) events.push(event);
-  })();
-  await eventually(() => events.some(({ type }) => type === "agent.output"), {
-    within: 30_000,
-    name: "the job prints",
-  });
+  const job = await followPrintingJob(client, SCRIPT);
+  const { events, reading } = job;
 
   const ref = { kind: "session", tenant: "acme", key: job.session_id };
   const owner = (await owners()).get(partitionOf(ref, transport.partitions)) ?? "";

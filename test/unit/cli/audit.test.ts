@@ -3,12 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CliContext } from "../../../deploy/cli/context.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
-import { runCli } from "../../../deploy/cli/program.ts";
-import { systemClock } from "../../../runtime/clock.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
-import { interruptsDouble, startersDouble, terminalDouble } from "./terminal-double.ts";
+import { runBerth } from "./cli-run.ts";
 
 let rig: GatewayRig;
 let folder: string;
@@ -24,27 +21,8 @@ afterAll(async () => {
   await rig[Symbol.asyncDispose]();
 });
 
-async function berth(...args: string[]) {
-  const { terminal, stdout, stderr } = terminalDouble();
-  let code = 0;
-  const context: CliContext = {
-    terminal,
-    clock: systemClock,
-    environment: { key: rig.keys.operator, url: rig.url, noColor: true },
-    cwd: "/",
-    version: "1.2.3",
-    readStdin: () => Promise.resolve(""),
-    readSecret: () => Promise.resolve(""),
-    onInterrupt: interruptsDouble().onInterrupt,
-    setExitCode: (value) => {
-      code = value;
-    },
-    exitNow: () => undefined,
-  };
-  const unused = () => Promise.reject(new Error("nothing is started"));
-  await runCli(["audit", ...args], context, startersDouble(unused));
-  return { code, out: stdout.text, err: stderr.text };
-}
+const berth = (...args: string[]) =>
+  runBerth(["audit", ...args], { key: rig.keys.operator, url: rig.url });
 
 async function file(lines: readonly string[]): Promise<string> {
   const path = join(folder, "trail.jsonl");

@@ -2,15 +2,13 @@
 import { EventEmitter } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startVaultService, type VaultService } from "../../../actors/vault/vault-service.ts";
-import type { CliContext } from "../../../deploy/cli/context.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
-import { runCli } from "../../../deploy/cli/program.ts";
 import { askSecret } from "../../../deploy/cli/secret-input.ts";
-import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
 import { KeyFile, keyLine, type VaultRig, vaultRig } from "../../support/vault-rig.ts";
-import { interruptsDouble, startersDouble, terminalDouble, Written } from "./terminal-double.ts";
+import { runBerth } from "./cli-run.ts";
+import { Written } from "./terminal-double.ts";
 
 const VALUE = "sk-canary-0123456789abcdef-wxyz";
 const file = new KeyFile(keyLine("k1"));
@@ -28,27 +26,8 @@ afterAll(async () => {
   await rig[Symbol.asyncDispose]();
 });
 
-async function berth(args: readonly string[], secret = "", key = rig.keys.pro) {
-  const { terminal, stdout, stderr } = terminalDouble();
-  let code = 0;
-  const context: CliContext = {
-    terminal,
-    clock: systemClock,
-    environment: { key, url: rig.url, noColor: true },
-    cwd: "/",
-    version: "1.2.3",
-    readStdin: () => Promise.resolve(""),
-    readSecret: () => Promise.resolve(secret),
-    onInterrupt: interruptsDouble().onInterrupt,
-    setExitCode: (value) => {
-      code = value;
-    },
-    exitNow: () => undefined,
-  };
-  const unused = () => Promise.reject(new Error("nothing is started"));
-  await runCli(args, context, startersDouble(unused));
-  return { code, out: stdout.text, err: stderr.text };
-}
+const berth = (args: readonly string[], secret = "", key = rig.keys.pro) =>
+  runBerth(args, { key, url: rig.url, secret });
 
 describe("berth credentials", () => {
   test("stores what it is given on standard input, lists it without its value, and removes it", async () => {

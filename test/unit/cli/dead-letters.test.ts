@@ -1,11 +1,8 @@
 /** `berth dead-letters` against a gateway: filters, and replays of many. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CliContext } from "../../../deploy/cli/context.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
-import { runCli } from "../../../deploy/cli/program.ts";
-import { systemClock } from "../../../runtime/clock.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
-import { interruptsDouble, startersDouble, terminalDouble } from "./terminal-double.ts";
+import { runBerth } from "./cli-run.ts";
 
 let rig: GatewayRig;
 beforeAll(async () => {
@@ -13,27 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
-async function berth(...args: string[]) {
-  const { terminal, stdout, stderr } = terminalDouble();
-  let code = 0;
-  const context: CliContext = {
-    terminal,
-    clock: systemClock,
-    environment: { key: rig.keys.operator, url: rig.url, noColor: true },
-    cwd: "/",
-    version: "1.2.3",
-    readStdin: () => Promise.resolve(""),
-    readSecret: () => Promise.resolve(""),
-    onInterrupt: interruptsDouble().onInterrupt,
-    setExitCode: (value) => {
-      code = value;
-    },
-    exitNow: () => undefined,
-  };
-  const unused = () => Promise.reject(new Error("nothing is started"));
-  await runCli(["dead-letters", ...args], context, startersDouble(unused));
-  return { code, out: stdout.text, err: stderr.text };
-}
+const berth = (...args: string[]) =>
+  runBerth(["dead-letters", ...args], { key: rig.keys.operator, url: rig.url });
 
 async function store(kind: string, id: string, code = "actor.failed"): Promise<void> {
   await rig.transport.mailboxes.deadLetter({

@@ -1,34 +1,11 @@
 /** `berth policy`: what it says is the policy, in words. */
 import { expect, test } from "vitest";
-import type { CliContext } from "../../../deploy/cli/context.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
 import { parsePrincipal } from "../../../deploy/cli/policy.ts";
-import { runCli } from "../../../deploy/cli/program.ts";
 import { ISOLATION_POLICY } from "../../../protocols/isolation-policy.ts";
-import { systemClock } from "../../../runtime/clock.ts";
-import { interruptsDouble, startersDouble, terminalDouble } from "./terminal-double.ts";
+import { runBerth } from "./cli-run.ts";
 
-async function policy(...args: string[]) {
-  const { terminal, stdout, stderr } = terminalDouble();
-  let code = 0;
-  const context: CliContext = {
-    terminal,
-    clock: systemClock,
-    environment: { key: undefined, url: undefined, noColor: true },
-    cwd: "/",
-    version: "1.2.3",
-    readStdin: () => Promise.resolve(""),
-    readSecret: () => Promise.resolve(""),
-    onInterrupt: interruptsDouble().onInterrupt,
-    setExitCode: (value) => {
-      code = value;
-    },
-    exitNow: () => undefined,
-  };
-  const unused = () => Promise.reject(new Error("nothing is started"));
-  await runCli(["policy", ...args], context, startersDouble(unused));
-  return { code, out: stdout.text, err: stderr.text };
-}
+const policy = (...args: string[]) => runBerth(["policy", ...args]);
 
 test("shows every grant, and says that there are no others", async () => {
   const { out } = await policy("show");
