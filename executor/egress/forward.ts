@@ -1,4 +1,10 @@
-/** Passes one plain request on over a connection that is there, and its answer back. Both are written anew: what a reader and a writer would understand differently does not pass. */
+/**
+ * Passes one plain request on over a connection that is there, and its answer back. Both are written anew: what a reader
+ * and a writer would understand differently does not pass.
+ *
+ * Invariant:
+ * F1 Nothing of a request's body is written where the far host reads a head: the body goes on with the end that it came with.
+ */
 import {
   type ClientRequest,
   request as httpRequest,
@@ -7,6 +13,9 @@ import {
 } from "node:http";
 import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
+import { tell } from "./answers.ts";
+import { decideFraming } from "./decide-framing.ts";
+import { refusal } from "./refusals.ts";
 
 /** Of one connection, not of what is sent over it. */
 const HOP_BY_HOP = new Set([
@@ -21,11 +30,13 @@ const HOP_BY_HOP = new Set([
   "upgrade",
   "expect",
 ]);
+/** Of the message itself, whatever `Connection` says: without its length a body would be read as requests (F1). */
+const OF_MESSAGE = new Set(["content-length", "host"]);
 
 export type PassedHeaders = Record<string, string | string[]>;
 type HeaderValues = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** Without those that end here, and those that `Connection` names. */
+/** Without those that end here, and those that `Connection` names and may name. */
 function passedHeaders(headers: HeaderValues): PassedHeaders {
   const connection = headers["connection"];
   const named = new Set(
@@ -33,9 +44,10 @@ function passedHeaders(headers: HeaderValues): PassedHeaders {
       .toLowerCase()
       .split(/\s*,\s*/),
   );
+  const ends = (name: string) => HOP_BY_HOP.has(name) || (named.has(name) && !OF_MESSAGE.has(name));
   return Object.fromEntries(
     Object.entries(headers).flatMap(([name, value]) =>
-      value === undefined || HOP_BY_HOP.has(name) || named.has(name)
+      value === undefined || ends(name)
         ? []
         : [[name, typeof value === "string" ? value : [...value]]],
     ),
@@ -55,10 +67,15 @@ export interface Forwarding {
 /** Never rejects: what breaks on one side is broken on the other. */
 export async function forward(forwarding: Forwarding): Promise<void> {
   const { request, response, far, path, host, change = (same) => same } = forwarding;
-  const isChunked = request.headers["transfer-encoding"] !== undefined;
+  const framing = decideFraming(request.headers);
+  if (framing === undefined) {
+    far.destroy();
+    tell(response, refusal("malformed"));
+    return;
+  }
   const headers = {
     ...change(passedHeaders(request.headers)),
-    ...(isChunked ? { "transfer-encoding": "chunked" } : {}),
+    ...framing, // F1
     host,
     connection: "close",
   };

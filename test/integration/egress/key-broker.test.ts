@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { createServer as createTlsServer, type Server } from "node:https";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, createConnection, createServer } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { BrokeredProvider } from "../../../protocols/brokered.ts";
@@ -136,6 +136,21 @@ describe("the broker of keys", () => {
       headers: { location: "https://elsewhere.test/v1/x" },
     });
     expect(seen).toHaveLength(2);
+  });
+
+  test("makes no second request of a body, with the key or without, whatever Connection names", async () => {
+    const inner = "GET /v1/inner HTTP/1.1\r\nHost: x\r\n\r\n";
+    const { port } = proxies.address() as AddressInfo;
+    for (const method of ["GET", "DELETE", "OPTIONS"]) {
+      const socket = createConnection({ host: HOST, port });
+      socket.write(`${method} /broker/anthropic/v1/outer HTTP/1.1\r\nHost: x\r\n`);
+      socket.write(`X-Api-Key: ${rig.placeholder("claude_api")}\r\n`);
+      socket.write(`Connection: content-length\r\nContent-Length: ${inner.length}\r\n\r\n`);
+      socket.write(inner);
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
+    }
+    expect(seen.map(({ url }) => url)).toEqual(Array(3).fill("/v1/outer"));
+    expect(seen.map(({ body }) => body)).toEqual(Array(3).fill(inner));
   });
 
   test("opens no key for a placeholder that is forged, over, another worker's or provider's, or of a job that has ended", async () => {

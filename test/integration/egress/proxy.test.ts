@@ -121,6 +121,20 @@ async function tunnel({ open, place, credential }: Scene): Promise<Socket> {
   return socket;
 }
 
+const INNER = "GET /inner HTTP/1.1\r\nHost: inner\r\n\r\n";
+
+/** The first lines of all requests in what a host received, read as lengths and chunks say. */
+function requestsIn(bytes: string): string[] {
+  const end = bytes.indexOf("\r\n\r\n");
+  if (end < 0) return bytes === "" ? [] : [bytes];
+  const head = bytes.slice(0, end);
+  const rest = bytes.slice(end + 4);
+  const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0);
+  const isChunked = /^transfer-encoding: chunked$/im.test(head);
+  const body = isChunked ? rest.indexOf("\r\n0\r\n\r\n") + 7 : length;
+  return [head.split("\r\n")[0]!, ...requestsIn(rest.slice(body))];
+}
+
 describe("the proxy", () => {
   test("passes a plain request on without what is of the connection alone, and follows no redirect", async () => {
     const { say, place, credential, seen, rig } = await scene();
@@ -177,6 +191,47 @@ describe("the proxy", () => {
     await eventually(() => received.join("").includes("/inner"));
     expect(seen.map(({ url }) => url)).not.toContain("/second");
     expect(seen.map(({ url }) => url)).not.toContain("/inner");
+  });
+
+  test("keeps the end of a body, whatever Connection names: no body becomes a request of its own", async () => {
+    const { say, rig, credential } = await scene();
+    let bytes = "";
+    const raw = createServer((socket) => {
+      let own = "";
+      socket.on("data", (chunk) => {
+        own += String(chunk);
+        bytes += String(chunk);
+        const isChunked = /^transfer-encoding:/im.test(own);
+        if (own.includes(INNER) && (!isChunked || own.endsWith("\r\n0\r\n\r\n")))
+          socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+      });
+    });
+    const port = await listening(raw);
+    rig.allow("listed", { host: "host.test", ports: [port], allow_private: true });
+    const chunked = `${INNER.length.toString(16)}\r\n${INNER}\r\n0`;
+    for (const method of ["GET", "HEAD", "DELETE", "OPTIONS", "POST"])
+      for (const named of ["content-length", "Content-Length, host", "host, transfer-encoding"])
+        for (const [framing, body] of [
+          [`Content-Length: ${INNER.length}`, INNER],
+          ["Transfer-Encoding: chunked", chunked],
+        ] as const) {
+          bytes = "";
+          const said = await say(
+            `${method} http://host.test:${port}/outer HTTP/1.1`,
+            "Host: elsewhere.test",
+            authorization(credential),
+            `Connection: ${named}`,
+            framing,
+            "",
+            body,
+          );
+          const requests = requestsIn(bytes);
+          expect([method, named, framing, statusOf(said), requests]).toEqual([
+            ...[method, named, framing, 200],
+            [`${method} /outer HTTP/1.1`],
+          ]);
+          expect(bytes.match(/^host: .*$/gim)).toEqual([`host: host.test:${port}`, "Host: inner"]);
+        }
   });
 
   test("refuses what is no request to a proxy, or carries a secret for somebody else in its address", async () => {
