@@ -1,7 +1,5 @@
 /** The composition root: the only place where ports meet their implementations. */
-import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { admitUplink } from "../actors/admit-uplink.ts";
@@ -15,7 +13,6 @@ import { startDriverHost } from "../executor/driver-host.ts";
 import { startReconciler } from "../executor/reconciler.ts";
 import { type Gateway, startGateway } from "../gateway/server.ts";
 import { asBerthError } from "../protocols/errors.ts";
-import { parseId } from "../protocols/ids.ts";
 import { atMost } from "../runtime/at-most.ts";
 import { auditOf } from "../runtime/audit.ts";
 import type { Client } from "../runtime/client.ts";
@@ -36,6 +33,7 @@ import { HostGauges } from "./host-gauges.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 import { gatewayInbox } from "./nats/auth/gateway-credential.ts";
 import { openWorkerAccess } from "./nats/auth/worker-access.ts";
+import { stableNodeId } from "./node-id.ts";
 import { openListenerTls } from "./tls-files.ts";
 import { keySourceOf } from "./vault-keys.ts";
 import { version } from "./version.ts";
@@ -106,11 +104,32 @@ export interface NodeRole {
   stop(options: { readonly workers: boolean }): Promise<void>;
 }
 
-/** A node with its driver host: actors, and the workers of this machine. */
+/** A node with its driver host: actors, and the workers of this machine. What was begun is given up when a later part fails. */
 export async function startNodeRole(
   base: Base,
   broker: Broker,
   { onReplaced }: { readonly onReplaced?: () => void } = {},
+): Promise<NodeRole> {
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    return await openNodeRole(base, broker, { onReplaced, undo });
+  } catch (thrown) {
+    // The first failure is the one that counts.
+    for (const step of undo.toReversed()) await step().catch(() => undefined);
+    throw thrown;
+  }
+}
+
+async function openNodeRole(
+  base: Base,
+  broker: Broker,
+  {
+    onReplaced,
+    undo,
+  }: {
+    readonly onReplaced: (() => void) | undefined;
+    readonly undo: (() => Promise<unknown>)[];
+  },
 ): Promise<NodeRole> {
   const { clock, config, logger, metrics, tracer, transport } = base;
   const nodeId = config.BERTH_NODE_ID ?? (await stableNodeId(config.BERTH_DATA));
@@ -118,6 +137,7 @@ export async function startNodeRole(
   const running: { node?: RunningNode } = {};
   const liveNodes = () => (running.node?.nodes() ?? []).map(({ id }) => id);
   const access = await openWorkerAccess({ base, broker, liveNodes });
+  undo.push(() => access.close());
   const { driver, notes } = await openDriver({
     credentials: vault.source,
     audit: vault.audit,
@@ -131,6 +151,7 @@ export async function startNodeRole(
     liveNodes,
     workerProgram: join(BUILT, "executor", "main.js"),
   });
+  undo.push(() => driver.dispose());
   const tokens = await egressTokens(transport.buckets);
   const tools = actorTools({
     credentials: vault.source,
@@ -171,6 +192,7 @@ export async function startNodeRole(
     admitUplink,
     ...(onReplaced ? { onReplaced } : {}),
   });
+  undo.push(() => node.stop());
   running.node = node;
   const desires = hostDesires({
     client: node.client,
@@ -206,9 +228,11 @@ export async function startNodeRole(
     random: Math.random,
     everyMs: config.BERTH_SWEEP_EVERY,
   });
+  undo.push(() => reconciler.close());
   const service = await startNodeService({
     ...{ connection: transport.connection, records: transport.records, node, version, host },
   });
+  undo.push(() => service.stop());
   const vaultService = await vault.serve();
   const gauges = new FleetGauges(base);
   await gauges.start();
@@ -269,16 +293,6 @@ function hostGraceMs({ BERTH_ORPHAN_AFTER, BERTH_KILL_GRACE }: Config): number {
 export function driverLines({ name, notes }: NodeRole["driver"]): string[] {
   const what = name === "docker" ? "workers are containers" : "workers are processes";
   return [`${what} (driver ${name})`, ...notes.map((note) => `note: ${note}`)];
-}
-
-async function stableNodeId(dataDir: string): Promise<string> {
-  const path = join(dataDir, "node-id");
-  await mkdir(dataDir, { recursive: true });
-  if (!existsSync(path)) {
-    const id = `node-${randomUUID().slice(0, 8)}`;
-    await writeFile(path, `${id}\n`, { flag: "wx" }).catch(() => undefined);
-  }
-  return parseId((await readFile(path, "utf8")).trim(), "node-id");
 }
 
 /** A gateway on this process's transport; stateless, any number may run. */

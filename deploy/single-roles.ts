@@ -59,9 +59,15 @@ export async function startNodeProcess(
   try {
     await mkdir(BERTH_DATA, { recursive: true, mode: 0o700 });
     const { failed, report } = replacement();
-    const role = await startNodeRole(base, broker, { onReplaced: report });
-    const { node } = role;
+    // Files that cannot be used are told of before anything is taken on.
     const tls = await openListenerTls(config, base);
+    const role = await startNodeRole(base, broker, { onReplaced: report }).catch(
+      (thrown: unknown) => {
+        tls.stop();
+        throw thrown;
+      },
+    );
+    const { node } = role;
     const health = await startHealthServer({
       host: config.BERTH_METRICS_HOST ?? host,
       tls: tls.metrics,
@@ -70,6 +76,7 @@ export async function startNodeProcess(
       metricsText: () => base.metrics.text(),
     }).catch(async (error: unknown) => {
       await role.stop({ workers: options.endWorkers });
+      tls.stop();
       throw error;
     });
     const pool = node.client.actor(PLACES["shared-pool"], PLATFORM_TENANT, POOL_KEY);

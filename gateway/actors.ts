@@ -138,12 +138,17 @@ async function readRecord(services: Services, ref: ActorRef): Promise<Stored | u
 }
 
 async function askForRecord({ transport }: Services, ref: ActorRef): Promise<Stored | undefined> {
-  for (const { value } of await readAll(transport.buckets, "nodes", nodeRecordSchema)) {
+  const nodes = await readAll(transport.buckets, "nodes", nodeRecordSchema);
+  const ask = async ({ value: { id } }: (typeof nodes)[number]) => {
     const asked = encoder.encode(refName(ref));
-    const answer = await transport.bus
-      .request(subjects.node(value.id, "record"), asked, NODE_MS)
-      .catch(() => undefined);
-    const stored = answer && parseValue(storedRecordSchema, answer);
+    const answer = await transport.bus.request(subjects.node(id, "record"), asked, NODE_MS);
+    const stored = parseValue(storedRecordSchema, answer);
+    if (stored) return stored;
+    throw new BerthError("internal.unexpected", `${id} is not readable`);
+  };
+  for (let at = 0; at < nodes.length; at += AT_ONCE) {
+    const first = Promise.any(nodes.slice(at, at + AT_ONCE).map(ask));
+    const stored = await first.catch(() => undefined);
     if (!stored) continue;
     const { data, journaled, revision } = stored;
     if (data === null || journaled === null || revision === null) return undefined;

@@ -47,6 +47,11 @@ export function streamEvents(
   { principal, tier }: { readonly principal: Principal; readonly tier: Tier | undefined },
   view: StreamView,
 ): void {
+  // Who left while this was prepared has been told of already: nothing would ever end the stream.
+  if (reply.raw.destroyed || request.raw.socket.destroyed) {
+    reply.hijack();
+    return;
+  }
   const closed = services.streamBounds.open(principal, tier);
   const headers = reply.getHeaders();
   reply.hijack();

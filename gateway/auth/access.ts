@@ -56,7 +56,8 @@ export function createAccess(deps: {
     const refusal = decideKey(record, clock.now());
     if (refusal || !record) throw refusal ?? new BerthError("auth.invalid");
     const { user, scope, expires_at: expiresAt } = record;
-    return { tenant: record.tenant ?? null, user, scope, keyHash, keyId: record.id, expiresAt };
+    const tenant = scope === "operator" ? null : (record.tenant ?? null);
+    return { tenant, user, scope, keyHash, keyId: record.id, expiresAt };
   };
 
   const tenantOf = async (principal: Principal): Promise<TenantRecord | undefined> => {

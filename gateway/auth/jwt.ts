@@ -98,7 +98,8 @@ function principalOf(payload: JWTPayload, toleranceS: number): Principal {
     throw new BerthError("auth.invalid", "the token names no tenant");
   }
   return {
-    tenant: tenant ?? null,
+    // An operator belongs to no tenant, whatever else the token says.
+    tenant: scope === "operator" ? null : (tenant ?? null),
     user: sub,
     scope,
     keyHash: undefined,

@@ -46,6 +46,7 @@ const RETRY_MS = 1_000;
 const LOW_SHARE = 4;
 /** Users that are kept in mind; those whose window has passed go first. */
 const MAX_USERS = 20_000;
+const KEPT_SHARE = 0.9;
 
 interface LimiterDeps {
   readonly client: Client;
@@ -138,11 +139,15 @@ export class RequestLimiter {
     return block;
   }
 
+  /** Makes room for many at once, for it looks at all. Who is being asked about, or used a block of our own, stays (L3, L4). */
   #forget(): void {
     const now = this.#deps.clock.monotonic();
-    for (const [name, { until }] of this.#blocks) if (until <= now) this.#blocks.delete(name);
-    for (const name of this.#blocks.keys()) {
-      if (this.#blocks.size < MAX_USERS) return;
+    const forgettable = [...this.#blocks].filter(
+      ([, { asking, ownAgainAt }]) => asking === undefined && ownAgainAt <= now,
+    );
+    for (const [name, { until }] of forgettable) if (until <= now) this.#blocks.delete(name);
+    for (const [name] of forgettable) {
+      if (this.#blocks.size <= MAX_USERS * KEPT_SHARE) return;
       this.#blocks.delete(name);
     }
   }

@@ -35,6 +35,13 @@ export class Strangers {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
+  /** One that was counted has shown a credential after all. */
+  forgive(source: string): void {
+    const name = this.#nameOf(source);
+    const count = this.#counts.get(name) ?? 0;
+    if (count > 0) this.#counts.set(name, count - 1);
+  }
+
   refusal(): BerthError {
     const retryAfterMs = Math.max(1, this.#until - this.#clock.monotonic());
     const message = "too many requests without a valid credential came from this address";

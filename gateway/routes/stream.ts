@@ -73,7 +73,12 @@ async function admit(services: Services, request: FastifyRequest, reply: Fastify
     throw new BerthError("request.rate_limited", "this gateway holds as many streams as it may");
   }
   checkOrigin(request, config.corsOrigins ?? []);
-  if (streamTokenOf(request.headers) === undefined) return;
+  if (streamTokenOf(request.headers) === undefined) {
+    // It may still show its credential in a frame; until then it is a stranger that holds a socket.
+    if (services.strangers.isOver(request.ip)) throw services.strangers.refusal();
+    services.strangers.count(request.ip);
+    return;
+  }
   await admitRequest(services, request, reply, () => streamTokenOf(request.headers));
   const principal = principalOf(request);
   services.streamBounds.check(principal, await tierOf(services, principal));

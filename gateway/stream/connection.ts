@@ -22,12 +22,10 @@ import type { Services } from "../services.ts";
 import { type Sessions, sessionRef } from "../sessions.ts";
 import { type FrameOrigin, noteStreamDenial, withAudit } from "./frame-audit.ts";
 import { refOf } from "./frame-ref.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { Heartbeat, NO_ANSWER } from "./heartbeat.ts";
 import { inOrderSpan } from "./order-span.ts";
 import { parseFrame } from "./parse-frame.ts";
 import { reconnectPauseMs } from "./reconnect-pause.ts";
-
-const NO_ANSWER = new BerthError("ask.timeout", "no answer to a ping");
 
 type FrameOf<T extends ClientFrame["type"]> = Extract<ClientFrame, { type: T }>;
 
@@ -48,6 +46,7 @@ export class Connection {
   readonly #stops: (() => void)[] = [];
   #principal: Principal | undefined;
   #authenticating = false;
+  readonly #isStranger: boolean;
   #badFrames = 0;
   #refusedFrames = 0;
   #pending = 0;
@@ -56,6 +55,7 @@ export class Connection {
   constructor(ws: WebSocket, request: FastifyRequest, deps: StreamDeps) {
     this.#ws = ws;
     this.#deps = deps;
+    this.#isStranger = request.principal === null;
     this.#origin = { connection: this.#id, source: request.ip };
     const { clock, drain, tuning } = deps.services;
     this.#outlet = new Outlet(request.raw.socket, clock, {
@@ -92,6 +92,7 @@ export class Connection {
       if (this.#closing) return;
       this.#stops.push(services.streamBounds.open(principal, tenant?.tier));
       this.#principal = principal;
+      if (this.#isStranger) services.strangers.forgive(this.#origin.source);
       this.#stops.push(
         access.onLost(principal, (error) => this.#closeWith(CLOSE_CODES.auth, error)),
         () => this.#heartbeat.stop(),

@@ -1,5 +1,8 @@
 /** A ping each interval; a peer that answered nothing since the last one is gone. */
+import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
+
+export const NO_ANSWER = new BerthError("ask.timeout", "no answer to a ping");
 
 interface HeartbeatOptions {
   readonly everyMs: number;

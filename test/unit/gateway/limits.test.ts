@@ -1,9 +1,11 @@
 /** Limits of requests and streams: over several gateways, by header and frame, for strangers. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { ulid } from "ulid";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Strangers } from "../../../gateway/limits/strangers.ts";
+import { Session } from "../../../protocols/actors/session.ts";
 import type { Limits } from "../../../protocols/api.ts";
 import { type GatewayRig, type RigOptions, startGatewayRig } from "../../support/gateway-rig.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -162,7 +164,55 @@ describe("open streams", () => {
   });
 });
 
+describe("a client that leaves before its stream begins", () => {
+  it("keeps no stream of its user's", async () => {
+    const { api, keys, node, url } = await open({
+      tiers: { pro: { streamsPerUser: 2 } },
+      tuning: { freshMs: 5_000 },
+    });
+    const leave = async () => {
+      const id = `ses_${ulid()}`;
+      const lines = ["Host: x", `Authorization: Bearer ${keys.pro}`, "Accept: text/event-stream"];
+      const head = (path: string) => `GET ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`;
+      const socket = await socketOf(url);
+      // The first answer says that the second request has come; its session is not there yet, and it waits.
+      socket.write(head("/livez") + head(`/v1/sessions/${id}/events`));
+      await once(socket, "data");
+      socket.resetAndDestroy();
+      await once(socket, "close");
+      const birth = { user: "u1", agent: "shell", tier: "pro" } as const;
+      await node.client.actor(Session, "t-pro", id).create(birth);
+      return id;
+    };
+    const ids: string[] = [];
+    for (let n = 0; n < 3; n += 1) ids.push(await leave());
+    for (const id of ids) expect((await api("GET", `/v1/sessions/${id}`)).status).toBe(200);
+    const both = await Promise.all([openStream(url, keys.pro), openStream(url, keys.pro)]);
+    for (const stream of both) stream.close();
+  });
+});
+
 describe("strangers", () => {
+  it("that open sockets and show nothing are counted, until they show a credential", async () => {
+    const { keys, url } = await open({ tuning: { strangersPerMinute: 3, patienceMs: 60_000 } });
+    const at = `${url.replace("http", "ws")}/v1/stream`;
+    const come = async () => {
+      const socket = new WebSocket(at, "berth.v1");
+      return await new Promise<WebSocket | undefined>((resolve) => {
+        socket.once("open", () => resolve(socket)).once("error", () => resolve(undefined));
+      });
+    };
+    const first = await come();
+    const silent = [await come(), await come()];
+    expect(silent.every((socket) => socket !== undefined)).toBe(true);
+    expect(await come()).toBeUndefined();
+    first!.send(JSON.stringify({ type: "auth", token: keys.pro }));
+    await once(first!, "message");
+    const next = await come();
+    expect(next).toBeDefined();
+    for (const socket of [first, next, ...silent]) socket?.terminate();
+  });
+
   it("are told to wait once they failed too often; a credential that is known still works", async () => {
     const { api } = await open({ tuning: { strangersPerMinute: 5 } });
     for (let n = 0; n < 5; n += 1) {
