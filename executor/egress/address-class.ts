@@ -26,6 +26,8 @@ const NEVER = blocks([
   "fd00:ec2::254/128",
   // Alibaba's metadata.
   "100.100.100.200/32",
+  // Azure's agent of the host, with settings and secrets of the machine: an address that looks public.
+  "168.63.129.16/32",
 ]);
 const PRIVATE = blocks([
   "10.0.0.0/8",

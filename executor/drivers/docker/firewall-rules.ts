@@ -25,6 +25,8 @@ export const NOT_PUBLIC = [
   "10.0.0.0/8",
   "100.64.0.0/10",
   "127.0.0.0/8",
+  // Azure's agent of the host, with settings and secrets of the machine.
+  "168.63.129.16/32",
   "169.254.0.0/16",
   "172.16.0.0/12",
   "192.0.0.0/24",

@@ -108,6 +108,17 @@ describe("the decision to restore the firewall", () => {
     expect(decideRestore(moved, listing, known)).toContain("-d 10.0.0.3/32 -p udp");
   });
 
+  test("forbids Azure's agent of the host, and lets names be asked of it where it is the name server", () => {
+    const azure = { ...PLAN, nameservers: ["168.63.129.16"] };
+    const lines = restoreScript(azure, HOST)
+      .split("\n")
+      .filter((line) => line.startsWith(`-A ${FWD} -d 168.63.129.16/32 `));
+    expect(lines.map((line) => /-j \w+/.exec(line)?.[0])).toEqual([
+      ...["-j RETURN", "-j RETURN"],
+      "-j MARK",
+    ]);
+  });
+
   test("takes away calls that come too late, and puts each in front once", () => {
     const late = `-A INPUT -i ${BRIDGES} -j ${IN}`;
     const script = restoreScript(PLAN, { ...HOST, filter: [...HOST.filter, late, late] });

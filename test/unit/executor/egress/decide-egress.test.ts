@@ -100,7 +100,7 @@ describe("the decision by name", () => {
 
 describe("the decision by address", () => {
   const expected: Readonly<Record<AddressClass, readonly string[]>> = {
-    public: ["198.51.100.7", "8.8.8.8", "2606:4700::1"],
+    public: ["198.51.100.7", "8.8.8.8", "168.63.129.15", "2606:4700::1"],
     private: [
       "127.0.0.1",
       "10.1.2.3",
@@ -121,6 +121,8 @@ describe("the decision by address", () => {
       "fe80::1%eth0",
       "fd00:ec2::254",
       "100.100.100.200",
+      "168.63.129.16",
+      "::ffff:168.63.129.16",
       "224.0.0.1",
       "255.255.255.255",
       "ff02::1",
