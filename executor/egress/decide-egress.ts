@@ -1,6 +1,6 @@
 /** Whether a worker's connection to a host may be made: first by the name alone, then by the address that it led to. Pure. */
 import { isIP } from "node:net";
-import type { EgressHost, EgressPolicy } from "../../protocols/egress.ts";
+import { EGRESS_PORTS, type EgressHost, type EgressPolicy } from "../../protocols/egress.ts";
 import { type AddressScene, classOf } from "./address-class.ts";
 
 /** Where a worker wants to go. */
@@ -52,10 +52,11 @@ export function decideEgress(policy: EgressPolicy, target: EgressTarget): Egress
   const named = policy.hosts.filter(({ host }) => isMatch(host, target.host));
   const listed = named.filter(({ ports }) => ports.includes(target.port));
   if (listed.length > 0) return allow(listed);
-  if (isAddress(target.host) && named.length === 0) return refuse("address");
-  if (named.length > 0) return refuse("port_not_listed");
-  if (policy.mode === "listed") return refuse("not_listed");
-  return target.port === 443 || target.port === 80 ? allow([]) : refuse("port_not_listed");
+  if (isAddress(target.host)) return refuse(named.length === 0 ? "address" : "port_not_listed");
+  // Here a list only adds.
+  if (policy.mode === "any" && EGRESS_PORTS.includes(target.port)) return allow([]);
+  const isNamed = named.length > 0 || policy.mode === "any";
+  return refuse(isNamed ? "port_not_listed" : "not_listed");
 }
 
 /** Those of the addresses that may be connected to: no others are, whatever the name leads to later. */

@@ -91,6 +91,25 @@ describe("the decision by name", () => {
     expect(decide("192.0.2.8", 443)).toMatchObject({ refusal: "address" });
   });
 
+  test("keeps the usual ports of a name that is listed with others where any may be reached", () => {
+    const any = policyOf("any", "git.example.com:22", "192.0.2.7:22", {
+      host: "registry.house",
+      ports: [8_443],
+      allow_private: true,
+    });
+    const decide = (host: string, port: number) => decideEgress(any, { host, port });
+    const usual = { isAllowed: true, allowPrivate: false };
+    expect([22, 443, 80].map((port) => decide("git.example.com", port))).toEqual(
+      Array.from({ length: 3 }, () => usual),
+    );
+    expect(decide("git.example.com", 25)).toMatchObject({ refusal: "port_not_listed" });
+    // The leave for private addresses is of the listed port alone.
+    expect(decide("registry.house", 8_443)).toEqual({ isAllowed: true, allowPrivate: true });
+    expect(decide("registry.house", 443)).toEqual(usual);
+    expect(decide("192.0.2.7", 22)).toEqual(usual);
+    expect(decide("192.0.2.7", 443)).toMatchObject({ refusal: "port_not_listed" });
+  });
+
   test("is no for whatever is listed where there is no way out", () => {
     const none = policyOf("none", "api.example.com");
     const decision = decideEgress(none, { host: "api.example.com", port: 443 });
