@@ -3,6 +3,7 @@ import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { type AuditEntry, auditEntrySchema } from "../../protocols/audit.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { AuditStore } from "../audit.ts";
+import { type DirectBatchParts, readDirectBatch } from "./direct-batch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 import type { Publisher } from "./publisher.ts";
 
@@ -10,10 +11,9 @@ const BATCH = 256;
 const NS_PER_MS = 1_000_000;
 const decoder = new TextDecoder();
 
-export function natsAuditStore(parts: {
-  readonly jsm: JetStreamManager;
-  readonly publisher: Publisher;
-}): AuditStore {
+export function natsAuditStore(
+  parts: DirectBatchParts & { readonly publisher: Publisher },
+): AuditStore {
   const { jsm, publisher } = parts;
   return {
     async newest(tenant) {
@@ -26,14 +26,14 @@ export function natsAuditStore(parts: {
     },
     async read(tenant, from, limit) {
       if (tenant === undefined) {
-        const found = await forward(jsm, undefined, from, limit);
+        const found = await forward(parts, undefined, from, limit);
         return found.map((message) => ({ place: message.seq, entry: decode(message) }));
       }
-      const start = await seek(jsm, tenant, from);
-      const found = await forward(jsm, tenant, start, limit);
+      const start = await seek(parts, tenant, from);
+      const found = await forward(parts, tenant, start, limit);
       return found.map(decode).map((entry) => ({ place: entry.seq, entry }));
     },
-    bounds: (tenant) => bounds(jsm, tenant),
+    bounds: (tenant) => bounds(parts, tenant),
     async retentionMs() {
       const { config } = await infoOf(jsm);
       return config.max_age > 0 ? config.max_age / NS_PER_MS : null;
@@ -42,13 +42,13 @@ export function natsAuditStore(parts: {
 }
 
 /** The sequence of the chain's first message at or behind a place: found by halves, for the stream keeps no index of places. */
-async function seek(jsm: JetStreamManager, tenant: string, place: number): Promise<number> {
-  const { state } = await infoOf(jsm);
+async function seek(parts: DirectBatchParts, tenant: string, place: number): Promise<number> {
+  const { state } = await infoOf(parts.jsm);
   let low = Math.max(1, state.first_seq);
   let high = state.last_seq + 1;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const [found] = await forward(jsm, tenant, middle, 1);
+    const [found] = await forward(parts, tenant, middle, 1);
     if (found && decode(found).seq < place) low = found.seq + 1;
     else high = middle;
   }
@@ -57,7 +57,7 @@ async function seek(jsm: JetStreamManager, tenant: string, place: number): Promi
 
 /** Messages from a sequence on, oldest first. */
 async function forward(
-  jsm: JetStreamManager,
+  parts: DirectBatchParts,
   tenant: string | undefined,
   from: number,
   limit: number,
@@ -67,7 +67,8 @@ async function forward(
   let seq = Math.max(1, from);
   while (messages.length < limit) {
     const batch = Math.min(BATCH, limit - messages.length);
-    const found = await readBatch(jsm, { seq, next_by_subj: filter, batch });
+    const query = { seq, next_by_subj: filter, batch };
+    const found = await readDirectBatch(parts, STREAMS.audit, query);
     messages.push(...found);
     const last = found.at(-1);
     if (!last || found.length < batch) break;
@@ -76,27 +77,14 @@ async function forward(
   return messages;
 }
 
-async function readBatch(
-  jsm: JetStreamManager,
-  query: { readonly seq: number; readonly next_by_subj: string; readonly batch: number },
-): Promise<StoredMsg[]> {
-  const messages: StoredMsg[] = [];
-  try {
-    for await (const message of await jsm.direct.getBatch(STREAMS.audit, query))
-      messages.push(message);
-  } catch (thrown) {
-    if (!isNotFound(thrown)) throw fromNats(thrown);
-  }
-  return messages;
-}
-
-async function bounds(jsm: JetStreamManager, tenant: string | undefined) {
+async function bounds(parts: DirectBatchParts, tenant: string | undefined) {
+  const { jsm } = parts;
   const none = { first: 1, last: 0 };
   if (tenant === undefined) {
     const { state } = await infoOf(jsm);
     return state.messages === 0 ? none : { first: state.first_seq, last: state.last_seq };
   }
-  const [first] = await forward(jsm, tenant, 1, 1);
+  const [first] = await forward(parts, tenant, 1, 1);
   const last = await getMessage(jsm, { last_by_subj: subjects.audit(tenant) });
   return first && last ? { first: decode(first).seq, last: decode(last).seq } : none;
 }

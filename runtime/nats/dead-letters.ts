@@ -1,11 +1,10 @@
 /** Dead letters in their stream: read newest first, sent again, removed. */
-import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { type DeadLetter, deadLetterSchema } from "../../protocols/records.ts";
 import { STREAMS, subjects } from "../../protocols/subjects.ts";
-import type { Clock } from "../clock.ts";
 import { type DeadLetters, takesLetter } from "../dead-letters.ts";
 import { deadLettersOf, type LetterStore, type StoredLetter } from "../letter-replay.ts";
 import type { Buckets, Mailboxes } from "../transport.ts";
+import { type DirectBatchParts, readDirectBatch } from "./direct-batch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
 
 /** Sequences looked through at a time, going back; more when a stretch held nothing of the tenant. */
@@ -13,20 +12,19 @@ const FIRST_STRETCH = 256;
 const LONGEST_STRETCH = 16_384;
 const decoder = new TextDecoder();
 
-interface Collaborators {
-  readonly jsm: JetStreamManager;
+interface Collaborators extends DirectBatchParts {
   readonly mailboxes: Mailboxes;
   readonly buckets: Buckets;
-  readonly clock: Clock;
 }
 
 export function natsDeadLetters(parts: Collaborators): DeadLetters {
-  return deadLettersOf(letterStore(parts.jsm), parts);
+  return deadLettersOf(letterStore(parts), parts);
 }
 
-function letterStore(jsm: JetStreamManager): LetterStore {
+function letterStore(parts: DirectBatchParts): LetterStore {
+  const { jsm } = parts;
   return {
-    list: (query) => list(jsm, query),
+    list: (query) => list(parts, query),
     async get(id) {
       const seq = seqOf(id);
       if (seq === undefined) return undefined;
@@ -59,12 +57,12 @@ function letterStore(jsm: JetStreamManager): LetterStore {
 }
 
 async function list(
-  jsm: JetStreamManager,
+  parts: DirectBatchParts,
   query: Parameters<DeadLetters["list"]>[0],
 ): ReturnType<DeadLetters["list"]> {
   const letters: DeadLetter[] = [];
   try {
-    const { state } = await jsm.streams.info(STREAMS.deadLetters);
+    const { state } = await parts.jsm.streams.info(STREAMS.deadLetters);
     const after = query.after === undefined ? undefined : seqOf(query.after);
     let end = Math.min(state.last_seq + 1, after ?? Number.POSITIVE_INFINITY);
     // A stream that never had a message says that its first is 0.
@@ -73,7 +71,7 @@ async function list(
     // One more than asked for tells whether there is a next page.
     while (end > first && letters.length <= query.limit) {
       const start = Math.max(first, end - stretch);
-      const found = await readStretch(jsm, subjects.deadLettersOf(query), start, end);
+      const found = await readStretch(parts, subjects.deadLettersOf(query), start, end);
       letters.push(...found.toReversed().filter((letter) => takesLetter(query, letter)));
       if (found.length === 0) stretch = Math.min(LONGEST_STRETCH, stretch * 2);
       end = start;
@@ -88,14 +86,15 @@ async function list(
 
 /** Letters with a sequence from `start` to before `end`, oldest first. */
 async function readStretch(
-  jsm: JetStreamManager,
+  parts: DirectBatchParts,
   filter: string,
   start: number,
   end: number,
 ): Promise<DeadLetter[]> {
   const found: DeadLetter[] = [];
   for (let seq = start; seq < end; ) {
-    const batch = await readBatch(jsm, filter, seq);
+    const query = { seq, next_by_subj: filter, batch: FIRST_STRETCH };
+    const batch = await readDirectBatch(parts, STREAMS.deadLetters, query);
     const inside = batch.filter((message) => message.seq < end);
     found.push(...inside.flatMap(({ seq: at, data }) => toStored(at, data)?.letter ?? []));
     const last = batch.at(-1);
@@ -103,18 +102,6 @@ async function readStretch(
     seq = last.seq + 1;
   }
   return found;
-}
-
-async function readBatch(jsm: JetStreamManager, filter: string, seq: number): Promise<StoredMsg[]> {
-  const query = { seq, next_by_subj: filter, batch: FIRST_STRETCH };
-  const messages: StoredMsg[] = [];
-  try {
-    for await (const message of await jsm.direct.getBatch(STREAMS.deadLetters, query))
-      messages.push(message);
-  } catch (thrown) {
-    if (!isNotFound(thrown)) throw thrown;
-  }
-  return messages;
 }
 
 /** What cannot be read was not written by a node; it is left alone. */

@@ -6,21 +6,18 @@
  *    apply what happened in order, so who has the later one has had the earlier. A copy that lags, or a leader that
  *    was cut off, returns less and proves nothing.
  */
-import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
-import { BerthError } from "../../protocols/errors.ts";
+import type { StoredMsg } from "@nats-io/jetstream";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import { consumers, STREAMS, subjects } from "../../protocols/subjects.ts";
 import type { Mail, MailRead } from "../transport.ts";
 import { DeliveredMail } from "./delivered-mail.ts";
+import { type DirectBatchParts, readDirectBatch } from "./direct-batch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
-import type { InFlight } from "./in-flight.ts";
 import { acknowledge } from "./mail-stream.ts";
 import type { Sender } from "./sender.ts";
 
-export interface MailReaderParts {
-  readonly jsm: JetStreamManager;
-  readonly inFlight: InFlight;
+export interface MailReaderParts extends DirectBatchParts {
   readonly sender: Sender;
   readonly partitions: number;
 }
@@ -54,7 +51,7 @@ export async function readMail(
   try {
     for (const read of [readCopy, readLeader]) {
       while (from <= last) {
-        const batch = await parts.inFlight.guard(read(parts.jsm, place, from, seqs.length));
+        const batch = await read(parts, place, from, seqs.length);
         for (const message of batch) found.set(message.seq, message);
         const end = batch.at(-1);
         if (!end) break;
@@ -72,40 +69,24 @@ export async function readMail(
 }
 
 /** The messages from a sequence on that any copy of the stream has, at most `limit`; none behind a hole. */
-async function readCopy(
-  jsm: JetStreamManager,
+function readCopy(
+  parts: MailReaderParts,
   { stream, subject }: Place,
   from: number,
   limit: number,
 ): Promise<StoredMsg[]> {
-  const got: StoredMsg[] = [];
-  try {
-    const query = { seq: from, next_by_subj: subject, batch: limit };
-    for await (const message of await jsm.direct.getBatch(stream, query)) {
-      // The broker names what it sent before: a message that was lost on the way is noticed.
-      if (lastSequence(message) !== (got.at(-1)?.seq ?? 0))
-        throw new BerthError("broker.unavailable", "part of a batch was lost");
-      got.push(message);
-    }
-  } catch (thrown) {
-    if (!isNotFound(thrown)) throw thrown;
-  }
-  return got;
-}
-
-function lastSequence(message: StoredMsg): number {
-  return Number(message.header.get("Nats-Last-Sequence"));
+  return readDirectBatch(parts, stream, { seq: from, next_by_subj: subject, batch: limit });
 }
 
 /** One message, from the leader. */
 async function readLeader(
-  jsm: JetStreamManager,
+  { jsm, inFlight }: MailReaderParts,
   { stream, subject }: Place,
   from: number,
 ): Promise<StoredMsg[]> {
   try {
     const query = { seq: from, next_by_subj: subject };
-    const message = await jsm.streams.getMessage(stream, query);
+    const message = await inFlight.guard(jsm.streams.getMessage(stream, query));
     return message ? [message] : [];
   } catch (thrown) {
     if (isNotFound(thrown)) return [];

@@ -1,11 +1,11 @@
 /** Actors' records on JetStream: the latest in a KV bucket, or every one in the journal. */
-import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { JetStreamClient } from "@nats-io/jetstream";
 import type { ActorRef } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
 import { BUCKETS, refOfSubject, STREAMS, subjects } from "../../protocols/subjects.ts";
-import type { OpenRecord, OpenWork, Records, StoredRecord } from "../transport.ts";
+import type { OpenRecord, OpenWork, Records } from "../transport.ts";
+import { type DirectBatchParts, readDirectBatch } from "./direct-batch.ts";
 import { fromNats, isNotFound } from "./errors.ts";
-import type { InFlight } from "./in-flight.ts";
 import { readNewest } from "./newest.ts";
 import type { Publisher } from "./publisher.ts";
 
@@ -27,11 +27,9 @@ function readPending(text: string): OpenWork {
   return { epoch: Number(epoch), outbox: outbox !== undefined, effects: effects !== undefined };
 }
 
-interface Collaborators {
+interface Collaborators extends DirectBatchParts {
   readonly js: JetStreamClient;
-  readonly jsm: JetStreamManager;
   readonly partitions: number;
-  readonly inFlight: InFlight;
   readonly publisher: Publisher;
 }
 
@@ -83,19 +81,12 @@ export function natsRecords(parts: Collaborators): Records {
     },
 
     async journal(ref, fromRevision, limit) {
-      const pages: StoredRecord[] = [];
-      try {
-        const found = await jsm.direct.getBatch(STREAMS.journal, {
-          seq: Math.max(1, fromRevision),
-          next_by_subj: subjectOf(ref, true),
-          batch: limit,
-        });
-        for await (const page of found) pages.push({ revision: page.seq, data: page.data });
-      } catch (thrown) {
-        if (isNotFound(thrown)) return pages;
-        throw fromNats(thrown);
-      }
-      return pages;
+      const pages = await readDirectBatch(parts, STREAMS.journal, {
+        seq: Math.max(1, fromRevision),
+        next_by_subj: subjectOf(ref, true),
+        batch: limit,
+      });
+      return pages.map(({ seq, data }) => ({ revision: seq, data }));
     },
   };
 }

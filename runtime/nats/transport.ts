@@ -67,6 +67,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     );
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
+    const direct = { jsm, inFlight, clock };
     const sender = new Sender(nc);
     const quorum = new QuorumWatch({ clock, leave: () => leaveServer(nc, sender, logger) });
     const inboxPrefix = options.inboxPrefix ?? NODE_INBOX;
@@ -101,12 +102,12 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     return {
       connection: nc,
       partitions,
-      records: natsRecords({ js, jsm, partitions, inFlight, publisher }),
+      records: natsRecords({ ...direct, js, partitions, publisher }),
       mailboxes,
       bus: natsBus({ connection: nc, requests, sender }),
       buckets,
-      deadLetters: natsDeadLetters({ jsm, mailboxes, buckets, clock }),
-      audit: natsAuditStore({ jsm, publisher }),
+      deadLetters: natsDeadLetters({ ...direct, mailboxes, buckets }),
+      audit: natsAuditStore({ ...direct, publisher }),
       onReconnect,
       async close() {
         sender.flush();

@@ -42,10 +42,14 @@ const PASSWORDS = { platform: "a-password-of-the-platform", worker: "a-password-
  * By default anybody may do everything on it; `authorize` makes two users, as somebody who runs a server of their own may:
  * the platform's and one that all workers share.
  */
-export async function startNats(options: { readonly authorize?: boolean } = {}): Promise<TestNats> {
+export async function startNats(
+  options: { readonly authorize?: boolean; readonly monitorPort?: number } = {},
+): Promise<TestNats> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
+  const { monitorPort } = options;
   const isOpen = options.authorize !== true;
-  return await startServer(dataDir, () => (isOpen ? [] : twoUsers()), isOpen ? {} : PASSWORDS);
+  const access = () => (isOpen ? [] : twoUsers());
+  return await startServer(dataDir, access, isOpen ? {} : PASSWORDS, monitorPort);
 }
 
 export async function startOperatorNats(): Promise<OperatorNats> {
@@ -71,13 +75,14 @@ async function startServer(
   dataDir: string,
   access: () => readonly string[],
   passwords: Partial<typeof PASSWORDS>,
+  monitorPort?: number,
 ): Promise<TestNats> {
   const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
   const port = await freePort("nats");
   const start = () =>
     NatsServer.start(
       { clock: systemClock, logger: silentLogger },
-      { binary, dataDir, port, access, restart: false },
+      { binary, dataDir, port, monitorPort, access, restart: false },
     );
   let server = await start();
   const kill = async () => {

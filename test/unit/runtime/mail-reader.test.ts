@@ -1,6 +1,7 @@
 /** D1 of reading held mail again, against copies of a stream that lag behind its leader (R2, R4). */
-import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { DirectBatchLimits, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../../runtime/clock.ts";
 import { InFlight } from "../../../runtime/nats/in-flight.ts";
 import { readMail } from "../../../runtime/nats/mail-reader.ts";
 import type { Sender } from "../../../runtime/nats/sender.ts";
@@ -24,10 +25,15 @@ function read(
 ) {
   const jsm = {
     direct: {
-      async getBatch(_stream: string, query: { seq: number; batch: number }) {
-        const all = at.copy.filter((seq) => seq >= query.seq).slice(0, query.batch);
+      async getBatch(
+        _stream: string,
+        { seq: from, batch, callback }: DirectBatchLimits & { readonly seq: number },
+      ) {
+        const all = at.copy.filter((seq) => seq >= from).slice(0, batch);
         const made = all.map((seq, i) => stored(seq, all[i - 1] ?? 0));
-        return made.filter(({ seq }) => seq !== at.lost);
+        for (const message of made) if (message.seq !== at.lost) callback(null, message);
+        callback({}, {} as StoredMsg);
+        return { stop: () => {} };
       },
     },
     streams: {
@@ -37,7 +43,8 @@ function read(
       },
     },
   } as unknown as JetStreamManager;
-  const parts = { jsm, inFlight: new InFlight(), sender: {} as Sender, partitions: 4 };
+  const direct = { jsm, inFlight: new InFlight(), clock: systemClock };
+  const parts = { ...direct, sender: {} as Sender, partitions: 4 };
   return readMail(parts, REF, "user", seqs).then(({ found, gone }) => ({
     found: found.map(({ seq }) => seq),
     gone,
