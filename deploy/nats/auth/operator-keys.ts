@@ -1,10 +1,9 @@
 /**
  * The keys of a deployment's nats-server, as files of one folder that only its owner can read. Invariants:
  * K1 the folder appears whole or not at all: of two first starts one wins, and both use its keys.
- * K2 files are read at each use: a key that was replaced counts at once.
+ * K2 files are looked at at each use: a key that was replaced counts at once.
  */
-import { readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../../protocols/errors.ts";
 import type { BrokerCredential } from "../../../protocols/executor.ts";
@@ -12,6 +11,8 @@ import { type UserRights, userClaims } from "../../../runtime/nats-auth/claims.t
 import { formatCredsFile, parseCredsFile } from "../../../runtime/nats-auth/credential.ts";
 import { signClaims } from "../../../runtime/nats-auth/jwt.ts";
 import { Nkey, type NkeyKind } from "../../../runtime/nats-auth/nkey.ts";
+import { KeyFile, tryRead } from "./key-file.ts";
+import { makePrivate, writePrivate } from "./private-file.ts";
 
 /** What each key is for, and of what kind it is. */
 export const KEYS = {
@@ -34,10 +35,9 @@ export type KeyName = keyof typeof KEYS;
 /** Ready-made credentials, for people and their tools. */
 export const CREDS = { platform: "platform.creds", system: "sys.creds" } as const;
 
-const PRIVATE_FILE = 0o600;
-
 export class OperatorKeys {
   readonly folder: string;
+  readonly #files = new Map<string, KeyFile>();
 
   constructor(folder: string) {
     this.folder = folder;
@@ -73,8 +73,9 @@ export class OperatorKeys {
   }
 
   #read(file: string): Nkey | undefined {
-    const text = tryRead(this.#path(file));
-    return text === undefined ? undefined : Nkey.parse(text);
+    const known = this.#files.get(file) ?? new KeyFile(this.#path(file));
+    this.#files.set(file, known);
+    return known.read();
   }
 
   #path(file: string): string {
@@ -112,17 +113,14 @@ export async function ensureOperatorKeys(folder: string, iat: number): Promise<O
   return keys;
 }
 
-/** Makes keys that builds before this one did not know. */
-async function complete(keys: OperatorKeys): Promise<void> {
-  for (const [name, kind] of Object.entries(KEYS) as [KeyName, NkeyKind][]) {
-    if (keys.find(name)) continue;
-    const options = { mode: PRIVATE_FILE, flag: "wx" } as const;
+/** Makes keys that builds before this one did not know, and those whose file a crash left empty. */
+async function complete({ folder }: OperatorKeys): Promise<void> {
+  for (const [name, kind] of Object.entries(KEYS)) {
+    const path = join(folder, `${name}.nk`);
+    const text = await readFile(path, "utf8").catch(() => undefined);
+    if (text?.trim() === "") await rm(path, { force: true });
     // Another start may do the same now.
-    await writeFile(join(keys.folder, `${name}.nk`), `${Nkey.make(kind).seed}\n`, options).catch(
-      (thrown: unknown) => {
-        if (!keys.find(name)) throw thrown;
-      },
-    );
+    if (!text?.trim()) await makePrivate(path, `${Nkey.make(kind).seed}\n`);
   }
 }
 
@@ -154,21 +152,7 @@ export function makeUser(
   return { jwt: signClaims(claims, keys.get(`${account}-signing`), iat), seed: user.seed };
 }
 
-/** Replaces the file in one step, readable by its owner alone. */
-export async function writePrivate(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.draft`, text, { mode: PRIVATE_FILE });
-  await rename(`${path}.draft`, path);
-}
-
 async function isThere(folder: string): Promise<boolean> {
   const probe = await readFile(join(folder, "issuer.nk")).catch(() => undefined);
   return probe !== undefined;
-}
-
-function tryRead(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
 }

@@ -5,20 +5,15 @@
  * R2 afterwards nothing that the old key has signed counts.
  * R3 a rotation that was broken off is taken up by the next one: its files say how far it came.
  */
-import { copyFile, readFile, rename, rm } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { asBerthError } from "../../../protocols/errors.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import type { AccountKeeper, ClaimsServer } from "../../../runtime/nats-auth/account-keeper.ts";
 import { Nkey } from "../../../runtime/nats-auth/nkey.ts";
-import {
-  KEYS,
-  type KeyName,
-  type OperatorKeys,
-  writeCreds,
-  writePrivate,
-} from "./operator-keys.ts";
+import { KEYS, type KeyName, type OperatorKeys, writeCreds } from "./operator-keys.ts";
 import { fixedAccounts } from "./operator-mode.ts";
+import { writePrivate } from "./private-file.ts";
 
 /** What people call the keys that can be rotated. */
 export const ROTATIONS = {
@@ -46,6 +41,17 @@ const TRIES = 10;
 const PAUSE_MS = 250;
 
 export async function rotate(which: Rotation, parts: RotationParts): Promise<void> {
+  const { keys, say } = parts;
+  const ending = join(keys.folder, `${ROTATIONS[which]}.ending.nk`);
+  if (!(await exists(ending))) await replace(which, parts, ending);
+  // The file stays until the server has taken it: else nothing would say that the old key still counts (R3).
+  await tell(which, parts); // R2
+  await rm(ending);
+  say(`the old ${which} key counts no more`);
+}
+
+/** R1. In the end the old key is in the file of that name, where nobody takes it for one that counts. */
+async function replace(which: Rotation, parts: RotationParts, ending: string): Promise<void> {
   const { clock, keys, say, waitMs } = parts;
   const name = ROTATIONS[which];
   const file = (form: string) => join(keys.folder, `${name}${form}.nk`);
@@ -54,16 +60,14 @@ export async function rotate(which: Rotation, parts: RotationParts): Promise<voi
   await tell(which, parts);
   say(`the broker knows the new ${which} key beside the old one`);
   if (await exists(file(".next"))) {
-    if (!(await exists(file(".old")))) await copyFile(file(""), file(".old"));
+    if (!(await exists(file(".old")))) await writePrivate(file(".old"), `${keys.get(name).seed}\n`);
     await rename(file(".next"), file(""));
   }
   await writeCreds(keys, second(clock));
   await tell(which, parts);
   say(`everything is signed with the new key; the old one goes in ${Math.ceil(waitMs / 1_000)} s`);
   await clock.sleep(waitMs);
-  await rm(file(".old"));
-  await tell(which, parts); // R2
-  say(`the old ${which} key counts no more`);
+  await rename(file(".old"), ending);
 }
 
 /** What the files say now, to the server. A server takes another operator only when it starts. */

@@ -1,4 +1,5 @@
 /** Keys replaced on a running nats-server: who may be connected stays, and nothing of the old key counts afterwards. */
+import { readdir } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { gatewayCredential, gatewayInbox } from "../../../deploy/nats/auth/gateway-credential.ts";
 import { makeUser, OperatorKeys } from "../../../deploy/nats/auth/operator-keys.ts";
@@ -164,5 +165,34 @@ describe("rotation", () => {
     await rotate("issuer", { ...parts, keeper: rig.keeper });
     expect(keys.all("issuer").map(({ publicKey }) => publicKey)).toEqual([begun]);
     expect(begun).not.toBe(old);
+  });
+
+  it("whose last word the server did not take is ended by the next one: the old key goes", async () => {
+    const { keys } = rig.nats;
+    const left = await rig.worker("wrk_left");
+    let calls = 0;
+    const breaks = {
+      repair() {
+        calls += 1;
+        return calls === 3 ? Promise.reject(new Error("broken")) : rig.keeper.repair();
+      },
+    };
+    const said: string[] = [];
+    const parts = {
+      ...{ keys, server: rig.server, clock: systemClock, waitMs: 1 },
+      restart: () => Promise.resolve(),
+      say: (line: string) => void said.push(line),
+    };
+    await expect(rotate("issuer", { ...parts, keeper: breaks })).rejects.toThrow("broken");
+    const begun = keys.get("issuer").publicKey;
+    expect(await isRefused(left.credential)).toBe(false);
+    said.length = 0;
+    await rotate("issuer", { ...parts, keeper: rig.keeper });
+    expect(said).toEqual(["the old issuer key counts no more"]);
+    expect(await isRefused(left.credential)).toBe(true);
+    expect(keys.get("issuer").publicKey).toBe(begun);
+    expect((await readdir(keys.folder)).filter((file) => file.startsWith("issuer"))).toEqual([
+      "issuer.nk",
+    ]);
   });
 });
