@@ -1,6 +1,9 @@
 /**
- * Connects to a name that is allowed. Invariant:
+ * Connects to a name that is allowed.
+ *
+ * Invariants:
  * E1 The address that was judged is the address that is connected to: the name is not asked for again.
+ * E2 An address that is silent takes its part of the time alone: those after it have theirs.
  */
 import { isIP, type Socket, connect as tcpConnect } from "node:net";
 import type { Clock } from "../../runtime/clock.ts";
@@ -35,6 +38,7 @@ export class Dialer {
   /** Never rejects; leaves no socket behind when it fails, or when `signal` aborts. */
   async dial(target: EgressTarget, allowPrivate: boolean, signal: AbortSignal): Promise<Dialled> {
     const { clock, scene, withinMs } = this.#parts;
+    const end = clock.monotonic() + withinMs;
     const late = new AbortController();
     const cancel = clock.after(withinMs, () => late.abort());
     const until = AbortSignal.any([signal, late.signal]);
@@ -43,11 +47,28 @@ export class Dialer {
       if (found === undefined) return { failure: "unresolved" };
       const allowed = decideAddresses(found, allowPrivate, scene());
       if (allowed.length === 0) return { failure: "not_public" };
-      for (const host of allowed.slice(0, MOST_ADDRESSES)) {
-        const socket = await connected(host, target.port, until); // E1
+      const hosts = allowed.slice(0, MOST_ADDRESSES);
+      for (const [tried, host] of hosts.entries()) {
+        const part = (end - clock.monotonic()) / (hosts.length - tried); // E2
+        const socket = await this.#connect(host, target.port, { part, until }); // E1
         if (socket !== undefined) return { socket };
       }
       return { failure: "unreachable" };
+    } finally {
+      cancel();
+    }
+  }
+
+  /** Undefined when nobody answers within `part` milliseconds. */
+  async #connect(
+    host: string,
+    port: number,
+    { part, until }: { readonly part: number; readonly until: AbortSignal },
+  ): Promise<Socket | undefined> {
+    const silent = new AbortController();
+    const cancel = this.#parts.clock.after(part, () => silent.abort());
+    try {
+      return await connected(host, port, AbortSignal.any([until, silent.signal]));
     } finally {
       cancel();
     }
