@@ -272,7 +272,7 @@ async function openVault({ config, clock, logger, transport }: Base) {
   const source = keySourceOf(config);
   const keyring = source && (await Keyring.open(source, clock, logger));
   const { audit: store, bus, buckets } = transport;
-  const audit = auditOf({ store, clock });
+  const audit = auditOf({ store, clock, random: Math.random });
   const vault = new Vault({ buckets, keyring, clock, log: logger, audit });
   return {
     source: vault,
@@ -315,7 +315,7 @@ export async function startGatewayRole(
     metricsText: () => metrics.text(),
     tiers: config.tiers,
     deadLetters: transport.deadLetters,
-    audit: auditOf({ store: transport.audit, clock }),
+    audit: auditOf({ store: transport.audit, clock, random: Math.random }),
     config: {
       host: config.BERTH_HOST,
       ...(config.BERTH_METRICS_HOST === undefined

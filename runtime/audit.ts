@@ -41,17 +41,19 @@ export interface PlacedEntry {
   readonly entry: AuditEntry;
 }
 
-/** Of several gateways that write to one chain at once each round leaves one winner. */
-const MAX_ROUNDS = 64;
 const PATIENCE_MS = 5_000;
+/** Between the tries of one writer. Of several gateways that write to one chain at once each round leaves one winner. */
+const PAUSE_MIN_MS = 20;
+const PAUSE_MAX_MS = 250;
 
-export function auditOf({
-  store,
-  clock,
-}: {
+export interface AuditParts {
   readonly store: AuditStore;
   readonly clock: Clock;
-}): Audit {
+  readonly random: () => number;
+}
+
+export function auditOf(parts: AuditParts): Audit {
+  const { clock } = parts;
   const gates = new Map<string, { readonly gate: Gate; users: number }>();
 
   /** Writers of one process wait for each other instead of losing to each other. */
@@ -70,10 +72,9 @@ export function auditOf({
   return {
     async record(act) {
       const until = clock.monotonic() + PATIENCE_MS;
-      const late = () => clock.monotonic() >= until;
       const id = `aud_${freshUlid(clock.now())}`;
       try {
-        await inTurn(act.tenant, () => append({ store, clock }, act, id, late));
+        await inTurn(act.tenant, () => append(parts, act, id, until));
       } catch (thrown) {
         throw new BerthError("audit.unavailable", undefined, { cause: thrown });
       }
@@ -81,26 +82,34 @@ export function auditOf({
   };
 }
 
-async function append(
-  { store, clock }: { readonly store: AuditStore; readonly clock: Clock },
-  act: Act,
-  id: string,
-  late: () => boolean,
-): Promise<void> {
+/** Tries until it is stored or the patience ends. */
+async function append(parts: AuditParts, act: Act, id: string, until: number): Promise<void> {
+  const { clock, random } = parts;
   let last: unknown = new BerthError("broker.unavailable");
-  for (let round = 0; round < MAX_ROUNDS && !late(); round += 1) {
-    const newest = await store.newest(act.tenant);
-    if (newest?.entry.id === id) return; // U3
-    const time = new Date(clock.now()).toISOString();
+  for (let round = 0; clock.monotonic() < until; round += 1) {
     try {
-      const entry = sealEntry(act, { id, time, previous: newest?.entry });
-      await store.append(entry, newest?.revision ?? 0); // U2
+      await appendOnce(parts, act, id);
       return;
     } catch (thrown) {
       const { code } = asBerthError(thrown);
       if (code !== "record.conflict" && code !== "broker.unavailable") throw thrown;
       last = thrown;
     }
+    await clock.sleep(Math.min(decidePause(round, random()), until - clock.monotonic()));
   }
   throw last;
+}
+
+async function appendOnce({ store, clock }: AuditParts, act: Act, id: string): Promise<void> {
+  const newest = await store.newest(act.tenant);
+  if (newest?.entry.id === id) return; // U3
+  const time = new Date(clock.now()).toISOString();
+  const entry = sealEntry(act, { id, time, previous: newest?.entry });
+  await store.append(entry, newest?.revision ?? 0); // U2
+}
+
+/** Longer from round to round, and never the same for two writers. */
+function decidePause(round: number, chance: number): number {
+  const longest = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** (round + 1));
+  return PAUSE_MIN_MS + chance * (longest - PAUSE_MIN_MS);
 }

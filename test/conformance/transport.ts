@@ -574,7 +574,9 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
       });
 
       test("of a tenant is one chain, whoever writes and how many at once", async () => {
-        const writers = [one, two, one].map(({ audit }) => auditOf({ store: audit, clock }));
+        const writers = [one, two, one].map(({ audit }) =>
+          auditOf({ store: audit, clock, random: Math.random }),
+        );
         const acts = Array.from({ length: 24 }, (_, n) => act("au-chain", `t${n}`));
         await Promise.all(acts.map((each, n) => writers[n % writers.length]!.record(each)));
         const entries = await chainOf("au-chain");
@@ -602,7 +604,7 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
       });
 
       test("is read from any place of a chain, and as a whole in the order of storage", async () => {
-        const audit = auditOf({ store: one.audit, clock });
+        const audit = auditOf({ store: one.audit, clock, random: Math.random });
         for (let n = 1; n <= 6; n += 1) {
           await audit.record(act("au-read", `r${n}`));
           await audit.record(act("au-beside", `b${n}`));

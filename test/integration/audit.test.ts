@@ -51,7 +51,7 @@ const chainOf = async (tenant: string) =>
 
 describe("the audit stream", () => {
   it("refuses removal and purging to whoever may write it", async () => {
-    const audit = auditOf({ store: transport.audit, clock });
+    const audit = auditOf({ store: transport.audit, clock, random: Math.random });
     await audit.record(act("kept", "a"));
     const jsm = await jetstreamManager(transport.connection);
     const { config, state } = await jsm.streams.info(STREAMS.audit);
@@ -68,7 +68,7 @@ describe("the audit stream", () => {
   });
 
   it("prunes what has passed its retention, and what is left is whole", async () => {
-    const audit = auditOf({ store: transport.audit, clock });
+    const audit = auditOf({ store: transport.audit, clock, random: Math.random });
     expect(await transport.audit.retentionMs()).toBe(RETENTION_MS);
     await eventually(
       async () => {

@@ -64,7 +64,7 @@ const reads: Readonly<Record<string, () => Promise<unknown>>> = {
 /** One of everything that is read by batches. */
 async function fill(): Promise<void> {
   const act = { act: "node.drain", target: "a", outcome: "allowed" } as const;
-  const audit = auditOf({ store: transport.audit, clock: systemClock });
+  const audit = auditOf({ store: transport.audit, clock: systemClock, random: Math.random });
   await audit.record({ ...act, tenant: "acme", actor: systemActor("test") });
   const data = new TextEncoder().encode("{}");
   await transport.records.commit(REF, data, { expected: 0, journaled: true, pending: false });

@@ -182,7 +182,7 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
       metricsText: () => Promise.resolve("berth_up 1\n"),
       tiers,
       deadLetters: transport.deadLetters,
-      audit: auditOf({ store: transport.audit, clock: systemClock }),
+      audit: auditOf({ store: transport.audit, clock: systemClock, random: Math.random }),
       config: {
         host: "127.0.0.1",
         port: 0,

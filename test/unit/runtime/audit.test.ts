@@ -23,7 +23,20 @@ function trail() {
   const clock = new ManualClock();
   const broker = new MemoryBroker({ clock });
   const { audit: store } = connectMemory(broker);
-  return { clock, broker, store, audit: auditOf({ store, clock }) };
+  return { clock, broker, store, audit: auditOf({ store, clock, random }) };
+}
+
+const random = () => 0.5;
+
+/** Moves time on until the work is settled. */
+async function settled<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  void work.then(over, over);
+  for (let n = 0; !isOver && n < 1_000; n += 1) await clock.advance(10);
+  return await work;
 }
 
 /** The store with its next appends failing in this way. */
@@ -40,14 +53,15 @@ describe("the audit trail", () => {
     let lost = 0;
     const audit = auditOf({
       clock,
+      random,
       store: failing(store, async (append) => {
         await append();
         lost += 1;
         if (lost === 1) throw new BerthError("broker.unavailable");
       }),
     });
-    await audit.record(act("a"));
-    await audit.record(act("b"));
+    await settled(clock, audit.record(act("a")));
+    await settled(clock, audit.record(act("b")));
     expect(broker.audit.map(({ target }) => target)).toEqual(["a", "b"]);
     expect(verifyChain(broker.audit, { now: clock.now() }).fault).toBeUndefined();
   });
@@ -57,6 +71,7 @@ describe("the audit trail", () => {
     let calls = 0;
     const audit = auditOf({
       clock,
+      random,
       store: failing(store, async (append) => {
         calls += 1;
         if (calls === 1) await other.record(act("other"));
@@ -67,19 +82,53 @@ describe("the audit trail", () => {
         }
       }),
     });
-    await audit.record(act("mine"));
+    await settled(clock, audit.record(act("mine")));
     expect(broker.audit.map(({ target }) => target)).toEqual(["other", "mine", "behind"]);
   });
 
   it("says that it cannot be written when the broker is away, and does not wait for ever (U1)", async () => {
     const { clock, store } = trail();
     const away = failing(store, () => Promise.reject(new BerthError("broker.unavailable")));
-    const audit = auditOf({ clock, store: away });
-    await expect(audit.record(act("a"))).rejects.toMatchObject({
+    const audit = auditOf({ clock, random, store: away });
+    await expect(settled(clock, audit.record(act("a")))).rejects.toMatchObject({
       code: "audit.unavailable",
       retry: "later",
     });
+    expect(clock.monotonic()).toBeLessThanOrEqual(5_010);
   });
+
+  it.each(["newest", "append"] as const)(
+    "outlasts a broker that is away for seconds, as its %s says (U1)",
+    async (which) => {
+      const { broker, clock, store } = trail();
+      const own = store[which] as (...given: never[]) => Promise<unknown>;
+      const away = (...given: never[]) =>
+        clock.monotonic() < 4_000
+          ? Promise.reject(new BerthError("broker.unavailable"))
+          : own(...given);
+      const audit = auditOf({ clock, random, store: { ...store, [which]: away } });
+      await settled(clock, audit.record(act("a")));
+      expect(broker.audit.map(({ target }) => target)).toEqual(["a"]);
+    },
+  );
+
+  it.each([0, 0.5, 0.999])(
+    "asks a broker that refuses at once after pauses, not in a loop (chance %d)",
+    async (chance) => {
+      const { clock, store } = trail();
+      const tries: number[] = [];
+      const refusing = failing(store, () => {
+        tries.push(clock.monotonic());
+        return Promise.reject(new BerthError("record.conflict"));
+      });
+      const audit = auditOf({ clock, random: () => chance, store: refusing });
+      await expect(settled(clock, audit.record(act("a")))).rejects.toThrow();
+      const pauses = tries.slice(1).map((at, n) => at - tries[n]!);
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(19.999);
+      expect(Math.max(...pauses)).toBeLessThanOrEqual(250);
+      expect(tries.at(-1)).toBeGreaterThan(4_700);
+    },
+  );
 });
 
 describe("denials", () => {
