@@ -30,12 +30,10 @@ const random = () => 0.5;
 
 /** Moves time on until the work is settled. */
 async function settled<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
-  let isOver = false;
-  const over = () => {
-    isOver = true;
-  };
+  const left = new Set([work]);
+  const over = () => left.delete(work);
   void work.then(over, over);
-  for (let n = 0; !isOver && n < 1_000; n += 1) await clock.advance(10);
+  for (let n = 0; left.size > 0 && n < 1_000; n += 1) await clock.advance(10);
   return await work;
 }
 
