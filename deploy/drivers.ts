@@ -129,6 +129,7 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
     ...parts,
     metrics: parts.metrics ?? noMetrics,
     workers: () => opened.driver && ((worker) => opened.driver?.find(worker)),
+    tenantAt: (gateway) => opened.driver?.tenantAt(gateway),
   });
   const networks = await Networks.open({
     engine: docker,

@@ -6,7 +6,7 @@ import { Dialer } from "../executor/egress/dialer.ts";
 import { type DeniedEgress, EgressGate, type GateParts } from "../executor/egress/gate.ts";
 import { KeyBroker } from "../executor/egress/key-broker.ts";
 import { EgressPolicies } from "../executor/egress/policies.ts";
-import { EgressProxy } from "../executor/egress/proxy.ts";
+import { EgressProxy, type ProxyParts } from "../executor/egress/proxy.ts";
 import { nameResolver } from "../executor/egress/resolver.ts";
 import { RunningJobs } from "../executor/egress/running-jobs.ts";
 import { EGRESS_KEY_BYTES, EgressTokens } from "../executor/egress/tokens.ts";
@@ -32,6 +32,7 @@ export interface EgressParts {
   /** Default: what is refused stands in the log alone. */
   readonly audit?: Audit;
   readonly workers: GateParts["workers"];
+  readonly tenantAt: ProxyParts["tenantAt"];
 }
 
 export interface Egress {
@@ -43,7 +44,7 @@ export interface Egress {
 const CONNECT_WITHIN_MS = 10_000;
 
 export async function openEgress(parts: EgressParts): Promise<Egress> {
-  const { buckets, clock, config, logger: log, metrics, workers } = parts;
+  const { buckets, clock, config, logger: log, metrics, tenantAt, workers } = parts;
   const tokens = await egressTokens(buckets);
   const dialer = new Dialer({
     resolve: nameResolver(config.BERTH_EGRESS_DNS),
@@ -76,6 +77,7 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
   return {
     proxy: new EgressProxy({
       gate,
+      tenantAt,
       clock,
       metrics,
       log,

@@ -6,6 +6,7 @@
  * X2 Connections, heads, the time for a head, the time to connect and silence are bounded.
  * X3 A slow side slows the other one (D1).
  * X4 What comes after the first request of a connection is no request.
+ * X5 No tenant's workers, however many connections they open, shut out those of others (H1).
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -17,6 +18,7 @@ import type { Logger } from "../../runtime/logger.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
 import { joinSockets } from "../joined-sockets.ts";
 import { answerOf, tell } from "./answers.ts";
+import { ConnectionShares } from "./connection-shares.ts";
 import { forward } from "./forward.ts";
 import type { EgressGate } from "./gate.ts";
 import { watchIdle } from "./idle-watch.ts";
@@ -24,7 +26,7 @@ import type { KeyBroker, Watch } from "./key-broker.ts";
 import { refusal } from "./refusals.ts";
 
 export interface ProxyLimits {
-  /** Of all workers together. */
+  /** Of all workers together; those of one tenant have a share of them. */
   readonly connections: number;
   readonly headBytes: number;
   readonly headMs: number;
@@ -45,6 +47,8 @@ const HTTP_PORT = 80;
 
 export interface ProxyParts {
   readonly gate: EgressGate;
+  /** Whose workers come in by an address of the host; undefined: of nobody in particular, and it has a share of its own. */
+  readonly tenantAt: (gateway: string) => string | undefined;
   /** Default: no keys are brokered. */
   readonly broker?: KeyBroker;
   readonly clock: Clock;
@@ -59,11 +63,12 @@ export class EgressProxy {
   readonly #server: Server;
   /** Ends the wait for a connection's first head. */
   readonly #waits = new WeakMap<Duplex, () => void>();
-  #connections = 0;
+  readonly #shares: ConnectionShares;
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
     this.#limits = { ...LIMITS, ...parts.limits };
+    this.#shares = new ConnectionShares(this.#limits.connections);
     this.#server = createServer({ maxHeaderSize: this.#limits.headBytes });
     this.#server.maxRequestsPerSocket = 1; // X4
     this.#server.on("request", (request, response) => {
@@ -82,28 +87,34 @@ export class EgressProxy {
 
   /** Takes a connection that a network's gateway got, of which nothing was read. */
   accept(near: Socket): void {
-    if (this.#connections >= this.#limits.connections) {
-      near.resetAndDestroy(); // X2
+    const owner = this.#ownerOf(near);
+    if (!this.#shares.tryTake(owner)) {
+      near.resetAndDestroy(); // X2, X5
       return;
     }
-    this.#count(1);
+    this.#tally();
     const cancel = this.#parts.clock.after(this.#limits.headMs, () => near.resetAndDestroy());
     this.#waits.set(near, cancel);
     near.once("close", () => {
       cancel();
-      this.#count(-1);
+      this.#shares.giveBack(owner);
+      this.#tally();
     });
     this.#server.emit("connection", near);
     near.resume();
   }
 
   get connections(): number {
-    return this.#connections;
+    return this.#shares.taken;
   }
 
-  #count(change: number): void {
-    this.#connections += change;
-    this.#parts.metrics.gauge("berth_egress_open_connections", this.#connections);
+  #ownerOf({ localAddress: gateway = "" }: Socket): string {
+    const tenant = this.#parts.tenantAt(gateway);
+    return tenant === undefined ? `address ${gateway}` : `tenant ${tenant}`;
+  }
+
+  #tally(): void {
+    this.#parts.metrics.gauge("berth_egress_open_connections", this.connections);
   }
 
   /** A mistake of ours costs one connection and not the node. */

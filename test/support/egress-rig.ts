@@ -3,7 +3,7 @@ import { networkInterfaces } from "node:os";
 import { Dialer } from "../../executor/egress/dialer.ts";
 import { type DeniedEgress, EgressGate, type EgressWorker } from "../../executor/egress/gate.ts";
 import { KeyBroker, type KeyBrokerParts } from "../../executor/egress/key-broker.ts";
-import { EgressProxy, type ProxyLimits } from "../../executor/egress/proxy.ts";
+import { EgressProxy, type ProxyLimits, type ProxyParts } from "../../executor/egress/proxy.ts";
 import type { ResolveName } from "../../executor/egress/resolver.ts";
 import { EgressTokens } from "../../executor/egress/tokens.ts";
 import { type EgressMode, type EgressPolicy, egressListSchema } from "../../protocols/egress.ts";
@@ -41,8 +41,11 @@ export function egressRig(options: {
   readonly limits?: Partial<ProxyLimits>;
   readonly providers?: KeyBrokerParts["providers"];
   readonly ca?: string;
+  /** Default: nobody's network is known. */
+  readonly tenantAt?: ProxyParts["tenantAt"];
 }): EgressRig {
   const { clock = systemClock, limits = {}, providers = {}, ca } = options;
+  const { tenantAt = () => undefined } = options;
   const keys = new Map<string, string>();
   const opened: CredentialRequest[] = [];
   const ended = new Set<string>();
@@ -91,7 +94,11 @@ export function egressRig(options: {
     ...(ca === undefined ? {} : { ca }),
   });
   return {
-    proxy: new EgressProxy({ gate, broker, clock, limits, metrics: noMetrics, log: silentLogger }),
+    proxy: new EgressProxy({
+      ...{ gate, broker, tenantAt, clock, limits },
+      metrics: noMetrics,
+      log: silentLogger,
+    }),
     keys,
     opened,
     ended,

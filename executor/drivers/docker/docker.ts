@@ -133,6 +133,11 @@ export class DockerDriver implements Driver {
     return known?.isEnding === false ? known : undefined;
   }
 
+  /** As the roster says it. */
+  tenantAt(gateway: string): string | undefined {
+    return this.#roster.tenantAt(gateway);
+  }
+
   watch(onExit: (exit: WorkerExit) => void): void {
     this.#onExit = onExit;
     for (const exit of this.#unreported.splice(0)) onExit(exit);

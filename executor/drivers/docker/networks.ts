@@ -49,7 +49,7 @@ export interface NetworksOptions {
   readonly nameservers?: () => Promise<readonly string[]>;
 }
 
-/** Connections to the proxy from one network, and from one worker: package managers open many at once. */
+/** Connections to the proxy from one network (the proxy gives it fewer while others hold theirs) and from one worker: package managers open many at once. */
 const EXITS = { connections: 2_048, perWorker: 128 };
 /** Removals at once: the engine takes most of each by turns anyway. */
 const REMOVALS = 4;

@@ -32,6 +32,12 @@ export class Roster {
     return [...this.known.values()].find(({ container }) => container === id);
   }
 
+  /** Whose workers are in the network with this gateway; undefined for a shared one, and where nobody is. */
+  tenantAt(gateway: string): string | undefined {
+    const inside = [...this.known.values()].find((one) => one.gateway === gateway);
+    return inside?.spec.network === "shared" ? undefined : inside?.spec.tenant;
+  }
+
   /** O1. */
   owns({ container, slot }: { readonly container?: string; readonly slot: string }): boolean {
     const pool = this.#pool();

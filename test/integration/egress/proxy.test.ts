@@ -9,7 +9,6 @@ import {
   type Socket,
 } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import type { ProxyLimits } from "../../../executor/egress/proxy.ts";
 import { type EgressRig, egressRig } from "../../support/egress-rig.ts";
 import { eventually } from "../../support/eventually.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -21,13 +20,13 @@ afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close();
 });
 
-async function listening(server: Server): Promise<number> {
+async function listening(server: Server, host = HOST): Promise<number> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("error", () => {}).on("close", () => sockets.delete(socket));
   });
-  server.listen(0, HOST);
+  server.listen(0, host);
   await once(server, "listening");
   closing.push(async () => {
     const ended = once(server, "close");
@@ -36,6 +35,22 @@ async function listening(server: Server): Promise<number> {
     await ended;
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** Hands on what comes, as the door of a network does. */
+function gates(rig: EgressRig): Server {
+  return createServer({ pauseOnConnect: true, allowHalfOpen: true }, (near) => {
+    near.on("error", () => {});
+    rig.proxy.accept(near);
+  });
+}
+
+async function opened(host: string, port: number): Promise<Socket> {
+  const socket = createConnection({ host, port, allowHalfOpen: true });
+  socket.on("error", () => {});
+  closing.push(async () => void socket.destroy());
+  await once(socket, "connect");
+  return socket;
 }
 
 interface Scene {
@@ -54,7 +69,7 @@ interface Scene {
 }
 
 async function scene(
-  options: { readonly limits?: Partial<ProxyLimits>; readonly clock?: ManualClock } = {},
+  options: Partial<Pick<Parameters<typeof egressRig>[0], "clock" | "limits" | "tenantAt">> = {},
 ): Promise<Scene> {
   const seen: IncomingMessage[] = [];
   const received: string[] = [];
@@ -68,19 +83,8 @@ async function scene(
   const hostPort = await listening(host);
   const rig = egressRig({ ...options, resolve: () => Promise.resolve([HOST]) });
   rig.allow("listed", { host: "host.test", ports: [hostPort], allow_private: true });
-  const port = await listening(
-    createServer({ pauseOnConnect: true, allowHalfOpen: true }, (near) => {
-      near.on("error", () => {});
-      rig.proxy.accept(near);
-    }),
-  );
-  const open = async () => {
-    const socket = createConnection({ host: HOST, port, allowHalfOpen: true });
-    socket.on("error", () => {});
-    closing.push(async () => void socket.destroy());
-    await once(socket, "connect");
-    return socket;
-  };
+  const port = await listening(gates(rig));
+  const open = () => opened(HOST, port);
   return {
     rig,
     port,
@@ -113,7 +117,11 @@ const authorization = (credential: string) => `Proxy-Authorization: ${credential
 const statusOf = (said: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(said)?.[1] ?? 0);
 
 /** Opens a tunnel and resolves when it stands. */
-async function tunnel({ open, place, credential }: Scene): Promise<Socket> {
+async function tunnel({
+  open,
+  place,
+  credential,
+}: Pick<Scene, "open" | "place" | "credential">): Promise<Socket> {
   const socket = await open();
   socket.write(`CONNECT ${place} HTTP/1.1\r\n${authorization(credential)}\r\n\r\n`);
   const [answer] = await once(socket, "data");
@@ -309,6 +317,34 @@ describe("the proxy", () => {
     for (const socket of many) socket.destroy();
     await eventually(() => at.rig.proxy.connections === 0);
     await tunnel(at);
+  });
+
+  test("lets a tenant's worker out while the workers of another hold all that they are given, in however many networks", async () => {
+    const tenants = new Map(["127.0.0.2", "127.0.0.3", "127.0.0.4"].map((at) => [at, "greedy"]));
+    const at = await scene({
+      limits: { connections: 60 },
+      tenantAt: (gateway) => tenants.get(gateway),
+    });
+    /** How one opens a connection from the network of this gateway. */
+    const network = async (gateway: string) => {
+      const port = await listening(gates(at.rig), gateway);
+      return () => opened(gateway, port);
+    };
+    const all: Socket[] = [];
+    for (const gateway of tenants.keys()) {
+      const open = await network(gateway);
+      all.push(...(await Promise.all(Array.from({ length: 60 }, open))));
+    }
+    const held = () => all.filter((socket) => !socket.destroyed);
+    // Those that are refused are reset.
+    await eventually(() => held().length <= 30);
+    expect([held().length, at.rig.proxy.connections]).toEqual([30, 30]);
+    const [credential, open] = [at.rig.admit("w5", "127.0.0.5"), await network("127.0.0.5")];
+    await tunnel({ ...at, credential, open });
+    // Nobody who was in had to go.
+    expect(held()).toHaveLength(30);
+    for (const socket of all) socket.destroy();
+    await eventually(() => at.rig.proxy.connections === 1);
   });
 
   test("connects to the address that it judged, and does not ask for the name again", async () => {
