@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { z } from "zod";
+import { addressScenes } from "../executor/egress/address-scenes.ts";
 import { Dialer } from "../executor/egress/dialer.ts";
 import { type DeniedEgress, EgressGate, type GateParts } from "../executor/egress/gate.ts";
 import { KeyBroker } from "../executor/egress/key-broker.ts";
@@ -48,7 +49,7 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
   const tokens = await egressTokens(buckets);
   const dialer = new Dialer({
     resolve: nameResolver(config.BERTH_EGRESS_DNS),
-    scene: () => ({ own: ownAddresses(), workers: [config.BERTH_DOCKER_SUBNETS] }),
+    scene: addressScenes({ workers: [config.BERTH_DOCKER_SUBNETS], own: ownAddresses, clock }),
     clock,
     withinMs: CONNECT_WITHIN_MS,
   });

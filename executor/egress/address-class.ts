@@ -8,7 +8,7 @@ import { BlockList, isIPv4, isIPv6 } from "node:net";
 export type AddressClass = "public" | "private" | "never";
 
 /** Ranges for documentation count as public: they are in use nowhere, and tests take one for the internet. */
-const NEVER = blocks([
+const NEVER = rangesOf([
   "0.0.0.0/8",
   "169.254.0.0/16",
   "192.88.99.0/24",
@@ -29,7 +29,7 @@ const NEVER = blocks([
   // Azure's agent of the host, with settings and secrets of the machine: an address that looks public.
   "168.63.129.16/32",
 ]);
-const PRIVATE = blocks([
+const PRIVATE = rangesOf([
   "10.0.0.0/8",
   "100.64.0.0/10",
   "127.0.0.0/8",
@@ -39,13 +39,13 @@ const PRIVATE = blocks([
   "::1/128",
   "fc00::/7",
 ]);
-const GLOBAL_IPV6 = blocks(["2000::/3"]);
+const GLOBAL_IPV6 = rangesOf(["2000::/3"]);
 
 export interface AddressScene {
   /** Of this host, by any of its devices. */
-  readonly own: readonly string[];
-  /** Ranges in which workers live. */
-  readonly workers: readonly string[];
+  readonly own: ReadonlySet<string>;
+  /** Ranges in which workers live, by `rangesOf`: to make them takes longer than to judge by them. */
+  readonly workers: BlockList;
 }
 
 export function classOf(address: string, { own, workers }: AddressScene): AddressClass {
@@ -53,8 +53,8 @@ export function classOf(address: string, { own, workers }: AddressScene): Addres
   if (mapped !== undefined) return classOf(mapped, { own, workers });
   if (!isIPv4(address) && !isIPv6(address)) return "never";
   if (address.includes("%")) return "never";
-  if (has(NEVER, address) || has(blocks(workers), address)) return "never";
-  if (has(PRIVATE, address) || own.includes(address)) return "private";
+  if (has(NEVER, address) || has(workers, address)) return "never";
+  if (has(PRIVATE, address) || own.has(address)) return "private";
   if (isIPv6(address) && !has(GLOBAL_IPV6, address)) return "never";
   return "public";
 }
@@ -67,7 +67,7 @@ function has(list: BlockList, address: string): boolean {
   return list.check(address, familyOf(address));
 }
 
-function blocks(ranges: readonly string[]): BlockList {
+export function rangesOf(ranges: readonly string[]): BlockList {
   const list = new BlockList();
   for (const range of ranges) {
     const [base = "", prefix = ""] = range.split("/");

@@ -1,5 +1,6 @@
 /** A proxy as a node opens it, with a list of workers and of hosts that a test sets. */
 import { networkInterfaces } from "node:os";
+import { addressScenes } from "../../executor/egress/address-scenes.ts";
 import { Dialer } from "../../executor/egress/dialer.ts";
 import { type DeniedEgress, EgressGate, type EgressWorker } from "../../executor/egress/gate.ts";
 import { KeyBroker, type KeyBrokerParts } from "../../executor/egress/key-broker.ts";
@@ -60,7 +61,7 @@ export function egressRig(options: {
       resolved.push(name);
       return options.resolve(name);
     },
-    scene: () => ({ own: hostAddresses(), workers: ["10.212.0.0/14"] }),
+    scene: addressScenes({ workers: ["10.212.0.0/14"], own: hostAddresses, clock }),
     clock,
     withinMs: 2_000,
   });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { rangesOf } from "../../../executor/egress/address-class.ts";
 import { Dialer, type Dialled } from "../../../executor/egress/dialer.ts";
 import type { ResolveName } from "../../../executor/egress/resolver.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -62,7 +63,7 @@ describe("the dialer", () => {
 
   /** What has come of it so far. */
   const dialling = (resolve: ResolveName): { readonly result: () => Dialled | undefined } => {
-    const scene = () => ({ own: [], workers: [] });
+    const scene = () => ({ own: new Set<string>(), workers: rangesOf([]) });
     const dialer = new Dialer({ resolve, scene, clock, withinMs: 3_000 });
     let result: Dialled | undefined;
     void dialer

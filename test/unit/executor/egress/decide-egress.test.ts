@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type AddressClass, classOf } from "../../../../executor/egress/address-class.ts";
+import { type AddressClass, classOf, rangesOf } from "../../../../executor/egress/address-class.ts";
 import {
   decideAddresses,
   decideEgress,
@@ -8,7 +8,10 @@ import {
 import { EGRESS_GROUPS, type EgressMode, egressListSchema } from "../../../../protocols/egress.ts";
 import { DEFAULT_TIERS, TIERS, tierTable } from "../../../../protocols/tiers.ts";
 
-const SCENE = { own: ["203.0.113.5", "2001:db9::5"], workers: ["10.212.0.0/14"] };
+const SCENE = {
+  own: new Set(["203.0.113.5", "2001:db9::5"]),
+  workers: rangesOf(["10.212.0.0/14"]),
+};
 const policyOf = (mode: EgressMode, ...hosts: readonly unknown[]) => ({
   mode,
   hosts: egressListSchema.parse(hosts),
