@@ -123,7 +123,9 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
   berth_denied_total: counter("Requests and connections that were denied, by error code", "code"),
-  berth_audit_lost_total: counter("Denials that could not be written to the audit trail"),
+  berth_audit_lost_total: counter(
+    "Denials and counts of openings that could not be written to the audit trail",
+  ),
   berth_gateway_permit_asks_total: counter("Blocks of requests that users' actors gave"),
   berth_gateway_streams: gauge("Open streams", "transport"),
   berth_gateway_streams_total: counter("Streams opened", "transport"),

@@ -263,17 +263,18 @@ async function openNodeRole(
       }
       await host.close({ removeAll: workers });
       await access.close();
+      await vault.source.close();
     },
   };
 }
 
 /** Where this node holds no keys it answers no gateway, and opens nothing. */
-async function openVault({ config, clock, logger, transport }: Base) {
+async function openVault({ config, clock, logger, metrics, transport }: Base) {
   const source = keySourceOf(config);
   const keyring = source && (await Keyring.open(source, clock, logger));
   const { audit: store, bus, buckets } = transport;
   const audit = auditOf({ store, clock, random: Math.random });
-  const vault = new Vault({ buckets, keyring, clock, log: logger, audit });
+  const vault = new Vault({ buckets, keyring, clock, log: logger, metrics, audit });
   return {
     source: vault,
     audit,

@@ -67,7 +67,7 @@ export const auditEntrySchema = z
     outcome: auditOutcomeSchema,
     /** Of the error that denied it, or with which it failed. */
     code: z.string().nullable(),
-    /** How often within a minute; more than one only for what was denied. */
+    /** How often within a minute; more than one only for what was denied, and for openings of a brokered key. */
     count: z.number().int().positive(),
     request: z.string().nullable(),
     /** The network address that it came from. */

@@ -7,6 +7,8 @@ export interface CredentialRequest {
   readonly provider: string;
   /** What it is opened for, such as a job's id: for the record of accesses. */
   readonly purpose: string;
+  /** Of the job, from who opens it again and again for one attempt: such openings are counted in the record. */
+  readonly attempt?: number;
 }
 
 export interface CredentialSource {

@@ -2,9 +2,9 @@
  * The vault: users' provider keys, sealed in a bucket. Invariants:
  * C1 a value is in the clear in this process's memory alone, and only while it is sealed or handed to who asked.
  * C2 every write is a compare-and-set on what was read: a rotation never brings an old value back, and never loses one.
- * C3 an opening is recorded before the value is given out, and not given when it cannot be recorded.
+ * C3 an opening is recorded before the value is given out, and not given when it cannot be recorded; one of an attempt
+ *    whose first was recorded a moment ago is counted (`openings.ts`).
  */
-import { systemActor } from "../../protocols/audit.ts";
 import {
   type CredentialFacts,
   type CredentialRecord,
@@ -15,23 +15,18 @@ import {
   type VaultInput,
   type VaultOutput,
 } from "../../protocols/credentials.ts";
-import { asBerthError, BerthError, type ErrorCode } from "../../protocols/errors.ts";
-import type { Audit } from "../../runtime/audit.ts";
-import type { Clock } from "../../runtime/clock.ts";
+import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import type { CredentialRequest, CredentialSource } from "../../runtime/credential-source.ts";
-import type { Logger } from "../../runtime/logger.ts";
 import { openLetter } from "../../runtime/sealing/letter.ts";
 import type { Buckets } from "../../runtime/transport.ts";
 import type { Keyring } from "./keyring.ts";
+import { Openings, type OpeningsParts } from "./openings.ts";
 import { type CredentialPlace, openValue, rewrap, sealValue } from "./seal-record.ts";
 
-export interface VaultOptions {
+export interface VaultOptions extends OpeningsParts {
   readonly buckets: Buckets;
   /** Undefined: this node holds no keys, and opens nothing. */
   readonly keyring: Keyring | undefined;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly audit: Audit;
 }
 
 interface Found {
@@ -51,23 +46,32 @@ const TRIES = 10;
 
 export class Vault implements CredentialSource {
   readonly #options: VaultOptions;
+  readonly #openings: Openings;
 
   constructor(options: VaultOptions) {
     this.#options = options;
+    this.#openings = new Openings(options);
   }
 
-  async open({ purpose, ...place }: CredentialRequest): Promise<string | undefined> {
+  async open(request: CredentialRequest): Promise<string | undefined> {
+    const { tenant, user, provider } = request;
+    const place = { tenant, user, provider };
     const found = await this.#find(place);
     if (found === undefined) return undefined;
     const value = await this.#value(place, found.record).catch(async (thrown: unknown) => {
-      await this.#record(place, purpose, asBerthError(thrown).code);
+      await this.#openings.record(request, asBerthError(thrown).code);
       throw thrown;
     });
-    await this.#record(place, purpose);
+    await this.#openings.record(request); // C3
     void this.#used(place, found).catch(() => {
       // Somebody else wrote it meanwhile: the next use is told again.
     });
     return value;
+  }
+
+  /** Records the openings that were counted and not recorded yet. */
+  async close(): Promise<void> {
+    await this.#openings.close();
   }
 
   /** Whether there is one, without opening it. */
@@ -230,20 +234,6 @@ export class Vault implements CredentialSource {
   #keyring(): Keyring {
     if (this.#options.keyring !== undefined) return this.#options.keyring;
     throw new BerthError("vault.unavailable", "this node holds no keys of the vault");
-  }
-
-  /** C3. */
-  async #record(place: CredentialPlace, purpose: string, code?: ErrorCode): Promise<void> {
-    const { tenant, ...detail } = place;
-    await this.#options.audit.record({
-      tenant,
-      actor: systemActor("vault"),
-      act: "credential.deliver",
-      target: purpose,
-      outcome: "allowed",
-      code,
-      detail,
-    });
   }
 }
 

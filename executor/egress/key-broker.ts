@@ -3,7 +3,8 @@
  *
  * Invariants:
  * B1 A key goes to its provider's own host, over TLS that was verified, in one header, and nowhere else.
- * B2 It is opened for a job that runs, of its own user, asked for from its own worker, and forgotten with the request.
+ * B2 It is opened for a job that runs, of its own user, asked for from its own worker, once the provider is reached that
+ *    the tenant may reach, and forgotten with the request.
  * B3 What the worker sent as a credential is not passed on, and no redirect is followed.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
@@ -68,14 +69,17 @@ export class KeyBroker {
   ): Promise<void> {
     const asked = await this.#read(request);
     if ("status" in asked) return tell(response, asked);
-    const key = await this.#open(asked);
-    if (typeof key !== "string") return tell(response, key);
     const admitted = await this.#reach(asked, signal);
     if ("status" in admitted) return tell(response, admitted);
     watch(admitted.far, admitted.isLive);
     const far = await this.#secure(admitted);
     if (far === undefined)
       return tell(response, this.#parts.gate.refused("unreachable", asked.worker, admitted.target));
+    const key = await this.#open(asked);
+    if (typeof key !== "string") {
+      far.destroy();
+      return tell(response, key);
+    }
     const { host, pathname, search } = asked.url;
     const change = (headers: PassedHeaders) => withKey(headers, asked.provider, key);
     await forward({ request, response, far, host, path: `${pathname}${search}`, change });
@@ -114,9 +118,9 @@ export class KeyBroker {
 
   async #open({ worker, placeholder }: Asked): Promise<string | Refused> {
     const { credentials, gate, log } = this.#parts;
-    const { tenant, user, provider, job } = placeholder;
+    const { tenant, user, provider, job, attempt } = placeholder;
     try {
-      const key = await credentials.open({ tenant, user, provider, purpose: job });
+      const key = await credentials.open({ tenant, user, provider, purpose: job, attempt });
       return key ?? gate.refused("no_key", worker);
     } catch (thrown) {
       log.warn({ err: asBerthError(thrown), tenant, provider }, "a key could not be opened");

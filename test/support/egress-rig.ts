@@ -30,6 +30,8 @@ export interface EgressRig {
   readonly keys: Map<string, string>;
   /** What each key was opened for. */
   readonly opened: CredentialRequest[];
+  /** What happens before a key is given (default: nothing). */
+  beforeKey: () => Promise<void>;
   /** Jobs that have ended. */
   readonly ended: Set<string>;
   /** Makes a worker known; the value of `Proxy-Authorization` by which it is. */
@@ -82,10 +84,11 @@ export function egressRig(options: {
     gate,
     tokens,
     credentials: {
-      open(request) {
+      async open(request) {
         opened.push(request);
+        await rig.beforeKey();
         const { tenant, user, provider } = request;
-        return Promise.resolve(keys.get(`${tenant}/${user}/${provider}`));
+        return keys.get(`${tenant}/${user}/${provider}`);
       },
     },
     isRunning: ({ job }) => Promise.resolve(!ended.has(job)),
@@ -94,7 +97,7 @@ export function egressRig(options: {
     providers,
     ...(ca === undefined ? {} : { ca }),
   });
-  return {
+  const rig: EgressRig = {
     proxy: new EgressProxy({
       ...{ gate, broker, tenantAt, clock, limits },
       metrics: noMetrics,
@@ -103,6 +106,7 @@ export function egressRig(options: {
     keys,
     opened,
     ended,
+    beforeKey: () => Promise.resolve(),
     placeholder: (provider, changes = {}) =>
       tokens.placeholder({
         worker: "w1",
@@ -126,6 +130,7 @@ export function egressRig(options: {
       return `Basic ${Buffer.from(`${worker}:${tokens.ofWorker(worker)}`).toString("base64")}`;
     },
   };
+  return rig;
 }
 
 const hostAddresses = () =>

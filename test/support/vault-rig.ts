@@ -10,6 +10,7 @@ import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { MemoryBroker } from "../../runtime/memory/broker.ts";
 import { connectMemory } from "../../runtime/memory/transport.ts";
+import { noMetrics } from "../../runtime/metrics.ts";
 import { sealLetter } from "../../runtime/sealing/letter.ts";
 import type { Buckets } from "../../runtime/transport.ts";
 
@@ -53,6 +54,7 @@ export async function vaultRig(
     keyring,
     clock,
     log: silentLogger,
+    metrics: noMetrics,
     audit: options.audit ?? kept,
   });
   return {

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { createServer as createTlsServer, type Server } from "node:https";
-import { type AddressInfo, createConnection, createServer } from "node:net";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { BrokeredProvider } from "../../../protocols/brokered.ts";
@@ -110,7 +110,7 @@ describe("the broker of keys", () => {
       connection: "close",
     });
     expect(rig.opened).toEqual([
-      { tenant: "acme", user: "ann", provider: "claude_api", purpose: "job-1" },
+      { tenant: "acme", user: "ann", provider: "claude_api", purpose: "job-1", attempt: 1 },
     ]);
     expect(rig.counted).toEqual(["brokered/pro"]);
     const bearer = { authorization: `Bearer ${rig.placeholder("openai")}` };
@@ -200,7 +200,7 @@ describe("the broker of keys", () => {
     expect([rig.opened, seen]).toEqual([[], []]);
   });
 
-  test("gives a key to nobody whose certificate is not the provider's, and to no host that the tenant may not reach", async () => {
+  test("gives a key to nobody whose certificate is not the provider's, and opens none for a host that the tenant may not reach", async () => {
     const strict = egressRig({ resolve: () => Promise.resolve([HOST]), providers });
     const { port } = provider.address() as AddressInfo;
     strict.allow("listed", { host: PROVIDER, ports: [port], allow_private: true });
@@ -214,7 +214,7 @@ describe("the broker of keys", () => {
     expect([refused.status, refused.text]).toEqual([403, expect.stringContaining(PROVIDER)]);
     strict.allow("none");
     expect((await ask(path, withKey())).status).toBe(403);
-    expect(seen).toEqual([]);
+    expect([strict.opened, seen]).toEqual([[], []]);
     await eventually(() => strict.proxy.connections === 0);
   });
 
@@ -226,6 +226,21 @@ describe("the broker of keys", () => {
     expect(seen).toHaveLength(1);
   });
 
+  test("sends nothing to a provider that went away while the key was opened, and says so", async () => {
+    const sockets: Socket[] = [];
+    const keep = (socket: Socket) => void sockets.push(socket);
+    provider.on("connection", keep);
+    rig.beforeKey = async () => {
+      const [socket] = sockets;
+      socket?.resetAndDestroy();
+      await eventually(() => socket?.closed === true, { name: "the provider is gone" });
+      await new Promise(setImmediate);
+    };
+    const answer = await ask("/broker/anthropic/v1/messages", withKey(), "{}");
+    provider.off("connection", keep);
+    expect([answer.status, seen]).toEqual([502, []]);
+  });
+
   test("says that there is no key where the user has stored none", async () => {
     const answer = await ask(
       "/broker/anthropic/v1/messages",
@@ -233,5 +248,7 @@ describe("the broker of keys", () => {
     );
     expect([answer.status, answer.text]).toEqual([401, expect.stringContaining("stored no key")]);
     expect(seen).toEqual([]);
+    const provided = () => new Promise((resolve) => provider.getConnections((_, n) => resolve(n)));
+    await eventually(async () => (await provided()) === 0, { name: "the way there is given up" });
   });
 });

@@ -10,6 +10,7 @@ import {
 import { BerthError } from "../../../../protocols/errors.ts";
 import { systemClock } from "../../../../runtime/clock.ts";
 import { silentLogger } from "../../../../runtime/logger.ts";
+import { noMetrics } from "../../../../runtime/metrics.ts";
 import type { Buckets } from "../../../../runtime/transport.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 import { KeyFile, keyLine, sealedPut, vaultRig } from "../../../support/vault-rig.ts";
@@ -180,7 +181,14 @@ describe("a node that holds no keys of the vault", () => {
     const audit = { record: () => Promise.resolve() };
     const { buckets } = rig;
     const bare = new Vault({
-      ...{ buckets, audit, keyring: undefined, clock: systemClock, log: silentLogger },
+      ...{
+        buckets,
+        audit,
+        keyring: undefined,
+        clock: systemClock,
+        log: silentLogger,
+        metrics: noMetrics,
+      },
     });
     const place = { tenant: "acme", user: "ann", provider: "openai" };
     await expect(bare.open({ ...place, purpose: "" })).rejects.toMatchObject({
