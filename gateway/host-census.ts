@@ -94,8 +94,8 @@ export class HostCensus {
         hostWorkersSchema,
         await transport.bus.request(subject, new Uint8Array(), HOST_MS),
       );
-      for (const [worker, { cpu_ms }] of Object.entries(answer?.use ?? {}))
-        this.#rates.note(worker, { at: answer?.at ?? 0, cpuMs: cpu_ms });
+      for (const [worker, { cpu_ms, read_at }] of Object.entries(answer?.use ?? {}))
+        this.#rates.note(worker, { at: read_at ?? answer?.at ?? 0, cpuMs: cpu_ms });
       return answer;
     } catch (thrown) {
       logger.info({ err: asBerthError(thrown), node }, "a host did not tell of its workers");

@@ -153,6 +153,8 @@ export type StartStep = (typeof START_STEPS)[number];
 /** What one live worker uses, as its driver measures it. */
 export const workerUseSchema = z.object({
   image: z.string().nullable(),
+  /** Milliseconds since the epoch, by whoever measured; absent: `at` of the whole answer. */
+  read_at: z.number().optional(),
   /** Since its start, of all its processes. */
   cpu_ms: z.number(),
   memory_bytes: z.number(),

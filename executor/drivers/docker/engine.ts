@@ -227,6 +227,8 @@ export class Engine {
       const cached = detail?.total_inactive_file ?? detail?.inactive_file ?? 0;
       return {
         image,
+        // The engine's time: when its answer comes, on a busy host, says little about when it measured.
+        read_at: Date.parse(stats.read),
         cpu_ms: Math.round((stats.cpu_stats.cpu_usage?.total_usage ?? 0) / 1e6),
         memory_bytes: Math.max(0, usage - cached),
         memory_limit_bytes: limit ?? null,

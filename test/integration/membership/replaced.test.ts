@@ -22,6 +22,7 @@ test("`berth up` ends with a clear sentence when another process takes its node'
     BERTH_DATA: dataDir,
     BERTH_NATS_URL: nats.url,
     BERTH_NODE_ID: "one",
+    BERTH_DRIVER: "process",
     BERTH_PARTITIONS: "4",
     BERTH_PORT: await port("gateway"),
     BERTH_METRICS_PORT: await port("metrics"),
