@@ -19,6 +19,7 @@ import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import type { CredentialRequest, CredentialSource } from "../../runtime/credential-source.ts";
 import { openLetter } from "../../runtime/sealing/letter.ts";
 import type { Buckets } from "../../runtime/transport.ts";
+import type { KeyEncryptionKey } from "./key-encryption-key.ts";
 import type { Keyring } from "./keyring.ts";
 import { Openings, type OpeningsParts } from "./openings.ts";
 import { type CredentialPlace, openValue, rewrap, sealValue } from "./seal-record.ts";
@@ -41,6 +42,8 @@ const HINT_CHARS = 4;
 /** The time of the last use is not written more often. */
 const USE_EVERY_MS = 60_000;
 const ROTATED_AT_ONCE = 100;
+/** A gateway waits 30 s for a step: what is left of them is for the credential that a step ends with. */
+const ROTATE_STEP_MS = 10_000;
 /** Tries of one write against other writers of the same credential. */
 const TRIES = 10;
 
@@ -137,25 +140,48 @@ export class Vault implements CredentialSource {
     return { keys, unreadable: all - readable };
   }
 
-  /** One step of a rotation, from the credential after `after` on; may be repeated, and resumed by anybody (C2). */
+  /**
+   * One step of a rotation, from the credential after `after` on; may be repeated, and resumed by anybody (C2). It ends
+   * when its time is over, behind one credential at least.
+   */
   async rotate({ after }: VaultInput<"rotate">): Promise<VaultOutput<"rotate">> {
+    const { clock, buckets, log } = this.#options;
+    const until = clock.monotonic() + ROTATE_STEP_MS;
     const { id: kek } = await this.#keyring().current();
-    const all = await this.#options.buckets.keys(BUCKET, ">");
+    const all = await buckets.keys(BUCKET, ">");
     const left = after === null ? all : all.filter((key) => key > after);
-    const step = left.slice(0, ROTATED_AT_ONCE);
     const counts = { rotated: 0, unchanged: 0, unreadable: 0 };
-    for (const key of step) counts[await this.#rotateOne(placeOf(key))] += 1;
-    this.#options.log.info({ kek, ...counts }, "credentials were wrapped with the current key");
-    return { kek, ...counts, next: left.length > step.length ? (step.at(-1) ?? null) : null };
+    const find = this.#findOnce();
+    let done = 0;
+    for (const key of left.slice(0, ROTATED_AT_ONCE)) {
+      if (done > 0 && clock.monotonic() >= until) break;
+      counts[await this.#rotateOne(placeOf(key), find)] += 1;
+      done += 1;
+    }
+    log.info({ kek, ...counts }, "credentials were wrapped with the current key");
+    return { kek, ...counts, next: left.length > done ? (left[done - 1] ?? null) : null };
   }
 
-  async #rotateOne(place: CredentialPlace): Promise<"rotated" | "unchanged" | "unreadable"> {
+  /** Keys by their ids, each looked for once: the look for one that is not known takes a second. */
+  #findOnce(): (id: string) => Promise<KeyEncryptionKey | undefined> {
+    const looked = new Map<string, Promise<KeyEncryptionKey | undefined>>();
+    return (id) => {
+      const found = looked.get(id) ?? this.#keyring().find(id);
+      looked.set(id, found);
+      return found;
+    };
+  }
+
+  async #rotateOne(
+    place: CredentialPlace,
+    find: (id: string) => Promise<KeyEncryptionKey | undefined>,
+  ): Promise<"rotated" | "unchanged" | "unreadable"> {
     let outcome: "rotated" | "unchanged" | "unreadable" = "unchanged";
     await this.#change(place, async (found) => {
       const to = await this.#keyring().current();
       outcome = "unchanged";
       if (found === undefined || found.record.kek === to.id) return undefined;
-      const from = await this.#keyring().find(found.record.kek);
+      const from = await find(found.record.kek);
       const wrapped = from && rewrap(from, to, place, found.record);
       outcome = wrapped === undefined ? "unreadable" : "rotated";
       return wrapped && { ...found.record, ...wrapped };

@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Vault } from "../../../../actors/vault/vault.ts";
+import { MemoryBroker } from "../../../../runtime/memory/broker.ts";
+import { connectMemory } from "../../../../runtime/memory/transport.ts";
+import type { Buckets } from "../../../../runtime/transport.ts";
+import { ManualClock } from "../../../support/manual-clock.ts";
 import { KeyFile, keyLine, vaultRig } from "../../../support/vault-rig.ts";
 
 const VALUE = "sk-test-0123456789abcdef-wxyz";
@@ -55,6 +59,46 @@ describe("a rotation of the vault's keys", () => {
     });
     file.text = `${next}\n${lost}`;
     expect(await open("openai")).toBe(VALUE);
+  });
+
+  it("passes a run of credentials under a key that nobody has, with one look for it in each step", async () => {
+    const [lost, next] = [keyLine("lost"), keyLine("next")];
+    const file = new KeyFile(lost);
+    const clock = new ManualClock();
+    const { vault, put } = await vaultRig(file, { clock });
+    for (let user = 100; user < 250; user += 1) await put("openai", VALUE, `u${user}`);
+    file.text = next;
+    const began = clock.monotonic();
+    const ends: Awaited<ReturnType<typeof rotateAll>>[] = [];
+    void rotateAll(vault).then((sum) => ends.push(sum));
+    for (let n = 0; ends.length === 0 && n < 2_000; n += 1) await clock.advance(100);
+    expect(ends[0]).toEqual({ rotated: 0, unchanged: 0, unreadable: 150, steps: 2 });
+    // A look for an unknown key waits a second.
+    expect(clock.monotonic() - began).toBeLessThan(2 * 1_000 + 1_000);
+  });
+
+  it("ends a step in time when each credential takes long, and goes on behind it", async () => {
+    const [old, next] = [keyLine("old"), keyLine("next")];
+    const file = new KeyFile(old);
+    const clock = new ManualClock();
+    const { buckets } = connectMemory(new MemoryBroker({ clock }));
+    const slow: Buckets = {
+      ...buckets,
+      async get(bucket, key) {
+        if (isSlow) await clock.advance(3_000);
+        return await buckets.get(bucket, key);
+      },
+    };
+    let isSlow = false;
+    const { vault, put, open } = await vaultRig(file, { buckets: slow, clock });
+    for (let user = 0; user < 9; user += 1) await put("openai", VALUE, `u${user}`);
+    file.text = `${next}\n${old}`;
+    isSlow = true;
+    const first = await vault.rotate({ after: null });
+    expect(first).toMatchObject({ rotated: 4, next: "acme.u3.openai" });
+    expect(await vault.rotate({ after: first.next })).toMatchObject({ rotated: 4 });
+    expect(await rotateAll(vault)).toMatchObject({ rotated: 1, unchanged: 8, steps: 3 });
+    expect(await open("openai", "u8")).toBe(VALUE);
   });
 
   it("never brings an old value back, however writes and rotations meet (C2)", async () => {
