@@ -37,6 +37,8 @@ export interface NatsServerOptions {
 
 /** In the data folder: of the server's process, for whoever restarts it. */
 export const PID_FILE = "nats.pid";
+/** Beside it: what the process was started with. */
+export const CONFIG_FILE = "nats.conf";
 /** The server's own default, stated: what a power cut can cost, see ARCHITECTURE.md. */
 const SYNC_INTERVAL = "2m";
 const READY_TIMEOUT_MS = 60_000;
@@ -125,7 +127,7 @@ export class NatsServer implements AsyncDisposable {
     const { binary, port, monitorPort, syncInterval } = this.#options;
     const dataDir = resolve(this.#options.dataDir);
     const name = `berth-${randomUUID()}`;
-    const configFile = join(dataDir, "nats.conf");
+    const configFile = join(dataDir, CONFIG_FILE);
     const logFile = join(dataDir, "nats-server.log");
     const storeDir = join(dataDir, "nats");
     await mkdir(storeDir, { recursive: true, mode: 0o700 });

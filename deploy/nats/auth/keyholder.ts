@@ -13,7 +13,7 @@ import { formatCredsFile } from "../../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
 import { authFolder, brokerTls } from "../../broker.ts";
 import type { Config } from "../../config.ts";
-import { PID_FILE } from "../server.ts";
+import { endServer, serverPid } from "../own-process.ts";
 import { gatewayCredential } from "./gateway-credential.ts";
 import { OperatorKeys } from "./operator-keys.ts";
 import { ROTATIONS, type Rotation, rotate } from "./rotation.ts";
@@ -43,6 +43,7 @@ export async function rotateKey(
     const names = Object.keys(ROTATIONS).join(", ");
     throw new BerthError("config.invalid", `there is no key "${key}": one of ${names}`);
   }
+  if (key === "operator") await requireOwnServer(config);
   const keys = new OperatorKeys(config.BERTH_NATS_AUTH ?? authFolder(config.BERTH_DATA));
   const url = config.BERTH_NATS_URL ?? (await urlOf(config.BERTH_DATA));
   const tls = brokerTls(config, url);
@@ -83,17 +84,20 @@ async function urlOf(dataDir: string): Promise<string> {
   }
 }
 
+/** Before anything is begun: only a server of ours can be started again, with another operator. */
+async function requireOwnServer(config: Config): Promise<void> {
+  if (config.BERTH_NATS_URL === undefined) return void (await serverPid(config.BERTH_DATA));
+  throw new BerthError(
+    "config.invalid",
+    "the operator of the server at BERTH_NATS_URL stands in that server's own configuration",
+    { field: "BERTH_NATS_URL" },
+  );
+}
+
 /** `berth up` starts a server that ends again, from what the files say by then. */
 async function restartServer(dataDir: string, server: SystemAccount): Promise<void> {
   const before = await server.serverId();
-  const pid = Number(await readFile(join(dataDir, PID_FILE), "utf8").catch(() => ""));
-  if (!Number.isSafeInteger(pid) || pid <= 1) {
-    throw new BerthError(
-      "config.invalid",
-      "the operator's key is replaced only of a server that berth started here",
-    );
-  }
-  process.kill(pid, "SIGTERM");
+  await endServer(dataDir);
   const deadline = systemClock.monotonic() + RESTART_MS;
   while (systemClock.monotonic() < deadline) {
     const id = await server.serverId().catch(() => before);
