@@ -49,10 +49,16 @@ export class AccountWatch {
   static async open(options: AccountWatchOptions): Promise<AccountWatch> {
     const watch = new AccountWatch(options);
     const { buckets } = options;
-    watch.#watches = await Promise.all([
+    const opened = await Promise.allSettled([
       buckets.watch("workers", (entry) => watch.#onWorker(entry)),
       buckets.watch("tenants", ({ key }) => watch.#look(key)),
     ]);
+    watch.#watches = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const failed = opened.find((one) => one.status === "rejected");
+    if (failed) {
+      await watch.close();
+      throw failed.reason;
+    }
     await watch.#pass();
     watch.#running = watch.#run();
     return watch;

@@ -74,18 +74,26 @@ async function openAccounts(
     name: "berth-accounts",
     credential: () => keys.credential("system"),
   });
-  const keeper = new AccountKeeper({
-    ...{ buckets: transport.buckets, server, clock, logger },
-    platform: platformKey(broker, keys),
-    signer: () => keys.get("operator-signing"),
-    issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),
-    usersOf: (worker) => issuer.usersOf(worker),
-    ttlMs: issuer.ttlMs,
-  });
-  await keeper.ensure(SHARED_ACCOUNT);
-  const watch = await AccountWatch.open({
-    ...{ keeper, buckets: transport.buckets, clock, logger },
-    everyMs: config.BERTH_SWEEP_EVERY,
+  const keep = async () => {
+    const keeper = new AccountKeeper({
+      ...{ buckets: transport.buckets, server, clock, logger },
+      platform: platformKey(broker, keys),
+      signer: () => keys.get("operator-signing"),
+      issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),
+      usersOf: (worker) => issuer.usersOf(worker),
+      ttlMs: issuer.ttlMs,
+    });
+    await keeper.ensure(SHARED_ACCOUNT);
+    const watch = await AccountWatch.open({
+      ...{ keeper, buckets: transport.buckets, clock, logger },
+      everyMs: config.BERTH_SWEEP_EVERY,
+    });
+    return { keeper, watch };
+  };
+  const { keeper, watch } = await keep().catch(async (thrown: unknown) => {
+    // It would come back for ever.
+    await server.close();
+    throw thrown;
   });
   const servings = serveAccounts(transport.bus, keeper);
   return {
