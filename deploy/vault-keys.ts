@@ -1,13 +1,14 @@
 /** Where a node has the vault's keys from: a file, its environment, or an external store's command. */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type KeyEncryptionKey, parseKeys } from "../actors/vault/key-encryption-key.ts";
 import type { KeySource } from "../actors/vault/keyring.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import { commandOutput } from "./command-output.ts";
 import type { Config } from "./config.ts";
+import { makePrivate } from "./nats/auth/private-file.ts";
 
 type VaultConfig = Pick<
   Config,
@@ -38,15 +39,15 @@ export function keySourceOf(config: VaultConfig): KeySource | undefined {
 
 /** Makes the data folder's key file where no keys are configured; whoever loses it loses what is sealed under it. */
 export async function ensureVaultKey(config: VaultConfig): Promise<void> {
+  const made = join(config.BERTH_DATA, "vault.key");
+  const isEmpty = await stat(made).then(
+    ({ size }) => size === 0,
+    () => false,
+  );
+  if (isEmpty) await rm(made, { force: true });
   if (keySourceOf(config) !== undefined) return;
   await mkdir(config.BERTH_DATA, { recursive: true, mode: 0o700 });
-  const file = await open(join(config.BERTH_DATA, "vault.key"), "wx", 0o600);
-  try {
-    await file.writeFile(`${newVaultKey()}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await makePrivate(made, `${newVaultKey()}\n`);
 }
 
 /** A line of a key file. */

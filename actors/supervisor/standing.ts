@@ -17,6 +17,8 @@ import type { Yard } from "./state.ts";
 
 /** Gateways hear of a suspension within a second; a request under way takes a few more. */
 const AGAIN_MS = 5_000;
+/** From a walk that broke off to the next, which begins anew. */
+const RETRY_MS = 30_000;
 
 export function applyStanding(yard: Yard, before: TenantRecord | null): void {
   const { tenant } = yard.ctx.state;
@@ -50,7 +52,7 @@ export function usersFound(
   const { ctx } = yard;
   const suspended = ctx.state.tenant?.suspended ?? false; // 3
   if (!found) {
-    ctx.remind("tellUsers", {}, { afterMs: AGAIN_MS });
+    ctx.remind("tellUsers", {}, { afterMs: RETRY_MS });
     return;
   }
   for (const user of found.users) ctx.actor(User, user).stand({ suspended });

@@ -157,7 +157,10 @@ export async function startGatewayRig(options: RigOptions = {}): Promise<Gateway
   const node = await startNode({
     transport: nodeTransport,
     definitions: actorDefinitions({ tiers, ...options.actors }),
-    tools: { ...executor.tools(), ...tenantUsersTool(nodeTransport) },
+    tools: {
+      ...executor.tools(),
+      ...tenantUsersTool({ buckets: nodeTransport.buckets, clock: systemClock }),
+    },
     clock: systemClock,
     logger: silentLogger,
     metrics: noMetrics,

@@ -10,6 +10,7 @@ import { tierTable } from "../../../protocols/tiers.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { MemoryBroker } from "../../../runtime/memory/broker.ts";
 import { connectMemory } from "../../../runtime/memory/transport.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { type Recorded, type TurnRig, turnRig } from "../../support/turn.ts";
 
 const options = actorOptions({
@@ -190,15 +191,38 @@ it("users of a tenant are found by their jobs, each once, a page at a time", asy
     await buckets.put("jobs", `acme.${user}.job_2`, new Uint8Array());
   }
   await buckets.put("jobs", "other.zoe.job_1", new Uint8Array());
-  const run = tenantUsersTool({ buckets })[usersOfTenant.name]!;
-  const seen: string[] = [];
-  let after: string | null = "";
-  while (after !== null) {
+  let readings = 0;
+  const counted: typeof buckets = {
+    ...buckets,
+    keys(...given) {
+      readings += 1;
+      return buckets.keys(...given);
+    },
+  };
+  const clock = new ManualClock();
+  const run = tenantUsersTool({ buckets: counted, clock })[usersOfTenant.name]!;
+  const read = async (after: string) => {
     const call = { signal: new AbortController().signal, caller: fleet, effect: "e" };
-    const page = usersOfTenant.output.parse(await run({ tenant: "acme", after }, call));
-    expect(page.users.length).toBeLessThanOrEqual(200);
-    seen.push(...page.users);
-    after = page.next;
-  }
-  expect(seen).toEqual(names);
+    return usersOfTenant.output.parse(await run({ tenant: "acme", after }, call));
+  };
+  const walk = async () => {
+    const seen: string[] = [];
+    for (let after: string | null = ""; after !== null; ) {
+      const page: Awaited<ReturnType<typeof read>> = await read(after);
+      expect(page.users.length).toBeLessThanOrEqual(200);
+      seen.push(...page.users);
+      after = page.next;
+    }
+    return seen;
+  };
+  expect(await walk()).toEqual(names);
+  expect(readings).toBe(1);
+  // A walk that begins sees who came meanwhile; one that rested too long does, too.
+  await buckets.put("jobs", "acme.u999.job_1", new Uint8Array());
+  expect(await walk()).toEqual([...names, "u999"]);
+  expect(readings).toBe(2);
+  await read("");
+  await clock.advance(60_000);
+  await buckets.put("jobs", "acme.u199x.job_1", new Uint8Array());
+  expect((await read("u199")).users[0]).toBe("u199x");
 });

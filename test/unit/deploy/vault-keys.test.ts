@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -35,6 +35,23 @@ describe("the vault's keys of a node", () => {
     await ensureVaultKey(loadConfig({ BERTH_DATA: folder }));
     expect(await readFile(path, "utf8")).toBe(text);
     expect(await ids()).toEqual([text.split(":")[0]]);
+  });
+
+  it("are made in one step: of many starts at once one makes them, whole", async () => {
+    const config = loadConfig({ BERTH_DATA: folder });
+    const starts = Array.from({ length: 20 }, async () => {
+      await ensureVaultKey(config);
+      return await ids();
+    });
+    const seen = await Promise.all(starts);
+    expect(new Set(seen.map(String)).size).toBe(1);
+    expect(await readdir(folder)).toEqual(["vault.key"]);
+  });
+
+  it("are made for an empty file, which protects nothing", async () => {
+    await writeFile(join(folder, "vault.key"), "", { mode: 0o600 });
+    await ensureVaultKey(loadConfig({ BERTH_DATA: folder }));
+    expect(await ids()).toHaveLength(1);
   });
 
   it("are not made where others are configured", async () => {
