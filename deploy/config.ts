@@ -82,6 +82,8 @@ const environmentSchema = z.object({
     .default("2m"),
   /** Copies of every stream. 3 in production; 1 is all that a single server can hold. */
   BERTH_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
+  /** Tags of the servers that may keep streams, such as "region:eu" of a super-cluster; default: where the first node connects. */
+  BERTH_STREAM_TAGS: list(""),
   /** Partitions of mailboxes, fixed by the first node that starts. 16 spread well over up to about 8 nodes. */
   BERTH_PARTITIONS: count(16),
   /** Mail that one actor may have waiting in a lane before senders are told. */

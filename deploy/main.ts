@@ -66,6 +66,7 @@ const starters: Starters = {
     (await import("./nats/auth/keyholder.ts")).rotateKey(loadConfig(), options),
   gatewayCreds: async (name) =>
     (await import("./nats/auth/keyholder.ts")).makeGatewayCreds(loadConfig(), name),
+  brokerAccess: async () => (await import("./nats/access.ts")).accessText(loadConfig()),
 };
 
 await runCli(process.argv.slice(2), context, starters);

@@ -71,6 +71,7 @@ export async function connect(
     logger: parts.logger,
     topology: {
       replicas: config.BERTH_REPLICAS,
+      serverTags: config.BERTH_STREAM_TAGS,
       partitions: config.BERTH_PARTITIONS,
       mailboxCapacity: config.BERTH_MAILBOX_CAPACITY,
       journalRetentionMs: config.BERTH_JOURNAL_RETENTION,

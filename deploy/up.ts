@@ -24,7 +24,8 @@ import { gatewayCredential } from "./nats/auth/gateway-credential.ts";
 import { ensureOperatorKeys } from "./nats/auth/operator-keys.ts";
 import { operatorModeLines } from "./nats/auth/operator-mode.ts";
 import { findNatsServer } from "./nats/find-server.ts";
-import { NatsServer } from "./nats/server.ts";
+import { accountsFolder, NatsServer } from "./nats/server.ts";
+import { tlsLines } from "./nats/tls-lines.ts";
 import { choosePort } from "./ports.ts";
 import { replacement } from "./replacement.ts";
 import {
@@ -158,7 +159,10 @@ async function startBroker(
       dataDir,
       port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print),
       syncInterval: config.BERTH_NATS_SYNC,
-      access: () => [...operatorModeLines(keys, dataDir, second()), ...tlsLines(config)],
+      access: () => [
+        ...operatorModeLines(keys, accountsFolder(dataDir), second()),
+        ...tlsLines(config),
+      ],
     },
   );
   undo.push(() => server.stop());
@@ -171,12 +175,6 @@ async function startBroker(
     gateway: () => gatewayCredential(keys, "up", second()),
     keys,
   };
-}
-
-function tlsLines({ BERTH_NATS_TLS_CERT: cert, BERTH_NATS_TLS_KEY: key }: Config): string[] {
-  if (cert === undefined || key === undefined) return [];
-  const [certFile, keyFile] = [cert, key].map((path) => JSON.stringify(resolve(path)));
-  return [`tls { cert_file: ${certFile}, key_file: ${keyFile} }`];
 }
 
 function archiveOf(config: Config): { readonly url: string; readonly sha256: string } | undefined {

@@ -16,6 +16,14 @@ export function natsCommand(context: CliContext, starters: Starters): Command {
         return EXIT.ok;
       }),
     );
+  const access = new Command("access")
+    .description("print who may connect, for a nats-server that is configured by hand")
+    .action(
+      action(context, async () => {
+        await terminal.out(await starters.brokerAccess());
+        return EXIT.ok;
+      }),
+    );
   const rotate = new Command("rotate")
     .description("replace a signing key while everything runs")
     .argument("<key>", "operator, system, platform, gateway or issuer")
@@ -29,6 +37,7 @@ export function natsCommand(context: CliContext, starters: Starters): Command {
     );
   return new Command("nats")
     .description("keys and credentials of our nats-server")
+    .addCommand(access)
     .addCommand(creds)
     .addCommand(rotate);
 }

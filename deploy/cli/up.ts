@@ -25,6 +25,8 @@ export interface Starters {
   }): Promise<void>;
   /** Makes a gateway's credential of the broker, and returns its file. */
   gatewayCreds(name: string): Promise<string>;
+  /** The lines of operator mode and of TLS, for a nats-server's configuration. */
+  brokerAccess(): Promise<string>;
 }
 type Print = (line: string) => void;
 

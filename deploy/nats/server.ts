@@ -39,6 +39,8 @@ export interface NatsServerOptions {
 export const PID_FILE = "nats.pid";
 /** Beside it: what the process was started with. */
 export const CONFIG_FILE = "nats.conf";
+/** Where the server keeps workers' accounts, as a line of the configuration names it. */
+export const accountsFolder = (dataDir: string) => JSON.stringify(join(dataDir, "nats-accounts"));
 /** The server's own default, stated: what a power cut can cost, see ARCHITECTURE.md. */
 const SYNC_INTERVAL = "2m";
 const READY_TIMEOUT_MS = 60_000;

@@ -25,6 +25,8 @@ export interface AccountClaims {
     readonly payloadBytes?: number;
     /** Whether it may store anything in the broker. */
     readonly jetstream: boolean;
+    /** Whether a server of its own may join it as a leaf. */
+    readonly leaves?: boolean;
   };
   /** Keys that sign users of any rights. */
   readonly signingKeys: readonly string[];
@@ -87,7 +89,7 @@ export function accountClaims(options: AccountClaims): Claims {
         data: UNLIMITED,
         imports: UNLIMITED,
         exports: UNLIMITED,
-        leaf: 0,
+        leaf: limits.leaves === true ? UNLIMITED : 0,
         wildcards: true,
         mem_storage: stored,
         disk_storage: stored,

@@ -12,6 +12,8 @@ import { isNotFound } from "./errors.ts";
 export interface TopologyOptions {
   /** Copies of each stream: 1 on one server, 3 in production. */
   readonly replicas: number;
+  /** What servers must be tagged with to keep them (default: any of the cluster that is asked). */
+  readonly serverTags?: readonly string[];
   /** Fixed when the streams are made; later starts take what they find. */
   readonly partitions: number;
   /** Mail one actor may have waiting per lane; then senders get `actor.mailbox_full` (R7). */
@@ -128,6 +130,7 @@ export async function ensureTopology(
 ): Promise<{ readonly partitions: number }> {
   const existing = await partitionsOf(jsm, STREAMS.mail);
   const partitions = existing ?? options.partitions;
+  const tags = options.serverTags ?? [];
   for (const row of table({ ...options, partitions })) {
     await ensureStream(jsm, {
       storage: StorageType.File,
@@ -135,6 +138,7 @@ export async function ensureTopology(
       allow_direct: true,
       max_consumers: MAX_CONSUMERS,
       duplicate_window: DUPLICATE_WINDOW_MS * NS_PER_MS,
+      ...(tags.length > 0 ? { placement: { tags: [...tags], cluster: "" } } : {}),
       ...row,
     });
   }

@@ -7,7 +7,7 @@ import { gatewayCredential } from "../../deploy/nats/auth/gateway-credential.ts"
 import { ensureOperatorKeys, type OperatorKeys } from "../../deploy/nats/auth/operator-keys.ts";
 import { operatorModeLines } from "../../deploy/nats/auth/operator-mode.ts";
 import { findNatsServer } from "../../deploy/nats/find-server.ts";
-import { NatsServer } from "../../deploy/nats/server.ts";
+import { accountsFolder, NatsServer } from "../../deploy/nats/server.ts";
 import { ANY_ONE } from "../../protocols/isolation.ts";
 import { ISOLATION_POLICY } from "../../protocols/isolation-policy.ts";
 import { systemClock } from "../../runtime/clock.ts";
@@ -55,7 +55,11 @@ export async function startNats(
 export async function startOperatorNats(): Promise<OperatorNats> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
   const keys = await ensureOperatorKeys(authFolder(dataDir), second());
-  const nats = await startServer(dataDir, () => operatorModeLines(keys, dataDir, second()), {});
+  const nats = await startServer(
+    dataDir,
+    () => operatorModeLines(keys, accountsFolder(dataDir), second()),
+    {},
+  );
   const { url } = nats;
   const broker: Broker = {
     ...{ url, workerUrl: url, keys, credential: () => keys.credential("platform") },

@@ -19,8 +19,11 @@ export interface RigWorker {
   readonly nc: NatsConnection;
 }
 
-export interface OperatorRig extends AsyncDisposable {
-  readonly nats: OperatorNats;
+/** What the rig needs of its server. */
+export type RigNats = Pick<OperatorNats, "keys" | "broker" | "url"> & AsyncDisposable;
+
+export interface OperatorRig<N extends RigNats = OperatorNats> extends AsyncDisposable {
+  readonly nats: N;
   /** With the platform's credential. */
   readonly node: NatsConnection;
   readonly transport: NatsTransport;
@@ -30,18 +33,30 @@ export interface OperatorRig extends AsyncDisposable {
   /** Another keeper of the same accounts, as another node has. */
   anotherKeeper(server?: ClaimsServer): AccountKeeper;
   worker(id: string, owner?: { readonly tenant: string; readonly tier: Tier }): Promise<RigWorker>;
-  dial(credential: BrokerCredential, inboxPrefix: string): Promise<NatsConnection>;
+  /** `at` another server of the same operator. */
+  dial(credential: BrokerCredential, inboxPrefix: string, at?: string): Promise<NatsConnection>;
 }
 
 const POOL = { tenant: "platform", tier: "free" } as const;
 
 export async function operatorRig({ ttlMs = 600_000 } = {}): Promise<OperatorRig> {
-  const nats = await startOperatorNats();
+  return await operatorRigOn(await startOperatorNats(), { ttlMs });
+}
+
+/** The server ends with the rig. */
+export async function operatorRigOn<N extends RigNats>(
+  nats: N,
+  {
+    ttlMs = 600_000,
+    replicas = 1,
+    serverTags = [],
+  }: { ttlMs?: number; replicas?: number; serverTags?: readonly string[] } = {},
+): Promise<OperatorRig<N>> {
   const { keys, broker, url } = nats;
   const open: NatsConnection[] = [];
-  const dial = async (credential: BrokerCredential, inboxPrefix: string) => {
+  const dial = async (credential: BrokerCredential, inboxPrefix: string, at = url) => {
     const nc = await connect({
-      servers: new URL(url).host,
+      servers: at.split(",").map((one) => new URL(one).host),
       authenticator: authenticatorOf(() => credential),
       inboxPrefix,
       reconnect: false,
@@ -52,7 +67,13 @@ export async function operatorRig({ ttlMs = 600_000 } = {}): Promise<OperatorRig
   const transport = await connectNats({
     ...{ url, name: "rig", clock: systemClock, logger: silentLogger },
     credential: broker.credential,
-    topology: { replicas: 1, partitions: 2, mailboxCapacity: 100, journalRetentionMs: 3_600_000 },
+    topology: {
+      replicas,
+      serverTags,
+      partitions: 2,
+      mailboxCapacity: 100,
+      journalRetentionMs: 3_600_000,
+    },
   });
   const server = await systemAccountServer({
     ...{ url, name: "rig", credential: () => keys.credential("system") },

@@ -1,13 +1,9 @@
 /** The lines of a `nats.conf` that put a server in operator mode: its operator, its own accounts, and where others are kept. */
-import { join } from "node:path";
 import { accountClaims, operatorClaims } from "../../../runtime/nats-auth/claims.ts";
 import { signClaims } from "../../../runtime/nats-auth/jwt.ts";
 import { workerShares } from "../../../runtime/nats-auth/worker-account.ts";
 import { gatewayRights } from "./gateway-credential.ts";
 import type { OperatorKeys } from "./operator-keys.ts";
-
-/** Workers' accounts are told to the running server and kept there. */
-const ACCOUNTS_FOLDER = "nats-accounts";
 
 function operatorToken(keys: OperatorKeys, iat: number): string {
   const claims = operatorClaims({
@@ -26,13 +22,13 @@ export function fixedAccounts(keys: OperatorKeys, iat: number): ReadonlyMap<stri
     accountClaims({
       publicKey: keys.get("system").publicKey,
       name: "SYS",
-      limits: { jetstream: false },
+      limits: { jetstream: false, leaves: true },
       signingKeys: signing("system-signing"),
     }),
     accountClaims({
       publicKey: keys.get("platform").publicKey,
       name: "PLATFORM",
-      limits: { jetstream: true },
+      limits: { jetstream: true, leaves: true },
       signingKeys: signing("platform-signing"),
       scopedKeys: signing("gateway-signing").map((publicKey) => ({
         ...{ publicKey, role: "gateway", rights: gatewayRights() },
@@ -44,13 +40,18 @@ export function fixedAccounts(keys: OperatorKeys, iat: number): ReadonlyMap<stri
   return new Map(claims.map((claim) => [claim.sub, signClaims(claim, signer, iat)]));
 }
 
-export function operatorModeLines(keys: OperatorKeys, dataDir: string, iat: number): string[] {
+/** Workers' accounts are told to the running server and kept in `accountsFolder`, which is written as it is given. */
+export function operatorModeLines(
+  keys: OperatorKeys,
+  accountsFolder: string,
+  iat: number,
+): string[] {
   return [
     `operator: ${operatorToken(keys, iat)}`,
     `system_account: ${keys.get("system").publicKey}`,
     "resolver {",
     "  type: full",
-    `  dir: ${JSON.stringify(join(dataDir, ACCOUNTS_FOLDER))}`,
+    `  dir: ${accountsFolder}`,
     "  allow_delete: true",
     "}",
     "resolver_preload {",
