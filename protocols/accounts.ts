@@ -17,6 +17,11 @@ export const accountRecordSchema = z.object({
 });
 export type AccountRecord = z.infer<typeof accountRecordSchema>;
 
+/** In the same bucket; no account has that name. */
+export const ISSUERS_KEY = "issuers";
+/** Public keys of those whose workers every account lets in, sorted: a rotation changes them, whatever nodes' files say. */
+export const acceptedIssuersSchema = z.object({ accepted: z.array(z.string()) });
+
 export const ACCOUNT_VERBS = {
   /** The account is there and known to the broker when this is answered. */
   ensure: {

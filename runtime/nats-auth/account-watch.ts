@@ -17,7 +17,7 @@ import { accountName, SHARED_ACCOUNT, tenantAccount } from "./worker-account.ts"
 export interface AccountWatchOptions {
   readonly keeper: Pick<
     AccountKeeper,
-    "ensure" | "suspend" | "remove" | "names" | "repair" | "revoke"
+    "ensure" | "suspend" | "remove" | "names" | "has" | "repair" | "revoke"
   >;
   readonly buckets: Pick<Buckets, "get" | "watch">;
   readonly clock: Clock;
@@ -126,9 +126,9 @@ export class AccountWatch {
     const { keeper, logger } = this.#options;
     const name = tenantAccount(tenant);
     try {
-      const [record, names] = await Promise.all([this.#tenant(tenant), keeper.names()]);
+      const [record, exists] = await Promise.all([this.#tenant(tenant), keeper.has(name)]);
       const workers = [...this.#workers.values()].filter((account) => account === name).length;
-      const step = decideAccount({ tenant: record, exists: names.includes(name), workers });
+      const step = decideAccount({ tenant: record, exists, workers });
       if (step === "none") return;
       if (step === "remove") return await keeper.remove(name);
       await keeper.ensure(name);

@@ -2,7 +2,7 @@
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 import type { BrokerCredential, BrokerTls } from "../../protocols/executor.ts";
-import type { ClaimsServer } from "../nats-auth/account-keeper.ts";
+import type { ClaimsServer } from "../nats-auth/account-publisher.ts";
 import { tlsOptions } from "../nats-auth/broker-tls.ts";
 import { authenticatorOf } from "../nats-auth/credential.ts";
 import { fromNats } from "./errors.ts";

@@ -1,12 +1,14 @@
 /** A nats-server in operator mode with a node's connection, a keeper of accounts, and workers that are only connections. */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { OperatorKeys } from "../../deploy/nats/auth/operator-keys.ts";
 import type { BrokerCredential } from "../../protocols/executor.ts";
 import type { Tier } from "../../protocols/tiers.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { systemAccountServer } from "../../runtime/nats/system-account.ts";
 import { connectNats, type NatsTransport } from "../../runtime/nats/transport.ts";
-import { AccountKeeper, type ClaimsServer } from "../../runtime/nats-auth/account-keeper.ts";
+import { AccountKeeper, type KeeperOptions } from "../../runtime/nats-auth/account-keeper.ts";
+import type { ClaimsServer } from "../../runtime/nats-auth/account-publisher.ts";
 import { authenticatorOf } from "../../runtime/nats-auth/credential.ts";
 import { CredentialIssuer } from "../../runtime/nats-auth/credential-issuer.ts";
 import { accountName } from "../../runtime/nats-auth/worker-account.ts";
@@ -31,7 +33,7 @@ export interface OperatorRig<N extends RigNats = OperatorNats> extends AsyncDisp
   readonly issuer: CredentialIssuer;
   readonly keeper: AccountKeeper;
   /** Another keeper of the same accounts, as another node has. */
-  anotherKeeper(server?: ClaimsServer): AccountKeeper;
+  anotherKeeper(other?: Partial<KeeperOptions> & { readonly keys?: OperatorKeys }): AccountKeeper;
   worker(id: string, owner?: { readonly tenant: string; readonly tier: Tier }): Promise<RigWorker>;
   /** `at` another server of the same operator. */
   dial(credential: BrokerCredential, inboxPrefix: string, at?: string): Promise<NatsConnection>;
@@ -81,20 +83,20 @@ export async function operatorRigOn<N extends RigNats>(
   const issuer = new CredentialIssuer({
     ...{ keys: () => keys.all("issuer"), ttlMs, clock: systemClock },
   });
-  const makeKeeper = (to: ClaimsServer = server) =>
-    new AccountKeeper({
-      ...{
-        buckets: transport.buckets,
-        server: to,
-        clock: systemClock,
-        logger: silentLogger,
-        ttlMs,
-      },
-      platform: keys.get("platform").publicKey,
-      signer: () => keys.get("operator-signing"),
-      issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),
-      usersOf: (worker) => issuer.usersOf(worker),
+  const makeKeeper: OperatorRig["anotherKeeper"] = ({ keys: own = keys, ...other } = {}) => {
+    const itsIssuer = new CredentialIssuer({
+      ...{ keys: () => own.all("issuer"), ttlMs, clock: systemClock },
     });
+    return new AccountKeeper({
+      ...{ buckets: transport.buckets, server, ttlMs },
+      ...{ clock: systemClock, logger: silentLogger },
+      platform: keys.get("platform").publicKey,
+      signer: () => own.get("operator-signing"),
+      issuers: () => own.all("issuer").map(({ publicKey }) => publicKey),
+      usersOf: (worker) => itsIssuer.usersOf(worker),
+      ...other,
+    });
+  };
   const keeper = makeKeeper();
   return {
     ...{ nats, transport, server, issuer, keeper, dial },

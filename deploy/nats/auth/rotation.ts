@@ -9,7 +9,8 @@ import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { asBerthError } from "../../../protocols/errors.ts";
 import type { Clock } from "../../../runtime/clock.ts";
-import type { AccountKeeper, ClaimsServer } from "../../../runtime/nats-auth/account-keeper.ts";
+import type { AccountKeeper } from "../../../runtime/nats-auth/account-keeper.ts";
+import type { ClaimsServer } from "../../../runtime/nats-auth/account-publisher.ts";
 import { Nkey } from "../../../runtime/nats-auth/nkey.ts";
 import { KEYS, type KeyName, type OperatorKeys, writeCreds } from "./operator-keys.ts";
 import { fixedAccounts } from "./operator-mode.ts";
@@ -30,7 +31,7 @@ export interface RotationParts {
   readonly server: Pick<ClaimsServer, "push">;
   /** Starts the server again with what the files say; for the operator's key alone. */
   readonly restart: () => Promise<void>;
-  readonly keeper: Pick<AccountKeeper, "repair">;
+  readonly keeper: Pick<AccountKeeper, "accept" | "repair">;
   readonly clock: Clock;
   /** Between the two: for nodes to give their workers new credentials, for people to copy files to other machines. */
   readonly waitMs: number;
@@ -77,6 +78,9 @@ async function tell(which: Rotation, parts: RotationParts): Promise<void> {
   const tokens = [...fixedAccounts(keys, second(clock)).values()];
   // Each may cost us our own connection, which is then made again with what the files say.
   for (const token of tokens) await untilTaken(clock, () => server.push(token));
+  // Of other keys other machines' files may say more.
+  const issuers = keys.all("issuer").map(({ publicKey }) => publicKey);
+  if (which === "issuer") await untilTaken(clock, () => keeper.accept(issuers));
   await untilTaken(clock, () => keeper.repair());
 }
 

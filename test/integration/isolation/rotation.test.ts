@@ -1,5 +1,6 @@
 /** Keys replaced on a running nats-server: who may be connected stays, and nothing of the old key counts afterwards. */
-import { readdir } from "node:fs/promises";
+import { cp, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { gatewayCredential, gatewayInbox } from "../../../deploy/nats/auth/gateway-credential.ts";
 import { makeUser, OperatorKeys } from "../../../deploy/nats/auth/operator-keys.ts";
@@ -7,10 +8,11 @@ import { ROTATIONS, type Rotation, rotate } from "../../../deploy/nats/auth/rota
 import type { BrokerCredential } from "../../../protocols/executor.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { accountClaims, userClaims } from "../../../runtime/nats-auth/claims.ts";
+import { CredentialIssuer } from "../../../runtime/nats-auth/credential-issuer.ts";
 import { signClaims } from "../../../runtime/nats-auth/jwt.ts";
 import { Nkey } from "../../../runtime/nats-auth/nkey.ts";
 import { eventually } from "../../support/eventually.ts";
-import { type OperatorRig, operatorRig } from "../../support/operator-rig.ts";
+import { type OperatorRig, operatorRig, type RigWorker } from "../../support/operator-rig.ts";
 
 let rig: OperatorRig;
 beforeEach(async () => {
@@ -150,6 +152,7 @@ describe("rotation", () => {
     const old = keys.get("issuer").publicKey;
     let calls = 0;
     const breaks = {
+      accept: (issuers: readonly string[]) => rig.keeper.accept(issuers),
       repair() {
         calls += 1;
         return calls === 2 ? Promise.reject(new Error("broken")) : rig.keeper.repair();
@@ -172,6 +175,7 @@ describe("rotation", () => {
     const left = await rig.worker("wrk_left");
     let calls = 0;
     const breaks = {
+      accept: (issuers: readonly string[]) => rig.keeper.accept(issuers),
       repair() {
         calls += 1;
         return calls === 3 ? Promise.reject(new Error("broken")) : rig.keeper.repair();
@@ -194,5 +198,34 @@ describe("rotation", () => {
     expect((await readdir(keys.folder)).filter((file) => file.startsWith("issuer"))).toEqual([
       "issuer.nk",
     ]);
+  });
+
+  it("of the issuer's key is undone by no keeper whose folder has not been copied yet, nor later", async () => {
+    const { keeper, nats } = rig;
+    const shared = await keeper.ensure("shared");
+    const folder = join(nats.dataDir, "another-node");
+    await cp(nats.keys.folder, folder, { recursive: true });
+    const behind = rig.anotherKeeper({ keys: new OperatorKeys(folder) });
+    let moved: RigWorker | undefined;
+    let made = "";
+    await turn("issuer", async () => {
+      moved = await rig.worker("wrk_moved");
+      await behind.repair();
+      // Also in an account that it makes itself, workers of the new key are let in.
+      made = await behind.ensure("tenant.made");
+      await rig.dial(rig.issuer.issue("wrk_made", made), "_INBOX_worker.wrk_made");
+      expect(await isRefused(rig.issuer.issue("wrk_next", shared))).toBe(false);
+    });
+    const old = new CredentialIssuer({
+      ...{ keys: () => [new OperatorKeys(folder).get("issuer")] as const },
+      ...{ ttlMs: 60_000, clock: systemClock },
+    });
+    await behind.repair();
+    for (const account of [shared, made]) {
+      expect(await isRefused(old.issue("wrk_old", account))).toBe(true);
+      expect(await isRefused(rig.issuer.issue("wrk_new", account))).toBe(false);
+    }
+    await moved?.nc.flush();
+    expect(moved?.nc.isClosed()).toBe(false);
   });
 });

@@ -9,6 +9,7 @@ import { silentLogger } from "../../../runtime/logger.ts";
 import type { NatsTransport } from "../../../runtime/nats/transport.ts";
 import { AccountWatch } from "../../../runtime/nats-auth/account-watch.ts";
 import type { Buckets, Watch } from "../../../runtime/transport.ts";
+import { changedBuckets } from "../../support/changed-buckets.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type OperatorRig, operatorRig } from "../../support/operator-rig.ts";
 
@@ -32,7 +33,7 @@ async function systemConnections(): Promise<string[]> {
 }
 
 const open = (buckets: Partial<Buckets>) => {
-  const { transport } = rig;
+  const { nats, transport } = rig;
   const base = {
     config: loadConfig({}),
     clock: systemClock,
@@ -41,20 +42,11 @@ const open = (buckets: Partial<Buckets>) => {
     transport: {
       partitions: transport.partitions,
       bus: transport.bus,
-      buckets: { ...boundTo(transport.buckets), ...buckets },
+      buckets: changedBuckets(transport.buckets, buckets),
     } as NatsTransport,
   } as Base;
-  return openWorkerAccess({ base, broker: rig.nats.broker, liveNodes: () => [] });
+  return openWorkerAccess({ base, broker: nats.broker, liveNodes: () => [] });
 };
-
-const boundTo = (buckets: Buckets): Buckets => ({
-  get: (...args) => buckets.get(...args),
-  put: (...args) => buckets.put(...args),
-  remove: (...args) => buckets.remove(...args),
-  list: (...args) => buckets.list(...args),
-  keys: (...args) => buckets.keys(...args),
-  watch: (...args) => buckets.watch(...args),
-});
 
 it("closes its connection of the system account with itself", async () => {
   const access = await open({});
@@ -89,7 +81,7 @@ it("closes the watch that it has when the other fails", async () => {
   const { buckets } = rig.transport;
   const opened = AccountWatch.open({
     ...{ keeper: rig.keeper, clock: systemClock, logger: silentLogger, everyMs: 60_000 },
-    buckets: { ...boundTo(buckets), watch },
+    buckets: changedBuckets(buckets, { watch }),
   });
   await expect(opened).rejects.toThrow("the broker is away");
   expect(watches).toBe(0);

@@ -8,7 +8,7 @@ import type { WorkerRecord } from "../../../protocols/executor.ts";
 import type { Tier } from "../../../protocols/tiers.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
-import type { ClaimsServer } from "../../../runtime/nats-auth/account-keeper.ts";
+import type { ClaimsServer } from "../../../runtime/nats-auth/account-publisher.ts";
 import { AccountWatch } from "../../../runtime/nats-auth/account-watch.ts";
 import { readClaims } from "../../../runtime/nats-auth/jwt.ts";
 import { tenantAccount } from "../../../runtime/nats-auth/worker-account.ts";
@@ -213,7 +213,7 @@ describe("two keepers of one account", () => {
         await rig.server.push(token);
       },
     };
-    const first = rig.anotherKeeper(slow).revoke(name, "wrk_early");
+    const first = rig.anotherKeeper({ server: slow }).revoke(name, "wrk_early");
     await reached.promise;
     await rig.keeper.revoke(name, "wrk_late");
     held.resolve();
@@ -253,7 +253,7 @@ describe("two keepers of one account", () => {
       ...rig.server,
       push: () => Promise.reject(new Error("the process died here")),
     };
-    await expect(rig.anotherKeeper(dead).revoke(name, "wrk_o")).rejects.toThrow("died");
+    await expect(rig.anotherKeeper({ server: dead }).revoke(name, "wrk_o")).rejects.toThrow("died");
     expect(Object.keys((await told(publicKey))?.["revocations"] ?? {})).toEqual([]);
     await rig.keeper.repair();
     expect(Object.keys((await told(publicKey))?.["revocations"] as object)).toEqual(

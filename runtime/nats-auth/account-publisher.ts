@@ -1,0 +1,130 @@
+/**
+ * Tells the broker of workers' accounts as their records say. Any number of nodes may do so. Invariants:
+ * P1 who has told the broker reads the record again, and tells once more if it has changed meanwhile: whoever tells last
+ *    has told the newest, whatever the order in which the broker heard of it.
+ * P2 which issuers an account accepts is on record: two nodes whose files differ tell the same.
+ */
+import type { AccountRecord } from "../../protocols/accounts.ts";
+import type { Clock } from "../clock.ts";
+import type { AccountRecords, Held } from "./account-records.ts";
+import { type Claims, readClaims, signClaims } from "./jwt.ts";
+import type { Nkey } from "./nkey.ts";
+import { workerAccountClaims } from "./worker-account.ts";
+
+/** The broker, as far as accounts are concerned. Rejects with `broker.unavailable`. */
+export interface ClaimsServer {
+  push(token: string): Promise<void>;
+  /** `token` names the accounts that are to go. */
+  remove(token: string): Promise<void>;
+  /** The account's token as the broker has it. */
+  lookup(account: string): Promise<string | undefined>;
+}
+
+export interface PublisherOptions {
+  readonly server: ClaimsServer;
+  readonly clock: Clock;
+  /** Public key of the platform's account. */
+  readonly platform: string;
+  /** Asked each time: keys are replaced while we run. */
+  readonly signer: () => Nkey;
+  /** Those of this node's files: accepted if none are on record yet (P2). */
+  readonly issuers: () => readonly string[];
+}
+
+/** What there is to tell of an account. */
+interface Word {
+  readonly publicKey: string;
+  readonly claims: Claims;
+  /** Another one after each change of what it is made of. */
+  readonly stamp: string;
+}
+
+/** A stamp of what is told again when there is anything to tell. */
+const OLDER = "";
+const SECOND_MS = 1_000;
+
+export class AccountPublisher {
+  readonly #records: AccountRecords;
+  readonly #options: PublisherOptions;
+  /** What we have told the broker, or found there: stamps, by public key. */
+  readonly #told = new Map<string, string>();
+
+  constructor(records: AccountRecords, options: PublisherOptions) {
+    this.#records = records;
+    this.#options = options;
+  }
+
+  /** An older form is enough to begin with, and all that there is if the newest cannot be told. */
+  async introduce({ name, public_key }: AccountRecord): Promise<void> {
+    if (this.#told.has(public_key)) return;
+    const known = await this.#options.server.lookup(public_key);
+    if (known === undefined) await this.publish(name);
+    else this.#told.set(public_key, OLDER);
+  }
+
+  /** P1. `isLookedAt`: what the broker has counts, not what we have told it once. */
+  async publish(name: string, { isLookedAt = false } = {}): Promise<void> {
+    let word = await this.#word(name);
+    while (word) {
+      const told = word;
+      if (!isLookedAt && this.#told.get(told.publicKey) === told.stamp) return;
+      const isNews = await this.#push(told);
+      this.#told.set(told.publicKey, told.stamp);
+      if (!isNews) return;
+      word = await this.#word(name);
+      if (word?.stamp === told.stamp) return;
+      if (word?.publicKey !== told.publicKey) await this.retract(told.publicKey);
+    }
+  }
+
+  async retract(publicKey: string): Promise<void> {
+    const { server, signer } = this.#options;
+    this.#told.delete(publicKey);
+    const nats = { accounts: [publicKey], type: "generic", version: 2 };
+    const key = signer();
+    const claims = { sub: key.publicKey, name: "removal", nats };
+    await server.remove(signClaims(claims, key, this.#now()));
+  }
+
+  /** Whether the broker had to be told. */
+  async #push({ claims, publicKey }: Word): Promise<boolean> {
+    const { server, signer } = this.#options;
+    const known = await server.lookup(publicKey);
+    if (known !== undefined && isCurrent(known, claims, signer())) return false;
+    await server.push(signClaims(claims, signer(), this.#now()));
+    return true;
+  }
+
+  async #word(name: string): Promise<Word | undefined> {
+    const { issuers, platform } = this.#options;
+    const held = await this.#records.read(name);
+    if (!held) return undefined;
+    const accepted = await this.#records.issuers(issuers);
+    const account = accountOf(held);
+    return {
+      publicKey: account.publicKey,
+      claims: workerAccountClaims(account, { platform, issuers: accepted.record }),
+      stamp: `${account.publicKey}:${held.revision}:${accepted.revision}`,
+    };
+  }
+
+  #now(): number {
+    return Math.floor(this.#options.clock.now() / SECOND_MS);
+  }
+}
+
+const accountOf = ({ record, revision }: Held<AccountRecord>) => ({
+  name: record.name,
+  publicKey: record.public_key,
+  isSuspended: record.suspended,
+  revocations: record.revocations,
+  revision,
+});
+
+/** Whether the broker's token says what ours would, by a key that still counts. */
+function isCurrent(token: string, claims: Claims, signer: Nkey): boolean {
+  const known = readClaims(token);
+  return (
+    known.iss === signer.publicKey && JSON.stringify(known.nats) === JSON.stringify(claims.nats)
+  );
+}
