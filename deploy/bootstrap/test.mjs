@@ -7,10 +7,12 @@ import { canMakeBase } from "../images/offline-base.mjs";
 import { AGENTS_PATH, ensureAgents } from "./agents.mjs";
 import { run, runMain } from "./command.mjs";
 import { ensureDockerEngine } from "./docker-engine.mjs";
+import { ensureKustomize } from "./kustomize.mjs";
 import { ensureNatsServer } from "./nats.mjs";
 import { fromRoot, say } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
 import { ensurePrometheus } from "./prometheus.mjs";
+import { ensureSchemas } from "./schemas.mjs";
 import { summarize } from "./summary.mjs";
 import { CHROMIUM, ensureSystemPackages, OPENSSL, REDIS } from "./system-packages.mjs";
 
@@ -24,6 +26,8 @@ await runMain(async () => {
   await ensureNatsServer();
   await ensureSystemPackages([CHROMIUM, OPENSSL, REDIS]);
   await ensurePrometheus();
+  await ensureKustomize();
+  await ensureSchemas();
   await ensureAgents();
   const engine = await ensureDockerEngine();
   try {

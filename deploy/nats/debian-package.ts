@@ -1,5 +1,5 @@
 /**
- * nats-server from the distribution's newest suite, without touching the system: a source list, package
+ * A program from the distribution's newest suite, without touching the system: a source list, package
  * lists and a download folder of our own; the package is unpacked, never installed. Needs no root.
  */
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -25,18 +25,21 @@ const APT_CONFIG = `#clear APT::Update::Pre-Invoke;
 `;
 
 export interface DebianOptions {
+  /** Its package has the same name. */
+  readonly program: string;
   /** Where the work is done; what is in it is removed afterwards. */
   readonly cacheDir: string;
   /** `/etc`, unless a test has its own. */
   readonly etcDir?: string;
 }
 
-/** Calls `take` with the unpacked nats-server while it is there; resolves with why not when there is none. */
-export async function withDebianServer(
+/** Calls `take` with the unpacked program while it is there; resolves with why not when there is none. */
+export async function withDebianProgram(
   options: DebianOptions,
   report: (line: string) => void,
   take: (binary: string) => Promise<void>,
 ): Promise<string | undefined> {
+  const { program } = options;
   const source = await findMirror(options.etcDir ?? "/etc");
   if (source === undefined) return "apt names no mirror of a distribution";
   const { suite, component } = decideSuite(source);
@@ -50,10 +53,10 @@ export async function withDebianServer(
     report(`reading the package list of "${suite}" from ${source.uris[0]}`);
     const update = await apt(dir, ["update"], UPDATE_TIMEOUT_MS);
     if (update.code !== 0) return `apt-get update failed: ${lastLine(update)}`;
-    report("downloading the nats-server package");
-    const download = await apt(dir, ["download", "nats-server"], DOWNLOAD_TIMEOUT_MS);
+    report(`downloading the ${program} package`);
+    const download = await apt(dir, ["download", program], DOWNLOAD_TIMEOUT_MS);
     if (download.code !== 0) return `apt-get download failed: ${lastLine(download)}`;
-    const unpacked = await unpack(dir);
+    const unpacked = await unpack(dir, program);
     if (typeof unpacked !== "string") return unpacked.reason;
     await take(unpacked);
     return undefined;
@@ -117,7 +120,7 @@ function apt(dir: string, args: readonly string[], timeoutMs: number): Promise<C
   });
 }
 
-async function unpack(dir: string): Promise<string | { readonly reason: string }> {
+async function unpack(dir: string, program: string): Promise<string | { readonly reason: string }> {
   const deb = (await readdir(dir)).find((name) => name.endsWith(".deb"));
   if (deb === undefined) return { reason: "apt-get downloaded no package" };
   const root = join(dir, "root");
@@ -127,9 +130,9 @@ async function unpack(dir: string): Promise<string | { readonly reason: string }
   if (result.code !== 0) return { reason: `dpkg failed: ${lastLine(result)}` };
   for (const folder of ["usr/sbin", "usr/bin"]) {
     const names = await readdir(join(root, folder)).catch(() => [] as string[]);
-    if (names.includes("nats-server")) return join(root, folder, "nats-server");
+    if (names.includes(program)) return join(root, folder, program);
   }
-  return { reason: "the package holds no nats-server" };
+  return { reason: `the package holds no ${program}` };
 }
 
 function lastLine(result: CommandResult): string {

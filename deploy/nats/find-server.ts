@@ -6,7 +6,7 @@
 import { chmod, copyFile, mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../protocols/errors.ts";
-import { withDebianServer } from "./debian-package.ts";
+import { withDebianProgram } from "./debian-package.ts";
 import { type Archive, withArchiveServer } from "./release-archive.ts";
 import { isNewEnough, MIN_SERVER_VERSION, tryServerVersion } from "./server-version.ts";
 
@@ -67,7 +67,9 @@ async function fetchServer(
     misses.push(miss);
   }
   if (options.packages === false) return undefined;
-  const miss = await withDebianServer({ cacheDir }, report, keep).catch(reason);
+  const miss = await withDebianProgram({ program: "nats-server", cacheDir }, report, keep).catch(
+    reason,
+  );
   if (miss === undefined) return await inCache(options, "package");
   misses.push(miss);
   return undefined;

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { withDebianServer } from "../../../deploy/nats/debian-package.ts";
+import { withDebianProgram } from "../../../deploy/nats/debian-package.ts";
 
 function hasApt(): boolean {
   try {
@@ -32,8 +32,8 @@ it.skipIf(!hasApt())(
     // Port 9 is discard: nothing listens there.
     await using here = await machine("deb http://127.0.0.1:9/debian bookworm main\n");
     let taken = false;
-    const reason = await withDebianServer(
-      here,
+    const reason = await withDebianProgram(
+      { program: "nats-server", ...here },
       () => {},
       () => {
         taken = true;
@@ -49,8 +49,8 @@ it.skipIf(!hasApt())(
 it("a machine without a source of packages is told so, without a call of apt", async () => {
   await using here = await machine("# nothing\n");
   const lines: string[] = [];
-  const reason = await withDebianServer(
-    here,
+  const reason = await withDebianProgram(
+    { program: "nats-server", ...here },
     (line) => lines.push(line),
     () => Promise.resolve(),
   );

@@ -1,0 +1,99 @@
+import { describe, expect, it } from "vitest";
+import { loadConfig } from "../../../../deploy/config.ts";
+import { build, describeKustomize } from "../../../support/kubernetes/kustomize.ts";
+import {
+  type Manifest,
+  nameOf,
+  type Workload,
+  workloadsOf,
+} from "../../../support/kubernetes/manifest.ts";
+import { podFaults } from "../../../support/kubernetes/pod-faults.ts";
+import { policyFaults } from "../../../support/kubernetes/policy-faults.ts";
+import { environmentOf, referenceFaults } from "../../../support/kubernetes/reference-faults.ts";
+import { schemaFaults, unknownFields } from "../../../support/kubernetes/schemas.ts";
+
+const ENVIRONMENTS = ["development", "staging", "production"];
+const environment = (name: string) => build(`kubernetes/environments/${name}`);
+const workload = (manifests: readonly Manifest[], name: string): Workload =>
+  workloadsOf(manifests).find(({ manifest }) => manifest.metadata.name === name)!;
+
+describeKustomize("the Kubernetes tree", () => {
+  describe.each(ENVIRONMENTS)("%s", (name) => {
+    it("holds all parts, each in the namespace of its layer", async () => {
+      const names = (await environment(name)).map(nameOf);
+      for (const layer of ["frontend", "backend", "execution", "monitoring"]) {
+        expect(names).toContain(`Namespace berth-${layer}`);
+        expect(names).toContain(`NetworkPolicy berth-${layer}/default-deny`);
+        expect(names).toContain(`LimitRange berth-${layer}/berth-${layer}`);
+      }
+      for (const part of ["StatefulSet berth-backend/nats", "StatefulSet berth-backend/node"])
+        expect(names).toContain(part);
+      expect(names).toContain("Deployment berth-frontend/gateway");
+      expect(new Set(names).size).toBe(names.length);
+    });
+
+    it("is of the types that Kubernetes' schemas say, and has no field that there is not", async () => {
+      const manifests = await environment(name);
+      expect(await schemaFaults(manifests)).toEqual([]);
+      expect(await unknownFields(manifests)).toEqual([]);
+    });
+
+    it("has pods that are hardened, limited, probed, pinned, and leave in order", async () => {
+      expect(workloadsOf(await environment(name)).flatMap(podFaults)).toEqual([]);
+    });
+
+    it("names nothing that is not there, and sets no variable that nothing reads", async () => {
+      expect(referenceFaults(await environment(name))).toEqual([]);
+    });
+
+    it("opens ports on which somebody listens, and no others", async () => {
+      expect(policyFaults(await environment(name))).toEqual([]);
+    });
+
+    it("configures nodes and gateways with values that they take", async () => {
+      const manifests = await environment(name);
+      for (const part of ["node", "gateway"]) {
+        // What a Secret or the pod itself says is not in the tree.
+        const values = environmentOf(manifests, workload(manifests, part));
+        const config = loadConfig({ ...values, BERTH_NODE_ID: "node-0", BERTH_DRIVER: "auto" });
+        expect(config.unknown).toEqual([]);
+        expect(config.BERTH_REPLICAS).toBe(name === "development" ? 1 : 3);
+      }
+    });
+  });
+
+  it("keeps three copies of what was accepted, on three machines, on disks that outlive their claim", async () => {
+    const manifests = await environment("production");
+    const { manifest } = workload(manifests, "nats");
+    expect(manifest).toMatchObject({
+      spec: {
+        replicas: 3,
+        volumeClaimTemplates: [
+          { spec: { accessModes: ["ReadWriteOnce"], storageClassName: "fast-retain" } },
+        ],
+      },
+    });
+    const kept = manifests.find(({ metadata }) => metadata.name === "fast-retain");
+    expect(kept).toMatchObject({ kind: "StorageClass", reclaimPolicy: "Retain" });
+    expect(JSON.stringify(manifest)).toContain('"topologyKey":"kubernetes.io/hostname"');
+  });
+
+  it("lets a node alone speak to the cluster's API", async () => {
+    const holders = workloadsOf(await environment("production"))
+      .filter(({ pod }) => pod.spec.automountServiceAccountToken !== false)
+      .map(({ manifest }) => manifest.metadata.name);
+    expect(holders).toEqual(["node"]);
+  });
+
+  it("speaks TLS to the broker wherever people's work is", async () => {
+    for (const name of ["staging", "production"]) {
+      const manifests = await environment(name);
+      for (const part of ["node", "gateway"]) {
+        const { BERTH_NATS_TLS_CA } = environmentOf(manifests, workload(manifests, part));
+        expect(BERTH_NATS_TLS_CA).toBe("/etc/berth/nats-ca/ca.crt");
+      }
+      const config = manifests.find(({ metadata }) => metadata.name.startsWith("nats-config"));
+      expect(JSON.stringify(config?.["data"])).toContain("verify: true");
+    }
+  });
+});
