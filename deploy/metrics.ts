@@ -111,6 +111,10 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_reconcile_removed_total: counter("What hosts removed because nobody wants it", "what"),
   berth_reconcile_lost_total: counter("Workers on record that their host did not have any more"),
 
+  berth_revocations_refused_total: counter(
+    "Tries to revoke a worker's credential for which its account's list had no room",
+  ),
+
   berth_broker_storage_bytes: gauge("What Berth's account has on the broker's disks"),
   berth_broker_storage_limit_bytes: gauge("How much it may have there; 0 is no limit"),
   berth_broker_memory_bytes: gauge("What Berth's account has in the broker's memory"),

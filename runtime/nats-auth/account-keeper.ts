@@ -1,13 +1,14 @@
 /**
  * Keeps the broker's accounts of workers as their records say. Any number of nodes may do so. Invariants:
  * A1 a record is changed first, and the broker is told after it: a node that dies in between leaves what another repairs.
+ * A2 what is wrong with one account keeps no other from being told.
  */
 import { BerthError } from "../../protocols/errors.ts";
-import type { Logger } from "../logger.ts";
 import { AccountPublisher, type PublisherOptions } from "./account-publisher.ts";
-import { newAccount, suspended } from "./account-record.ts";
+import { newAccount, pruned, suspended } from "./account-record.ts";
 import { type AccountBuckets, AccountRecords } from "./account-records.ts";
 import { AccountRevocations, type RevocationOptions } from "./account-revocations.ts";
+import { accountRound } from "./account-round.ts";
 
 /** What hosts of workers need of accounts. */
 export interface WorkerAccounts {
@@ -19,8 +20,9 @@ export interface WorkerAccounts {
 
 export interface KeeperOptions extends PublisherOptions, RevocationOptions {
   readonly buckets: AccountBuckets;
-  readonly logger: Logger;
 }
+
+const SECOND_MS = 1_000;
 
 export class AccountKeeper implements WorkerAccounts {
   readonly #options: KeeperOptions;
@@ -46,6 +48,11 @@ export class AccountKeeper implements WorkerAccounts {
 
   revoke(name: string, worker: string): Promise<void> {
     return this.#revocations.revoke(name, worker);
+  }
+
+  /** Tries again for all whom an earlier try has not put out. */
+  flush(): Promise<void> {
+    return this.#revocations.flush();
   }
 
   /** Suspended, nobody of the account is connected or can connect. An account that is not there stays so. */
@@ -77,11 +84,21 @@ export class AccountKeeper implements WorkerAccounts {
     return this.#records.accept(issuers);
   }
 
-  /** Tells the broker of every account that it knows in an older form: what a keeper that died had left undone. */
+  /**
+   * Tells the broker of every account that it knows in an older form: what a keeper that died had left undone. Rejects
+   * with what failed for one of them when all have had their turn (A2).
+   */
   async repair(): Promise<void> {
+    const { clock, logger } = this.#options;
     await this.#compareIssuers();
-    for (const name of await this.names())
+    const repaired = async (name: string) => {
+      const now = Math.floor(clock.now() / SECOND_MS);
+      await this.#records.change(name, (record) => record && pruned(record, now));
       await this.#publisher.publish(name, { isLookedAt: true });
+    };
+    const failed = "an account is not told yet";
+    const failure = await accountRound(await this.names(), repaired, { logger, failed });
+    if (failure) throw failure;
   }
 
   /** A node whose files a rotation has left behind gives its workers what no account accepts. */

@@ -1,6 +1,7 @@
 /**
  * Has accounts follow tenants, and revocations follow workers' records, whoever ended a worker and wherever. Invariants:
  * W1 a worker whose record goes is cut off at once: also one whose node is away, or that its supervisor has given up.
+ *    What the broker did not take is tried again with each pass.
  * W2 what an event tells is looked at again with fresh records; what no event told is found by the next pass.
  * W3 one tenant's failure keeps no other from its account; it is tried again with the next pass.
  */
@@ -17,7 +18,7 @@ import { accountName, SHARED_ACCOUNT, tenantAccount } from "./worker-account.ts"
 export interface AccountWatchOptions {
   readonly keeper: Pick<
     AccountKeeper,
-    "ensure" | "suspend" | "remove" | "names" | "has" | "repair" | "revoke"
+    "ensure" | "suspend" | "remove" | "names" | "has" | "repair" | "revoke" | "flush"
   >;
   readonly buckets: Pick<Buckets, "get" | "watch">;
   readonly clock: Clock;
@@ -109,6 +110,7 @@ export class AccountWatch {
     try {
       if (isDue) {
         this.#nextPassAt = clock.monotonic() + everyMs;
+        await keeper.flush(); // W1
         for (const name of await keeper.names())
           if (name !== SHARED_ACCOUNT) this.#changed.add(name.slice(TENANT_PREFIX.length));
         await keeper.repair();

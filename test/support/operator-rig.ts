@@ -5,6 +5,7 @@ import type { BrokerCredential } from "../../protocols/executor.ts";
 import type { Tier } from "../../protocols/tiers.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
+import { noMetrics } from "../../runtime/metrics.ts";
 import { systemAccountServer } from "../../runtime/nats/system-account.ts";
 import { connectNats, type NatsTransport } from "../../runtime/nats/transport.ts";
 import { AccountKeeper, type KeeperOptions } from "../../runtime/nats-auth/account-keeper.ts";
@@ -89,7 +90,7 @@ export async function operatorRigOn<N extends RigNats>(
     });
     return new AccountKeeper({
       ...{ buckets: transport.buckets, server, ttlMs },
-      ...{ clock: systemClock, logger: silentLogger },
+      ...{ clock: systemClock, logger: silentLogger, metrics: noMetrics },
       platform: keys.get("platform").publicKey,
       signer: () => own.get("operator-signing"),
       issuers: () => own.all("issuer").map(({ publicKey }) => publicKey),

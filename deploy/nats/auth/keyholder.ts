@@ -6,6 +6,7 @@ import { BerthError } from "../../../protocols/errors.ts";
 import { idSchema } from "../../../protocols/ids.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
+import { noMetrics } from "../../../runtime/metrics.ts";
 import { type SystemAccount, systemAccountServer } from "../../../runtime/nats/system-account.ts";
 import { connectNats } from "../../../runtime/nats/transport.ts";
 import { AccountKeeper } from "../../../runtime/nats-auth/account-keeper.ts";
@@ -59,7 +60,7 @@ export async function rotateKey(
     const ttlMs = config.BERTH_CREDENTIAL_TTL;
     const issuer = new CredentialIssuer({ ...common, keys: () => keys.all("issuer"), ttlMs });
     const keeper = new AccountKeeper({
-      ...{ ...common, buckets: transport.buckets, server, ttlMs },
+      ...{ ...common, metrics: noMetrics, buckets: transport.buckets, server, ttlMs },
       platform: keys.get("platform").publicKey,
       signer: () => keys.get("operator-signing"),
       issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),

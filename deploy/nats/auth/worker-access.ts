@@ -58,7 +58,7 @@ export async function openWorkerAccess({ base, broker, liveNodes }: Parts): Prom
 
 /** Who has the operator's signing key keeps accounts, for the others too. */
 async function openAccounts(
-  { clock, config, logger, transport }: Base,
+  { clock, config, logger, metrics, transport }: Base,
   parts: {
     readonly broker: Broker;
     readonly keys: OperatorKeys;
@@ -76,7 +76,7 @@ async function openAccounts(
   });
   const keep = async () => {
     const keeper = new AccountKeeper({
-      ...{ buckets: transport.buckets, server, clock, logger },
+      ...{ buckets: transport.buckets, server, clock, logger, metrics },
       platform: platformKey(broker, keys),
       signer: () => keys.get("operator-signing"),
       issuers: () => keys.all("issuer").map(({ publicKey }) => publicKey),

@@ -1,16 +1,19 @@
-/** What a node that cannot begin to keep accounts leaves behind: nothing. */
+/** How a node begins to keep accounts; and what one that cannot leaves behind: nothing. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { loadConfig } from "../../../deploy/config.ts";
 import { prometheusMetrics } from "../../../deploy/metrics.ts";
 import { openWorkerAccess } from "../../../deploy/nats/auth/worker-access.ts";
 import type { Base } from "../../../deploy/roles.ts";
+import type { WorkerSpec } from "../../../protocols/executor.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import type { NatsTransport } from "../../../runtime/nats/transport.ts";
 import { AccountWatch } from "../../../runtime/nats-auth/account-watch.ts";
+import { accountOf } from "../../../runtime/nats-auth/credential.ts";
 import type { Buckets, Watch } from "../../../runtime/transport.ts";
 import { changedBuckets } from "../../support/changed-buckets.ts";
 import { eventually } from "../../support/eventually.ts";
+import { fillRevocations } from "../../support/full-account.ts";
 import { type OperatorRig, operatorRig } from "../../support/operator-rig.ts";
 
 let rig: OperatorRig;
@@ -32,8 +35,7 @@ async function systemConnections(): Promise<string[]> {
   return data.connections.map(({ name }) => name ?? "");
 }
 
-const open = (buckets: Partial<Buckets>) => {
-  const { nats, transport } = rig;
+const open = (buckets: Partial<Buckets>, { nats, transport } = rig) => {
   const base = {
     config: loadConfig({}),
     clock: systemClock,
@@ -85,4 +87,22 @@ it("closes the watch that it has when the other fails", async () => {
   });
   await expect(opened).rejects.toThrow("the broker is away");
   expect(watches).toBe(0);
+});
+
+it("begins though an account's token is larger than the broker takes, and lets workers in", async () => {
+  await using full = await operatorRig();
+  const { public_key } = await fillRevocations(full, "shared", { count: 12_000 });
+  await expect(full.keeper.revoke("shared", "wrk_gone")).rejects.toMatchObject({
+    code: "actor.state_too_large",
+  });
+  const access = await open({}, full);
+  try {
+    const spec = { worker: "wrk_new", tenant: "acme", tier: "pro" } as WorkerSpec;
+    const { credential } = await access.connection(spec);
+    expect(credential && accountOf(credential)).toBe(public_key);
+    const nc = credential && (await full.dial(credential, "_INBOX_worker.wrk_new"));
+    expect(nc?.isClosed()).toBe(false);
+  } finally {
+    await access.close();
+  }
 });

@@ -2,6 +2,7 @@
 import { OperatorKeys } from "../../../deploy/nats/auth/operator-keys.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
+import { noMetrics } from "../../../runtime/metrics.ts";
 import { systemAccountServer } from "../../../runtime/nats/system-account.ts";
 import { connectNats } from "../../../runtime/nats/transport.ts";
 import { AccountKeeper } from "../../../runtime/nats-auth/account-keeper.ts";
@@ -25,7 +26,7 @@ const server = await systemAccountServer({
 const ttlMs = 600_000;
 const issuer = new CredentialIssuer({ keys: () => keys.all("issuer"), ttlMs, clock: systemClock });
 const keeper = new AccountKeeper({
-  ...{ ...common, buckets: transport.buckets, server, ttlMs },
+  ...{ ...common, metrics: noMetrics, buckets: transport.buckets, server, ttlMs },
   platform: keys.get("platform").publicKey,
   signer: () => keys.get("operator-signing"),
   issuers: () => [issuer.publicKey],
