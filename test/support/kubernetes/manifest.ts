@@ -13,6 +13,7 @@ const reference = z.looseObject({ name: z.string() });
 const containerSchema = z.looseObject({
   name: z.string(),
   image: z.string(),
+  args: z.array(z.string()).optional(),
   env: z.array(z.looseObject({ name: z.string(), value: z.string().optional() })).default(() => []),
   envFrom: z.array(z.looseObject({ configMapRef: reference.optional() })).default(() => []),
   ports: z

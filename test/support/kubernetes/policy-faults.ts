@@ -20,8 +20,8 @@ const policySchema = z.looseObject({
 });
 export type Peer = z.infer<typeof peerSchema>;
 
-/** Pods that run elsewhere: the cluster's own, and the workers that the driver makes. */
-const ELSEWHERE = new Set(["kube-dns"]);
+/** Pods that the tree does not make: the cluster's and the mesh's own. */
+const ELSEWHERE = new Set(["kube-dns", "istiod"]);
 
 export function policyFaults(manifests: readonly Manifest[]): string[] {
   const workloads = workloadsOf(manifests);
@@ -56,7 +56,12 @@ function egressFaults(
     (rule.to ?? [])
       .filter((peer) => peer.podSelector !== undefined && !isElsewhere(peer))
       .flatMap((peer) => {
-        const reached = workloads.filter((workload) => isPeer(manifests, peer, workload));
+        const near = manifest.metadata.namespace;
+        const reached = workloads.filter(
+          (workload) =>
+            (peer.namespaceSelector !== undefined || workload.namespace === near) &&
+            isPeer(manifests, peer, workload),
+        );
         if (reached.length === 0) return [`${nameOf(manifest)}: leads to nobody`];
         return (rule.ports ?? [])
           .filter(({ port }) => !reached.some((workload) => hasPort(workload, port)))

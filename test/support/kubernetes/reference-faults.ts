@@ -5,16 +5,17 @@ import { type Manifest, matches, nameOf, type Workload, workloadsOf } from "./ma
 
 const labels = z.record(z.string(), z.string());
 
-/** Made by people, or by external-secrets, see deploy/kubernetes/README.md. */
-export const SECRETS: readonly string[] = [
-  "berth-backend/nats-access",
-  "berth-backend/nats-auth",
-  "berth-backend/vault",
-  "berth-backend/nats-tls",
-  "berth-backend/nats-ca",
-  "berth-frontend/nats-ca",
-  "berth-frontend/gateway-nats",
-  "berth-frontend/jwt",
+/** Made by people or by what platform/ stands on, see deploy/kubernetes/README.md. */
+export const MADE_ELSEWHERE: readonly string[] = [
+  "Secret berth-backend/nats-access",
+  "Secret berth-backend/nats-auth",
+  "Secret berth-backend/vault",
+  "Secret berth-backend/nats-tls",
+  "Secret berth-frontend/gateway-nats",
+  "Secret berth-frontend/jwt",
+  "Secret berth-monitoring/grafana",
+  "ConfigMap berth-backend/nats-ca",
+  "ConfigMap berth-frontend/nats-ca",
 ];
 
 export function referenceFaults(manifests: readonly Manifest[]): string[] {
@@ -107,8 +108,9 @@ function mentionFaults(manifests: readonly Manifest[], workload: Workload): stri
         (one.metadata.namespace === undefined || one.metadata.namespace === namespace),
     );
   const named = [...namesIn(pod.spec)];
-  const missing = named.filter(([kind, name]) =>
-    kind === "Secret" ? !SECRETS.includes(`${namespace}/${name}`) : !isThere(kind, name),
+  const missing = named.filter(
+    ([kind, name]) =>
+      !MADE_ELSEWHERE.includes(`${kind} ${namespace}/${name}`) && !isThere(kind, name),
   );
   const volumes = new Set([...pod.spec.volumes.map(({ name }) => name), ...claims]);
   const unmounted = pod.spec.containers
@@ -144,6 +146,7 @@ function* namesIn(value: unknown): Generator<[kind: string, name: string]> {
 }
 
 const configMapSchema = z.looseObject({ data: labels.default({}) });
+export const dataOf = (map: Manifest) => configMapSchema.parse(map).data;
 
 /** The whole environment of the first container, as far as it is in the tree. */
 export function environmentOf(
@@ -159,7 +162,7 @@ export function environmentOf(
         metadata.name === configMapRef?.name,
     ),
   );
-  const values = maps.map((map) => configMapSchema.parse(map).data);
+  const values = maps.map(dataOf);
   const own = (container?.env ?? []).map(({ name, value }) => [name, value ?? ""] as const);
   return Object.assign({}, ...values, Object.fromEntries(own)) as Record<string, string>;
 }

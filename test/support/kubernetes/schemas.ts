@@ -21,10 +21,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "cert-manager.io": "cert-manager",
   "trust.cert-manager.io": "cert-manager",
   "external-secrets.io": "external-secrets",
-  "keda.sh": "keda",
   "monitoring.coreos.com": "prometheus-operator",
   "networking.istio.io": "istio",
-  "security.istio.io": "istio",
 };
 
 export const areSchemasHere = () => existsSync(join(FOLDER, "node_modules", "kubernetes-models"));
