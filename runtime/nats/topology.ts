@@ -87,16 +87,6 @@ function table(options: TopologyOptions): StreamTable[] {
       metadata,
     },
     {
-      name: STREAMS.journal,
-      subjects: ["berth.journal.>"],
-      max_age: options.journalRetentionMs * NS_PER_MS,
-      republish: {
-        src: "berth.journal.*.*.*.*",
-        dest: "berth.live.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
-      },
-      metadata,
-    },
-    {
       name: STREAMS.deadLetters,
       subjects: ["berth.dead.>"],
       max_age: DEAD_LETTER_RETENTION_MS * NS_PER_MS,
@@ -111,6 +101,17 @@ function table(options: TopologyOptions): StreamTable[] {
     },
     bucket(actors, { metadata }),
     ...Object.values(plain).map((name) => bucket(name)),
+    // The last: who finds it finds all.
+    {
+      name: STREAMS.journal,
+      subjects: ["berth.journal.>"],
+      ...keptFor(options.journalRetentionMs),
+      republish: {
+        src: "berth.journal.*.*.*.*",
+        dest: "berth.live.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
+      },
+      metadata,
+    },
   ];
 }
 
@@ -157,12 +158,14 @@ async function partitionsOf(jsm: JetStreamManager, stream: string): Promise<numb
   }
 }
 
+/** Throws `broker.unavailable` while the stream's servers elect who leads it: a first write would wait for that in vain. */
 async function ensureStream(jsm: JetStreamManager, config: StreamTable): Promise<void> {
-  try {
-    await jsm.streams.info(config.name);
-  } catch (thrown) {
+  const { cluster } = await jsm.streams.info(config.name).catch(async (thrown: unknown) => {
     if (!isNotFound(thrown)) throw thrown;
     // Two nodes may get here together: the same configuration twice is accepted by the server.
     await jsm.streams.add(config);
-  }
+    return await jsm.streams.info(config.name);
+  });
+  if (cluster && !cluster.leader)
+    throw new BerthError("broker.unavailable", `stream ${config.name} has no leader yet`);
 }
