@@ -9,6 +9,19 @@ const real = {
   maxWorkers: 2,
 };
 
+/** `npm run test:kubernetes` makes the cluster that they need, and says where it is. */
+const kubernetes = {
+  extends: true as const,
+  test: {
+    ...real,
+    name: "kubernetes",
+    include: ["test/kubernetes/**/*.test.ts"],
+    testTimeout: 120 * SECOND,
+    // There is one cluster, and some of them break it.
+    maxWorkers: 1,
+  },
+};
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -73,6 +86,7 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
         },
       },
+      ...(process.env["BERTH_TEST_KUBECONFIG"] ? [kubernetes] : []),
     ],
   },
 });

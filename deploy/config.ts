@@ -4,37 +4,13 @@
  */
 import { isIP } from "node:net";
 import { z } from "zod";
-import { type Duration, parseDuration } from "../protocols/duration.ts";
-import { asBerthError, BerthError } from "../protocols/errors.ts";
+import { BerthError } from "../protocols/errors.ts";
 import { idSchema } from "../protocols/ids.ts";
 import type { TierTable } from "../protocols/tiers.ts";
+import { count, duration, list, port, urls } from "./config-kinds.ts";
+import { kubernetesVariables } from "./kubernetes-config.ts";
 import { requireTogether } from "./require-together.ts";
 import { readTiers } from "./tier-changes.ts";
-
-const duration = (fallback: Duration) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      try {
-        return parseDuration(text);
-      } catch (thrown) {
-        context.addIssue({ code: "custom", message: asBerthError(thrown).message });
-        return z.NEVER;
-      }
-    });
-const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback);
-const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
-const list = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text) =>
-      text
-        .split(",")
-        .map((part) => part.trim())
-        .filter((part) => part !== ""),
-    );
 
 const NAME_SERVER = /^(?:(?<four>[\d.]+)|\[?(?<six>[\da-f:.]+)\]?)(?<port>:\d{1,5})?$/i;
 const isNameServers = (servers: readonly string[]) =>
@@ -42,11 +18,6 @@ const isNameServers = (servers: readonly string[]) =>
     const { four, six } = NAME_SERVER.exec(text)?.groups ?? {};
     return isIP(four ?? six ?? "") !== 0;
   });
-
-/** One or several URLs, such as those of a cluster, with commas between. */
-const urls = z
-  .string()
-  .refine((text) => text.split(",").every((part) => URL.canParse(part.trim())), "not a URL");
 
 const environmentSchema = z.object({
   /** Where everything that must survive is kept; development keeps it in the checkout. */
@@ -108,8 +79,8 @@ const environmentSchema = z.object({
   BERTH_METRICS_TLS: z.enum(["on", "off"]).default("off"),
   /** Health of a node without a gateway. */
   BERTH_NODE_PORT: port(3_000),
-  /** What starts workers. `auto`: Docker where an engine answers and has the image, else processes. */
-  BERTH_DRIVER: z.enum(["auto", "process", "docker"]).default("auto"),
+  /** What starts workers. `auto`: in a pod that may, Kubernetes; Docker where an engine answers and has the image; else processes. */
+  BERTH_DRIVER: z.enum(["auto", "process", "docker", "kubernetes"]).default("auto"),
   /** Names what this deployment makes in a container engine; others' things are never touched. Default: made once by the first node. */
   BERTH_DEPLOYMENT: idSchema.optional(),
   /** Image of workers. */
@@ -124,6 +95,7 @@ const environmentSchema = z.object({
   BERTH_DOCKER_DOOR_PORT: z.coerce.number().int().min(1).max(65_535).default(14_222),
   /** Port of the proxy that workers go out by, on the same address. */
   BERTH_DOCKER_PROXY_PORT: z.coerce.number().int().min(1).max(65_535).default(14_223),
+  ...kubernetesVariables,
   /** Name servers, with `:port` if need be, that the proxy asks for hosts outside; default: those of this host. */
   BERTH_EGRESS_DNS: list("").refine(isNameServers, "addresses of name servers"),
   /** Workers that this node may hold, and starts at once. */
@@ -219,9 +191,11 @@ const FOREIGN = new Set([
   "BERTH_KEY",
   "BERTH_URL",
   "BERTH_IMAGE_OFFLINE",
+  "BERTH_KUBERNETES_CACHE",
   "BERTH_TEST_DOCKER",
   "BERTH_TEST_ENGINE",
   "BERTH_TEST_EXECUTOR_IMAGE",
+  "BERTH_TEST_KUBECONFIG",
   "BERTH_TEST_NATS",
 ]);
 

@@ -26,7 +26,9 @@ import type { Config } from "./config.ts";
 import { decideDriver, type EngineFacts } from "./decide-driver.ts";
 import { deploymentId } from "./deployment.ts";
 import { openEgress } from "./egress.ts";
+import { executorEnvironment } from "./executor-environment.ts";
 import { BUILD_LABEL, executorBuild } from "./images/executor-build.ts";
+import { clusterFacts, openKubernetes } from "./kubernetes-driver.ts";
 
 export interface DriverParts {
   readonly config: Config;
@@ -59,11 +61,12 @@ const ID_BYTES = 6;
 const STRANGER_MARGIN_MS = 60_000;
 const DEFAULT_NATS_PORT = 4222;
 
-/** Throws `driver.unavailable` when Docker is asked for by name and cannot be had. */
+/** Throws `driver.unavailable` when Docker or Kubernetes is asked for by name and cannot be had. */
 export async function openDriver(parts: DriverParts): Promise<OpenedDriver> {
   const engine = new Engine(parts.config.BERTH_DOCKER_SOCKET);
-  const facts = await factsOf(engine, parts.config);
+  const facts = await factsOf(engine, parts);
   const { driver, hint } = decideDriver(parts.config, facts);
+  if (driver === "kubernetes") return { driver: await openKubernetes(parts), notes: [] };
   if (driver === "docker")
     return {
       driver: await openDocker(parts, engine),
@@ -90,16 +93,18 @@ async function imageNotes(engine: Engine, image: string): Promise<string[]> {
   return [`image ${image} is of another build: "npm run image -- executor" renews it`];
 }
 
-async function factsOf(engine: Engine, config: Config): Promise<EngineFacts> {
-  if (config.BERTH_DRIVER === "process") return { version: undefined, hasImage: false };
+async function factsOf(engine: Engine, parts: DriverParts): Promise<EngineFacts> {
+  const { config } = parts;
+  const cluster = await clusterFacts(parts);
+  const none = { version: undefined, hasImage: false, cluster };
+  const isDecided = cluster.isOurs && cluster.problem === undefined;
+  if (isDecided || !["auto", "docker"].includes(config.BERTH_DRIVER)) return none;
   try {
     const version = await engine.version();
-    return {
-      version,
-      hasImage: (await engine.imageLabels(config.BERTH_DOCKER_IMAGE)) !== undefined,
-    };
+    const hasImage = (await engine.imageLabels(config.BERTH_DOCKER_IMAGE)) !== undefined;
+    return { version, hasImage, cluster };
   } catch {
-    return { version: undefined, hasImage: false };
+    return none;
   }
 }
 
@@ -171,15 +176,6 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
     graceMs: config.BERTH_KILL_GRACE * 2,
   });
   return opened.driver;
-}
-
-/** What every worker is told beside its identity. */
-function executorEnvironment(config: Config): Record<string, string> {
-  return {
-    BERTH_GRACE_MS: String(config.BERTH_KILL_GRACE),
-    BERTH_ORPHAN_AFTER_MS: String(config.BERTH_ORPHAN_AFTER),
-    BERTH_OUTPUT_LIMIT_BYTES: String(config.BERTH_OUTPUT_LIMIT_BYTES),
-  };
 }
 
 function flavoursOf(tiers: TierTable): Flavour[] {

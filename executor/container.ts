@@ -44,7 +44,8 @@ export class Container {
   /** Throws `config.invalid` where this process is not the container's own program, the only one beside its init. */
   static own(config: Pick<ExecutorConfig, "workspace" | "path">, clock: Clock): Container {
     const isOurs =
-      (process.pid === 1 || process.ppid === 1) &&
+      // A parent of number 0 is outside: another program is the container's first.
+      (process.pid === 1 || process.ppid <= 1) &&
       readlinkSync("/proc/self/ns/pid") !== MACHINE_PROCESSES;
     if (!isOurs)
       throw new BerthError(

@@ -1,4 +1,8 @@
-/** A worker's identity as one line of JSON on its standard input: written by what starts the worker, read by the worker. */
+/**
+ * A worker's identity as one line of JSON, on its standard input or in a file: written by what starts the worker, read by
+ * the worker, once.
+ */
+import { readFileSync, rmSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { BerthError } from "../protocols/errors.ts";
 import type { WorkerIdentity, WorkerSpec } from "../protocols/executor.ts";
@@ -65,6 +69,16 @@ export function parseIdentity(line: string): WorkerIdentity {
 /** Waits without a limit: a worker may be paused for hours before somebody needs it. Rejects when the input ends first. */
 export async function readIdentity(source: Readable, signal: AbortSignal): Promise<WorkerIdentity> {
   return parseIdentity(await firstLine(source, signal));
+}
+
+/**
+ * Out of a file, which is gone before any job could look for it. Throws `config.invalid`, and whatever keeps the file from
+ * being read or removed.
+ */
+export function takeIdentity(path: string): WorkerIdentity {
+  const text = readFileSync(path, "utf8");
+  rmSync(path);
+  return parseIdentity(text.split("\n")[0] ?? "");
 }
 
 /** Leaves what follows the line unread. */

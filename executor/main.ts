@@ -3,7 +3,7 @@ import { asBerthError } from "../protocols/errors.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { healthPortOf, parseExecutorConfig } from "./config.ts";
 import { Container } from "./container.ts";
-import { ON_STANDARD_INPUT, readIdentity, WAITS_FOR_IDENTITY } from "./identity.ts";
+import { ON_STANDARD_INPUT, readIdentity, takeIdentity, WAITS_FOR_IDENTITY } from "./identity.ts";
 import { lineLogger } from "./log.ts";
 import { runWorker } from "./worker.ts";
 
@@ -19,8 +19,7 @@ try {
   // Loading an HTTP server would make each worker that needs none start later.
   const health =
     port === undefined ? undefined : await (await import("./health.ts")).Health.open(port);
-  const identity =
-    process.env["BERTH_IDENTITY"] === ON_STANDARD_INPUT ? await waitForIdentity() : undefined;
+  const identity = await identityFrom(process.env["BERTH_IDENTITY"]);
   const config = parseExecutorConfig(process.env, identity);
   const worker = log.child({ worker: config.worker });
   const container = config.workspace.isolated ? Container.own(config, systemClock) : undefined;
@@ -37,7 +36,9 @@ try {
 // Handles that something left open must not keep a worker alive that has ended.
 process.exit();
 
-function waitForIdentity() {
+function identityFrom(place: string | undefined) {
+  if (place === undefined || place === "") return undefined;
+  if (place !== ON_STANDARD_INPUT) return takeIdentity(place);
   process.stdout.write(`${WAITS_FOR_IDENTITY}\n`);
   return readIdentity(process.stdin, asked.signal);
 }

@@ -17,8 +17,10 @@ export function decideStrays(view: {
   const entries = new Map(view.table.map((entry) => [entry.pid, entry]));
   const ours = new Set([INIT, ...lineOf(view.self, entries)]);
   const isFromOutside = (pid: number) => {
-    const top = lineOf(pid, entries).at(-1) ?? pid;
-    return top !== INIT && entries.get(top)?.parent === 0;
+    const line = lineOf(pid, entries);
+    const top = line.at(-1) ?? pid;
+    // We may have come in from outside ourselves: what we started has not.
+    return top !== INIT && !line.includes(view.self) && entries.get(top)?.parent === 0;
   };
   return view.table.filter(
     ({ pid }) => !ours.has(pid) && !view.spared.has(pid) && !isFromOutside(pid),

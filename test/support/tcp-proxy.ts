@@ -37,11 +37,11 @@ export class TcpProxy implements AsyncDisposable {
     server.on("connection", (near) => this.#accept(near));
   }
 
-  /** Listens on a free port of loopback. */
-  static async start(targetPort: number): Promise<TcpProxy> {
+  /** Listens on a free port, of loopback unless it is told otherwise. */
+  static async start(targetPort: number, host: string = HOST): Promise<TcpProxy> {
     const server = createServer();
     const proxy = new TcpProxy(server, targetPort);
-    server.listen({ port: 0, host: HOST });
+    server.listen({ port: 0, host });
     await once(server, "listening");
     return proxy;
   }

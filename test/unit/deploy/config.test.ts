@@ -96,7 +96,7 @@ describe("docs/configuration.md", () => {
   const text = readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8");
   const rows = text.split("\n").flatMap((line) => {
     const [, name, fallback, about] =
-      /^\| `((?:BERTH|OTEL)_\w+)` \| (?:`([^`]*)` )?\| (.+) \|$/.exec(line) ?? [];
+      /^\| `((?:BERTH|OTEL)_\w+|KUBECONFIG)` \| (?:`([^`]*)` )?\| (.+) \|$/.exec(line) ?? [];
     return name === undefined ? [] : [{ name, fallback, about }];
   });
 

@@ -51,6 +51,12 @@ describe("strays", () => {
     expect(strays(table)).toEqual([42]);
   });
 
+  it("are those too that the executor started when it came in from outside itself, beside another first process", () => {
+    const table = [entry(1, 0), entry(7, 0), entry(20, 7), entry(30, 1), entry(40, 0)];
+    expect(strays(table)).toEqual([20, 30]);
+    expect(strays(table, [20])).toEqual([30]);
+  });
+
   it("are those too whose parent is dead and not waited for, and those that a torn table makes a ring of", () => {
     expect(strays([entry(1, 0), entry(7, 1), entry(50, 49)])).toEqual([50]);
     expect(strays([entry(1, 0), entry(7, 1), entry(60, 61), entry(61, 60)])).toEqual([60, 61]);

@@ -1,5 +1,8 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, it } from "vitest";
-import { formatIdentity, parseIdentity } from "../../../executor/identity.ts";
+import { formatIdentity, parseIdentity, takeIdentity } from "../../../executor/identity.ts";
 import type { WorkerIdentity } from "../../../protocols/executor.ts";
 
 const identity: WorkerIdentity = {
@@ -25,4 +28,19 @@ it.each(Object.keys(identity))("an identity without %s is refused by its name", 
 it("what is no JSON is refused without saying what it was: it may hold the credential", () => {
   expect(() => parseIdentity('"nats://user:secret@x"')).toThrow(/^(?!.*secret)/);
   expect(() => parseIdentity("nats://user:secret@x")).toThrow(/^(?!.*secret)/);
+});
+
+it("an identity that comes in a file is gone once it is read, also when it is of no use", () => {
+  const folder = mkdtempSync(join(tmpdir(), "berth-identity-"));
+  try {
+    const path = join(folder, "identity");
+    writeFileSync(path, formatIdentity(identity));
+    expect(takeIdentity(path)).toEqual(identity);
+    expect(existsSync(path)).toBe(false);
+    writeFileSync(path, "{}");
+    expect(() => takeIdentity(path)).toThrow("needs worker");
+    expect(existsSync(path)).toBe(false);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,0 +1,103 @@
+/** Opens the driver of a node whose workers are pods: part of the composition root. */
+import { lookup } from "node:dns/promises";
+import { join, resolve } from "node:path";
+import { KeptLogs } from "../executor/drivers/kept-logs.ts";
+import { Api } from "../executor/drivers/kubernetes/api.ts";
+import { Cluster } from "../executor/drivers/kubernetes/cluster.ts";
+import { clusterAccess, isInCluster } from "../executor/drivers/kubernetes/cluster-access.ts";
+import { KeptPolicies } from "../executor/drivers/kubernetes/kept-policies.ts";
+import { KubernetesDriver } from "../executor/drivers/kubernetes/kubernetes.ts";
+import {
+  type ClusterOwner,
+  deploymentLabels,
+  LABELS,
+  partLabels,
+  selectorOf,
+} from "../executor/drivers/kubernetes/labels.ts";
+import { PodInformer } from "../executor/drivers/kubernetes/pod-informer.ts";
+import { Strangers } from "../executor/drivers/kubernetes/strangers.ts";
+import { Usage } from "../executor/drivers/kubernetes/usage.ts";
+import { workerPolicies } from "../executor/drivers/kubernetes/worker-policies.ts";
+import { WorkspaceClaims } from "../executor/drivers/kubernetes/workspace-claims.ts";
+import { serversOf } from "../executor/link.ts";
+import { asBerthError } from "../protocols/errors.ts";
+import { ISOLATION_POLICY } from "../protocols/isolation-policy.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Config } from "./config.ts";
+import type { EngineFacts } from "./decide-driver.ts";
+import { deploymentId } from "./deployment.ts";
+import type { DriverParts } from "./drivers.ts";
+import { executorEnvironment } from "./executor-environment.ts";
+
+/** Beyond the time after which a worker without a node ends itself. */
+const STRANGER_MARGIN_MS = 60_000;
+const DEFAULT_NATS_PORT = 4222;
+
+/** Asks the cluster only where that could lead to its being chosen. */
+export async function clusterFacts({
+  clock,
+  config,
+}: Pick<DriverParts, "clock" | "config">): Promise<EngineFacts["cluster"]> {
+  const isOurs = isInCluster();
+  const isCandidate = config.BERTH_DRIVER === "auto" && isOurs;
+  if (config.BERTH_DRIVER !== "kubernetes" && !isCandidate)
+    return { isOurs, problem: "it was not asked for" };
+  try {
+    const cluster = openCluster(config, clock);
+    await cluster.pods(`${LABELS.part}=worker`).finally(() => cluster.close());
+    return { isOurs, problem: undefined };
+  } catch (thrown) {
+    return { isOurs, problem: asBerthError(thrown).message };
+  }
+}
+
+function openCluster(config: Config, clock: Clock): Cluster {
+  const api = new Api(clusterAccess(config.KUBECONFIG), clock);
+  return new Cluster(api, config.BERTH_KUBERNETES_NAMESPACE);
+}
+
+export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriver> {
+  const { buckets, clock, config, logger: log, liveNodes, nodeId, workerUrl } = parts;
+  const owner: ClusterOwner = { deployment: await deploymentId(buckets, config), node: nodeId };
+  const cluster = openCluster(config, clock);
+  const common = { cluster, owner, clock, log };
+  const { BERTH_KUBERNETES_STORAGE_CLASS: storageClass, BERTH_KUBERNETES_IMAGE: image } = config;
+  const graceMs = config.BERTH_KILL_GRACE * 2;
+  const selector = selectorOf(deploymentLabels(owner));
+  return await KubernetesDriver.open({
+    ...common,
+    informer: new PodInformer({ ...common, selector }),
+    claims: new WorkspaceClaims({ ...common, storageClass }),
+    policies: new KeptPolicies(
+      cluster,
+      owner,
+      workerPolicies(ISOLATION_POLICY, owner, { brokers: brokersOf(workerUrl), egress: undefined }),
+    ),
+    strangers: new Strangers({
+      node: nodeId,
+      liveNodes,
+      graceMs: config.BERTH_ORPHAN_AFTER + STRANGER_MARGIN_MS,
+      clock,
+    }),
+    usage: new Usage({ cluster, selector: selectorOf(partLabels(owner, "worker")), image }),
+    logs: new KeptLogs(join(resolve(config.BERTH_DATA), "workers", "ended")),
+    settings: {
+      image,
+      pullPolicy: config.BERTH_KUBERNETES_PULL_POLICY,
+      pullSecrets: config.BERTH_KUBERNETES_PULL_SECRETS,
+      runtimeClass: config.BERTH_KUBERNETES_RUNTIME_CLASS,
+      requests: config.BERTH_KUBERNETES_REQUESTS,
+      env: executorEnvironment(config),
+      graceMs,
+    },
+    placeWithinMs: config.BERTH_KUBERNETES_PLACE_WITHIN,
+    resolve: async (name) => (await lookup(name)).address,
+  });
+}
+
+function brokersOf(url: string): { readonly host: string; readonly port: number }[] {
+  return serversOf(url).servers.map((server) => {
+    const { hostname, port } = new URL(`nats://${server}`);
+    return { host: hostname, port: port === "" ? DEFAULT_NATS_PORT : Number(port) };
+  });
+}

@@ -1,0 +1,36 @@
+/** Why a worker's pod ended, from what the cluster and the worker itself say. Pure. */
+import type { WorkerExit } from "../driver.ts";
+import type { Pod } from "./pod.ts";
+
+const MIB = 1024 ** 2;
+const MAX_UNITS = 300;
+
+/** `pod` as it was last seen; undefined: nothing was ever seen of its end. */
+export function decideExit(
+  pod: Pod | undefined,
+  { log, memoryBytes }: { readonly log: string; readonly memoryBytes: number },
+): Pick<WorkerExit, "code" | "reason"> {
+  const end = pod?.worker?.end;
+  if (end?.reason === "OOMKilled") {
+    const limit = `${Math.round(memoryBytes / MIB)} MiB`;
+    return { code: "worker.out_of_memory", reason: `out of memory: its limit is ${limit}` };
+  }
+  return { code: "worker.lost", reason: lossOf(pod, log).slice(0, MAX_UNITS) };
+}
+
+function lossOf(pod: Pod | undefined, log: string): string {
+  if (pod === undefined) return "its pod was removed";
+  if (pod.reason === "Evicted") return `its pod was evicted: ${pod.message}`;
+  if (pod.isOutOfSight) return "its pod's machine was lost";
+  // Told to end by somebody else: a drain, a person, or the cluster, that needs the place.
+  if (pod.isLeaving) return "its pod was told to end by the cluster";
+  const said = pod.message || lastLine(log);
+  const { end } = pod.worker ?? {};
+  if (end === undefined) return `its pod ended: ${[pod.reason, said].filter(Boolean).join(": ")}`;
+  const how = `its container ended with code ${end.exitCode}`;
+  return said === "" ? how : `${how}: ${said}`;
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}

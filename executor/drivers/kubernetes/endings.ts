@@ -1,0 +1,147 @@
+/**
+ * How workers end: asked to, by themselves, or by the cluster.
+ *
+ * Invariants:
+ * K2 An end is told once, after the pod is gone from the cluster and the worker's log is kept.
+ * K3 Events are hints: whenever the stream is open, and at each sweep, what lives is compared with what is known.
+ * K4 An end is bounded. A machine that does not confirm it is not waited for: its pod is taken out of the cluster, and a
+ *    worker that may still run there hears from no node and ends itself.
+ */
+import { asBerthError, BerthError } from "../../../protocols/errors.ts";
+import type { Clock } from "../../../runtime/clock.ts";
+import type { Logger } from "../../../runtime/logger.ts";
+import type { WorkerExit } from "../driver.ts";
+import { type KeptLogs, MAX_LOG_TAIL_BYTES } from "../kept-logs.ts";
+import type { Cluster } from "./cluster.ts";
+import { decideExit } from "./decide-exit.ts";
+import { hasEnded, type Pod } from "./pod.ts";
+import type { PodInformer } from "./pod-informer.ts";
+import type { Known, Roster } from "./roster.ts";
+import type { WorkspaceClaims } from "./workspace-claims.ts";
+
+export interface EndingsParts {
+  readonly cluster: Cluster;
+  readonly informer: PodInformer;
+  readonly roster: Roster;
+  readonly claims: WorkspaceClaims;
+  readonly logs: KeptLogs;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onExit: (exit: WorkerExit) => void;
+}
+
+/** For a machine to confirm an end, beyond the grace. */
+const CONFIRM_MS = 8_000;
+const GONE_MS = 5_000;
+
+export class Endings {
+  readonly #parts: EndingsParts;
+
+  constructor(parts: EndingsParts) {
+    this.#parts = parts;
+  }
+
+  /** SIGTERM, the grace, and nothing of it is left. Not told as an exit. */
+  async stop(known: Known, graceMs: number): Promise<void> {
+    const { cluster, roster } = this.#parts;
+    known.isEnding = true;
+    try {
+      // Before, too: a pod that went quickly has no log any more.
+      await this.#keepLog(known);
+      await cluster.deletePod(nameOf(known), Math.max(1, Math.ceil(graceMs / 1_000)));
+      await this.#untilEnded(known, graceMs + CONFIRM_MS);
+      await this.#finish(known);
+      roster.known.delete(known.spec.worker);
+    } catch (thrown) {
+      known.isEnding = false;
+      throw asBerthError(thrown, "driver.failed");
+    }
+  }
+
+  /** It ended by itself, or is being ended by somebody else (K2). */
+  async bury(known: Known): Promise<void> {
+    if (known.isEnding) return;
+    known.isEnding = true;
+    const { log, onExit, roster } = this.#parts;
+    const { spec } = known;
+    try {
+      await this.#keepLog(known);
+      const last = await this.#untilEnded(known, this.#patience(known));
+      const text = await this.#finish(known);
+      roster.known.delete(spec.worker);
+      const verdict = decideExit(last, { log: text, memoryBytes: spec.memory_bytes });
+      onExit({ worker: spec.worker, spec, ...verdict });
+    } catch (thrown) {
+      // The API is away: the next look tries again.
+      known.isEnding = false;
+      log.warn({ err: asBerthError(thrown), worker: spec.worker }, "a dead worker left something");
+    }
+  }
+
+  /** K3. What starts is its start's business. */
+  async look(): Promise<void> {
+    const { informer, roster } = this.#parts;
+    const over = [...roster.known.values()].filter(
+      ({ pod, spec, uid }) => !roster.starting.has(spec.worker) && isOver(informer.get(pod), uid),
+    );
+    await Promise.all(over.map((known) => this.bury(known)));
+  }
+
+  /** Takes a pod out of the cluster. Resolves when it is gone; rejects with `driver.failed`. */
+  async remove(pod: Pick<Pod, "name" | "uid">): Promise<void> {
+    const { cluster, informer } = this.#parts;
+    await cluster.deletePod(pod, 0);
+    const isGone = (now: Pod | undefined) => (now?.uid === pod.uid ? undefined : true);
+    if (await informer.until(pod.name, isGone, GONE_MS)) return;
+    // The stream may be behind.
+    if ((await cluster.pod(pod.name))?.uid === pod.uid)
+      throw new BerthError("driver.failed", `Pod ${pod.name} is still there`);
+  }
+
+  /** As it was last seen. A machine that is slow to confirm is not waited for longer (K4). */
+  async #untilEnded({ pod, uid }: Known, withinMs: number): Promise<Pod | undefined> {
+    let last: Pod | undefined;
+    await this.#parts.informer.until(
+      pod,
+      (now) => {
+        if (now?.uid !== uid) return true;
+        last = now;
+        return hasEnded(now) ? true : undefined;
+      },
+      withinMs,
+    );
+    return last;
+  }
+
+  /** Returns the log that it kept. */
+  async #finish(known: Known): Promise<string> {
+    const { claims, clock, log, logs } = this.#parts;
+    const text = await this.#keepLog(known);
+    await this.remove(nameOf(known));
+    if (known.spec.workspace !== "job")
+      await claims.touch(known.spec).catch((thrown: unknown) => {
+        const err = asBerthError(thrown);
+        log.warn({ err, at: clock.now() }, "a workspace's last use is not on record");
+      });
+    return text === "" ? (logs.read(known.spec.worker) ?? "") : text;
+  }
+
+  async #keepLog({ pod, spec }: Known): Promise<string> {
+    const { cluster, logs } = this.#parts;
+    const text = await cluster.logTail(pod, MAX_LOG_TAIL_BYTES);
+    if (text !== "") logs.save(spec.worker, text);
+    return text;
+  }
+
+  /** One that was told to end has its grace for that; one that runs on a lost machine has had it. */
+  #patience({ pod }: Known): number {
+    const now = this.#parts.informer.get(pod);
+    return (now?.graceSeconds ?? 0) * 1_000 + CONFIRM_MS;
+  }
+}
+
+const nameOf = ({ pod, uid }: Known) => ({ name: pod, uid });
+
+function isOver(pod: Pod | undefined, uid: string): boolean {
+  return pod?.uid !== uid || pod.isLeaving || hasEnded(pod);
+}

@@ -1,0 +1,219 @@
+/**
+ * Workers as hardened pods of a Kubernetes cluster, one each. What is there is read from the cluster, never remembered on
+ * disk: a driver that starts knows its own again.
+ *
+ * Invariants:
+ * K1 A worker has at most one pod: its name is the worker's, and the cluster gives a name once.
+ * K2, K3, K4 are kept in `endings.ts`.
+ * K5 Workers outlive us. A node's pods are its own while it lives; workspaces and policies are the deployment's.
+ */
+import { asBerthError } from "../../../protocols/errors.ts";
+import type { StartStep, WorkerSpec, WorkerUse } from "../../../protocols/executor.ts";
+import { parseId } from "../../../protocols/ids.ts";
+import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "../driver.ts";
+import { MAX_LOG_TAIL_BYTES } from "../kept-logs.ts";
+import { Endings, type EndingsParts } from "./endings.ts";
+import type { KeptPolicies } from "./kept-policies.ts";
+import { podName } from "./labels.ts";
+import { hasEnded, type Pod } from "./pod.ts";
+import { type Known, Roster } from "./roster.ts";
+import { Starting, type StartingParts } from "./starting.ts";
+import type { Strangers } from "./strangers.ts";
+import type { Usage } from "./usage.ts";
+
+export interface KubernetesDriverParts
+  extends Omit<EndingsParts, "roster" | "onExit">,
+    StartingParts {
+  readonly policies: KeptPolicies;
+  readonly strangers: Strangers;
+  readonly usage: Usage;
+}
+
+export class KubernetesDriver implements Driver {
+  readonly name = "kubernetes";
+  readonly isolates = true;
+  readonly weaknesses = [
+    "what workers reach is bounded by NetworkPolicies: only a cluster whose network enforces them keeps workers apart",
+    "the number of a worker's processes is bounded by the cluster's own limit, not by its tier",
+  ];
+  readonly #parts: KubernetesDriverParts;
+  readonly #roster = new Roster();
+  readonly #endings: Endings;
+  readonly #starting: Starting;
+  readonly #closing = new AbortController();
+  #unreported: WorkerExit[] = [];
+  #onExit: ((exit: WorkerExit) => void) | undefined;
+  #onChange: () => void = () => {};
+  #following: Promise<void> = Promise.resolve();
+
+  private constructor(parts: KubernetesDriverParts) {
+    this.#parts = parts;
+    this.#endings = new Endings({
+      ...parts,
+      roster: this.#roster,
+      onExit: (exit) => (this.#onExit ? this.#onExit(exit) : void this.#unreported.push(exit)),
+    });
+    this.#starting = new Starting(parts, this.#endings);
+  }
+
+  /** Adopts what lives, and cleans up after what died meanwhile. Rejects with `driver.failed` when the cluster does not answer. */
+  static async open(parts: KubernetesDriverParts): Promise<KubernetesDriver> {
+    const driver = new KubernetesDriver(parts);
+    await parts.policies.ensure();
+    await parts.informer.open();
+    driver.#adopt();
+    parts.informer.listen({
+      changed: (name, last) => driver.#heard(name, last),
+      opened: () => driver.#streamIsOpen(),
+    });
+    driver.#following = parts.informer.run(driver.#closing.signal);
+    await driver.#endings.look();
+    return driver;
+  }
+
+  async start(
+    spec: WorkerSpec,
+    connection: WorkerConnection,
+    onStep: (step: StartStep) => void = () => {},
+  ): Promise<void> {
+    parseId(spec.worker, "worker");
+    const { known, starting } = this.#roster;
+    if (known.has(spec.worker)) return;
+    const under = starting.get(spec.worker)?.done ?? this.#start(spec, connection, onStep);
+    const pod = podName(this.#parts.owner.deployment, spec.worker);
+    starting.set(spec.worker, { pod, done: under });
+    try {
+      await under;
+    } finally {
+      starting.delete(spec.worker);
+    }
+    // It may have ended while its start was not over yet.
+    void this.#endings.look();
+  }
+
+  async stop(
+    worker: string,
+    { keepWorkspace }: { readonly keepWorkspace: boolean },
+  ): Promise<void> {
+    parseId(worker, "worker");
+    await this.#roster.starting.get(worker)?.done.catch(() => {});
+    const known = this.#roster.known.get(worker);
+    if (known === undefined) return;
+    await this.#endings.stop(known, this.#parts.settings.graceMs);
+    const { tenant, workspace, workspace_key: key } = known.spec;
+    if (keepWorkspace || workspace === "job" || this.#roster.mayUse(tenant, key)) return;
+    await this.removeWorkspace(tenant, key);
+  }
+
+  list(): Promise<readonly LiveWorker[]> {
+    const live = [...this.#roster.known.values()];
+    return Promise.resolve(live.map(({ spec }) => ({ worker: spec.worker, spec })));
+  }
+
+  watch(onExit: (exit: WorkerExit) => void): void {
+    this.#onExit = onExit;
+    for (const exit of this.#unreported.splice(0)) onExit(exit);
+  }
+
+  onChange(fn: () => void): void {
+    this.#onChange = fn;
+  }
+
+  async removeWorkspace(tenant: string, key: string): Promise<void> {
+    await this.#parts.claims.remove(tenant, key);
+  }
+
+  async use(): Promise<ReadonlyMap<string, WorkerUse>> {
+    const live = [...this.#roster.known.values()];
+    return await this.#parts.usage.of(
+      live.map(({ pod, spec }) => ({
+        pod,
+        worker: spec.worker,
+        memoryLimitBytes: spec.memory_bytes,
+      })),
+    );
+  }
+
+  /** A pod cannot be paused, and one that runs for nobody takes its share of the cluster. */
+  dormant(): Readonly<Record<string, number>> {
+    return {};
+  }
+
+  async log(worker: string): Promise<string | undefined> {
+    const known = this.#roster.known.get(worker);
+    const { cluster, logs } = this.#parts;
+    if (known === undefined) return logs.read(worker);
+    return await cluster.logTail(known.pod, MAX_LOG_TAIL_BYTES);
+  }
+
+  async sweep(wanted: Wanted): Promise<readonly string[]> {
+    const { claims, informer, policies, strangers } = this.#parts;
+    await this.#endings.look();
+    const lost = [...this.#orphans(), ...strangers.among(informer.all(), wanted.workers)];
+    for (const pod of lost) await this.#endings.remove(pod);
+    return [
+      ...lost.map(({ name }) => `pod ${name}`),
+      ...(await claims.sweep(wanted.isWorkspaceWanted, (tenant, key) =>
+        this.#roster.mayUse(tenant, key),
+      )),
+      ...(await policies.ensure()),
+    ];
+  }
+
+  /** K5. */
+  async dispose({ removeAll } = { removeAll: false }): Promise<void> {
+    this.#closing.abort();
+    this.#onExit = undefined;
+    await this.#following;
+    const { cluster, informer, policies } = this.#parts;
+    // Other nodes' workers need them still.
+    if (removeAll && informer.all().length === 0) await policies.removeAll();
+    cluster.close();
+  }
+
+  async #start(
+    spec: WorkerSpec,
+    connection: WorkerConnection,
+    onStep: (step: StartStep) => void,
+  ): Promise<void> {
+    const { name, uid } = await this.#starting.start(spec, connection, onStep);
+    this.#roster.known.set(spec.worker, { spec, pod: name, uid, isEnding: false });
+  }
+
+  #adopt(): void {
+    for (const pod of this.#own()) {
+      if (pod.spec === undefined || !hasBegun(pod)) continue; // A sweep takes it.
+      const known: Known = { spec: pod.spec, pod: pod.name, uid: pod.uid, isEnding: false };
+      this.#roster.known.set(pod.spec.worker, known);
+    }
+  }
+
+  #own(): Pod[] {
+    const { informer, owner } = this.#parts;
+    return informer.all().filter(({ node }) => node === owner.node);
+  }
+
+  /** Of a start that was cut off, or a removal that failed. */
+  #orphans(): Pod[] {
+    return this.#own().filter((pod) => !this.#roster.owns(pod));
+  }
+
+  #heard(name: string, { uid }: Pod): void {
+    const known = this.#roster.byPod(name);
+    if (known?.uid !== uid || this.#roster.starting.has(known.spec.worker)) return;
+    void this.#endings.look();
+    this.#onChange();
+  }
+
+  #streamIsOpen(): void {
+    this.#endings.look().catch((thrown: unknown) => {
+      this.#parts.log.warn({ err: asBerthError(thrown) }, "the cluster could not be looked at");
+    });
+    this.#onChange();
+  }
+}
+
+/** Its worker has its identity: one that waits for it is nobody's, for who was to hand it in is gone. */
+function hasBegun(pod: Pod): boolean {
+  return hasEnded(pod) || pod.worker?.state === "running" || pod.worker?.state === "ended";
+}

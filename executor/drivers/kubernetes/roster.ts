@@ -1,0 +1,39 @@
+/**
+ * Workers of this node that live in the cluster, and those that start.
+ *
+ * Invariant:
+ * O1 From the first step of a start to the end of a removal a worker is in here, so that no sweep takes its things for nobody's.
+ */
+import type { WorkerSpec } from "../../../protocols/executor.ts";
+
+export interface Known {
+  readonly spec: WorkerSpec;
+  readonly pod: string;
+  readonly uid: string;
+  /** Set while its end is under way: then nothing else ends it, or tells of it. */
+  isEnding: boolean;
+}
+
+export class Roster {
+  readonly known = new Map<string, Known>();
+  /** By the worker's id, with the name of its pod. */
+  readonly starting = new Map<string, { readonly pod: string; readonly done: Promise<void> }>();
+
+  byPod(name: string): Known | undefined {
+    return [...this.known.values()].find(({ pod }) => pod === name);
+  }
+
+  /** O1. */
+  owns({ name, uid }: { readonly name: string; readonly uid: string }): boolean {
+    if ([...this.starting.values()].some(({ pod }) => pod === name)) return true;
+    return this.byPod(name)?.uid === uid;
+  }
+
+  /** Also while a worker starts, whose pod is not there yet. */
+  mayUse(tenant: string, key: string): boolean {
+    if (this.starting.size > 0) return true;
+    return [...this.known.values()].some(
+      ({ spec }) => spec.tenant === tenant && spec.workspace_key === key,
+    );
+  }
+}

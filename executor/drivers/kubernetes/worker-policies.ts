@@ -1,0 +1,83 @@
+/** The isolation policy's projection, cut to the workers of one deployment: what the driver keeps in the workers' namespace. Pure. */
+import { isIP } from "node:net";
+import type { V1NetworkPolicy, V1NetworkPolicyPeer } from "@kubernetes/client-node";
+import type { Policy } from "../../../protocols/isolation.ts";
+import { networkPolicies } from "../../../runtime/isolation/network-policies.ts";
+import { type ClusterOwner, deploymentLabels, LABELS, objectName, partLabels } from "./labels.ts";
+
+/** Where workers find something of the platform's. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface WorkerReach {
+  readonly brokers: readonly Endpoint[];
+  /** Undefined: there is no proxy. */
+  readonly egress: Endpoint | undefined;
+}
+
+/** By the labels of its pods, in whatever namespace they are; or by its address where it is no pod of the cluster. */
+function peerOf(part: "broker" | "egress", { host }: Endpoint): V1NetworkPolicyPeer {
+  if (isIP(host) !== 0) return { ipBlock: { cidr: `${host}/${isIP(host) === 4 ? 32 : 128}` } };
+  return { namespaceSelector: {}, podSelector: { matchLabels: { [LABELS.part]: part } } };
+}
+
+const rule = (part: "broker" | "egress", at: Endpoint) => ({
+  to: [peerOf(part, at)],
+  ports: [{ protocol: "TCP", port: at.port }],
+});
+
+/** None is wider than the projection: what the policy does not let a container reach is in none of them. */
+export function workerPolicies(
+  policy: Policy,
+  owner: Pick<ClusterOwner, "deployment">,
+  { brokers, egress }: WorkerReach,
+): (V1NetworkPolicy & { readonly metadata: { readonly name: string } })[] {
+  const ports = { broker: brokers[0]?.port ?? 0, egress: egress?.port ?? 0, api: 0 };
+  const projected = networkPolicies(policy, { ports, fleets: [] });
+  const reaches = (part: string) =>
+    (projected.find(({ metadata }) => metadata.name === "berth-worker")?.spec.egress ?? []).some(
+      ({ to = [] }) => to.some((peer) => peer.podSelector?.matchLabels?.[LABELS.part] === part),
+    );
+  const worker = partLabels(owner, "worker");
+  return [
+    named(owner, "default-deny", {
+      podSelector: { matchLabels: { ...deploymentLabels(owner) } },
+      policyTypes: ["Ingress", "Egress"],
+    }),
+    named(owner, "worker", {
+      podSelector: { matchLabels: { ...worker } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [],
+      egress: [
+        ...(reaches("broker") ? brokers.map((one) => rule("broker", one)) : []),
+        ...(egress !== undefined && reaches("egress") ? [rule("egress", egress)] : []),
+      ],
+    }),
+    named(owner, "internet", {
+      podSelector: { matchLabels: { ...worker, [LABELS.internet]: "true" } },
+      policyTypes: ["Egress"],
+      egress: [{ to: [{ ipBlock: { cidr: "0.0.0.0/0", except: NEVER } }] }],
+    }),
+  ];
+}
+
+/** What even a tier with a way out of its own does not reach: private networks and services of the machine. */
+const NEVER = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"];
+
+function named(
+  owner: Pick<ClusterOwner, "deployment">,
+  name: string,
+  spec: NonNullable<V1NetworkPolicy["spec"]>,
+): V1NetworkPolicy & { readonly metadata: { readonly name: string } } {
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: {
+      name: objectName("berth", owner.deployment, name),
+      labels: { ...partLabels(owner, "policy") },
+    },
+    spec,
+  };
+}
