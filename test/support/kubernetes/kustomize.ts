@@ -28,15 +28,14 @@ const built = new Map<string, Promise<string>>();
 
 /** The YAML of a folder below deploy/, made once. Rejects with what kustomize says. */
 export function buildText(path: string): Promise<string> {
-  const known = built.get(path) ?? run(path);
+  const known = built.get(path) ?? run(join(ROOT, "deploy", path));
   built.set(path, known);
   return known;
 }
 
 async function run(path: string): Promise<string> {
   if (folder === undefined) throw new Error("there is no kustomize, and none could be fetched");
-  const args = ["build", join(ROOT, "deploy", path)];
-  const { code, stdout, stderr } = await runCommand(join(folder, "kustomize"), args, {
+  const { code, stdout, stderr } = await runCommand(join(folder, "kustomize"), ["build", path], {
     timeoutMs: BUILD_MS,
   });
   if (code !== 0) throw new Error(`kustomize build ${path}: ${stderr}`);
@@ -46,3 +45,6 @@ async function run(path: string): Promise<string> {
 /** Objects of one's own: to be changed as one likes. */
 export const build = async (path: string): Promise<Manifest[]> =>
   parseManifests(await buildText(path));
+
+/** Of a tree elsewhere. */
+export const buildAt = async (path: string): Promise<Manifest[]> => parseManifests(await run(path));
