@@ -67,6 +67,7 @@ const starters: Starters = {
   gatewayCreds: async (name) =>
     (await import("./nats/auth/keyholder.ts")).makeGatewayCreds(loadConfig(), name),
   brokerAccess: async () => (await import("./nats/access.ts")).accessText(loadConfig()),
+  backup: async () => (await import("./backup/commands.ts")).backupCommands(loadConfig()),
 };
 
 await runCli(process.argv.slice(2), context, starters);

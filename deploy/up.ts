@@ -6,27 +6,20 @@
  * U2 `.berth/dev.json` is written once the gateway answers; its keys stay the same over restarts.
  */
 import { mkdir } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { PLACES, POOL_KEY } from "../protocols/actors/place.ts";
 import type { BerthError } from "../protocols/errors.ts";
 import { PLATFORM_TENANT } from "../protocols/ids.ts";
 import { actorClient } from "../runtime/actor-client.ts";
 import type { Client } from "../runtime/client.ts";
 import { systemClock } from "../runtime/clock.ts";
-import type { Logger } from "../runtime/logger.ts";
-import { authFolder, type Broker, brokerTls, externalBroker } from "./broker.ts";
+import type { Broker } from "./broker.ts";
+import { chosenPort } from "./chosen-port.ts";
 import type { Config } from "./config.ts";
 import { runDemo } from "./demo.ts";
 import { ensureDevelopment, writeDevFile } from "./development.ts";
 import { createLogger } from "./logging.ts";
 import { prometheusMetrics } from "./metrics.ts";
-import { gatewayCredential } from "./nats/auth/gateway-credential.ts";
-import { ensureOperatorKeys } from "./nats/auth/operator-keys.ts";
-import { operatorModeLines } from "./nats/auth/operator-mode.ts";
-import { findNatsServer } from "./nats/find-server.ts";
-import { accountsFolder, NatsServer } from "./nats/server.ts";
-import { tlsLines } from "./nats/tls-lines.ts";
-import { choosePort } from "./ports.ts";
+import { startBroker } from "./own-broker.ts";
 import { replacement } from "./replacement.ts";
 import {
   type Base,
@@ -77,7 +70,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
   try {
     for (const name of config.unknown) print(`note: nothing reads ${name}; is it misspelt?`);
     await mkdir(config.BERTH_DATA, { recursive: true, mode: 0o700 });
-    const nats = await startBroker(config, logger, print, undo);
+    const nats = await startBroker(config, { logger, print, undo });
     const transport = await connect(nats, "berth", { config, clock, logger });
     undo.push(() => transport.close());
     const { tracer } = tracing;
@@ -136,65 +129,4 @@ async function gatewayBase(
   const transport = await connectGateway({ url, credential: gateway, tls }, "berth-gateway", base);
   undo.push(() => transport.close());
   return { base: { ...base, transport }, client: actorClient({ ...base, transport }) };
-}
-
-async function startBroker(
-  config: Config,
-  logger: Logger,
-  print: UpOptions["print"],
-  undo: (() => Promise<void>)[],
-): Promise<Broker> {
-  if (config.BERTH_NATS_URL !== undefined) return externalBroker(config);
-  const dataDir = resolve(config.BERTH_DATA);
-  const { binary, version: found } = await findNatsServer(
-    { cacheDir: config.BERTH_CACHE ?? join(dataDir, "cache"), archive: archiveOf(config) },
-    print,
-  );
-  const second = () => Math.floor(systemClock.now() / 1_000);
-  const keys = await ensureOperatorKeys(authFolder(dataDir), second());
-  const server = await NatsServer.start(
-    { clock: systemClock, logger },
-    {
-      binary,
-      dataDir,
-      port: await chosenPort(config, "BERTH_NATS_PORT", "nats-server", print),
-      syncInterval: config.BERTH_NATS_SYNC,
-      access: () => [
-        ...operatorModeLines(keys, accountsFolder(dataDir), second()),
-        ...tlsLines(config),
-      ],
-    },
-  );
-  undo.push(() => server.stop());
-  print(`nats-server ${found} on port ${server.port}, data in ${config.BERTH_DATA}/nats`);
-  return {
-    url: server.url,
-    workerUrl: config.BERTH_WORKER_NATS_URL ?? server.url,
-    tls: brokerTls(config, server.url),
-    credential: () => keys.credential("platform"),
-    gateway: () => gatewayCredential(keys, "up", second()),
-    keys,
-  };
-}
-
-function archiveOf(config: Config): { readonly url: string; readonly sha256: string } | undefined {
-  const { BERTH_NATS_ARCHIVE: url, BERTH_NATS_SHA256: sha256 } = config;
-  return url !== undefined && sha256 !== undefined ? { url, sha256 } : undefined;
-}
-
-async function chosenPort(
-  config: Config,
-  variable: "BERTH_PORT" | "BERTH_METRICS_PORT" | "BERTH_NATS_PORT",
-  name: string,
-  print: UpOptions["print"],
-): Promise<number> {
-  return await choosePort(
-    {
-      name,
-      host: variable === "BERTH_NATS_PORT" ? "127.0.0.1" : config.BERTH_HOST,
-      port: config[variable],
-      isExplicit: config.explicitPorts.has(variable),
-    },
-    print,
-  );
 }

@@ -66,6 +66,15 @@ export const partitionRecordSchema = z.object({
 });
 export type PartitionRecord = z.infer<typeof partitionRecordSchema>;
 
+/** In the bucket of partitions, beside them, with a TTL: while it is there nobody owns any, so that a copy of everything can be made. */
+export const HOLD_KEY = "hold";
+export const holdRecordSchema = z.object({
+  /** Who wants it, and for what. */
+  by: z.string(),
+  since: z.number(),
+});
+export type HoldRecord = z.infer<typeof holdRecordSchema>;
+
 /** Under `<tenant>.<user>.<session>`: the index from which sessions are listed. */
 export const sessionRecordSchema = z.object({
   id: z.string(),

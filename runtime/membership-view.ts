@@ -5,8 +5,10 @@
  * Invariants:
  * MV1 Of one key only what is newer than what was seen is taken, whichever way it came: a watch, a look, our own write.
  * MV2 Epochs never go back, though a claim's key be deleted.
+ * MV3 A hold counts from when it is seen until it is seen gone; who needs to know that all have seen it looks at claims.
  */
 import {
+  HOLD_KEY,
   type NodeRecord,
   nodeRecordSchema,
   type PartitionRecord,
@@ -43,6 +45,7 @@ export class MembershipView {
   /** By id, the newest revision seen of a lease, also of one that is gone (MV1). */
   readonly #revisions = new Map<string, number>();
   readonly #claims = new Map<number, Claim>();
+  #hold = { isThere: false, revision: 0 };
   /** The placement over the present nodes, until they change. */
   #homes: readonly string[] | undefined;
   #watches: Watch[] = [];
@@ -63,6 +66,11 @@ export class MembershipView {
     return [...this.#nodes.values()]
       .toSorted((a, b) => (a.id < b.id ? -1 : 1))
       .map((record) => ({ record, revision: this.#revisions.get(record.id) ?? 0 }));
+  }
+
+  /** Nobody is to own any partition (MV3). */
+  get isOnHold(): boolean {
+    return this.#hold.isThere;
   }
 
   claim(partition: number): Claim | undefined {
@@ -133,7 +141,20 @@ export class MembershipView {
         this.#onNode({ key: id, revision, value: undefined });
     }
     for (const entry of nodes) this.#onNode(entry);
-    for (const entry of await buckets.list("partitions", "")) this.#onPartition(entry);
+    const hold = this.#hold.revision;
+    const claims = await buckets.list("partitions", "");
+    if (!claims.some(({ key }) => key === HOLD_KEY) && this.#hold.revision === hold)
+      this.#onHold({ key: HOLD_KEY, revision: hold, value: undefined });
+    for (const entry of claims) this.#onPartition(entry);
+  }
+
+  /** MV1, MV3. */
+  #onHold({ revision, value }: KeyEntry): void {
+    if (value ? revision <= this.#hold.revision : revision < this.#hold.revision) return;
+    const isThere = value !== undefined;
+    const isNews = isThere !== this.#hold.isThere;
+    this.#hold = { isThere, revision };
+    if (isNews) this.#parts.changed();
   }
 
   /** MV1. What is found missing is told with the revision that it had. */
@@ -152,7 +173,9 @@ export class MembershipView {
   }
 
   /** MV1, MV2. */
-  #onPartition({ key, revision, value }: KeyEntry): void {
+  #onPartition(entry: KeyEntry): void {
+    const { key, revision, value } = entry;
+    if (key === HOLD_KEY) this.#onHold(entry);
     const partition = Number(key);
     if (!Number.isInteger(partition)) return;
     const known = this.#claims.get(partition);

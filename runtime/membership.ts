@@ -10,6 +10,7 @@
  * N4 One move of a partition runs at a time; moves of different partitions do not wait for each other.
  * N5 A host that opened under a lease that lapsed meanwhile, or that was fenced while it opened, is closed.
  * N6 A claim of ours without a host is given back, or hosted anew if it belongs here: others wait for it.
+ * N7 While there is a hold everything is released, as in a drain, and nothing is claimed.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { NodeRecord, PartitionRecord } from "../protocols/records.ts";
@@ -192,7 +193,7 @@ export class Membership {
       self: nodeId,
       incarnation,
       holding: this.#hosted.has(partition),
-      leaving: this.#leaving,
+      leaving: this.#leaving || this.#view.isOnHold, // N7
       claim: this.#view.claim(partition)?.record,
       home: this.#view.home(partition),
       nodes: this.#view.nodes,

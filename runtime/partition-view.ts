@@ -5,7 +5,7 @@ export interface PartitionView {
   readonly self: string;
   readonly incarnation: string;
   readonly holding: boolean;
-  /** This node hands everything over and takes nothing more. */
+  /** This node hands everything over and takes nothing more: it drains, or there is a hold. */
   readonly leaving: boolean;
   readonly claim: PartitionRecord | undefined;
   /** Where the partition belongs by this view; undefined when every node is draining. */

@@ -4,6 +4,7 @@ import { actorCommand } from "./actor.ts";
 import { actorsCommand } from "./actors.ts";
 import { agentsCommand } from "./agents.ts";
 import { auditCommand } from "./audit.ts";
+import { backupCommand } from "./backup.ts";
 import { cancelCommand } from "./cancel.ts";
 import type { CliContext } from "./context.ts";
 import { credentialsCommand } from "./credentials.ts";
@@ -82,6 +83,7 @@ function buildProgram(context: CliContext, starters: Starters): Command {
     policyCommand(context),
     drainCommand(context),
     vaultCommand(context),
+    backupCommand(context, starters),
     doctorCommand(context),
   ]) {
     program.addCommand(command);

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import type { Commands } from "../backup/commands.ts";
 import { action, type CliContext } from "./context.ts";
 import { type Started, stayUp } from "./stay-up.ts";
 
@@ -27,6 +28,7 @@ export interface Starters {
   gatewayCreds(name: string): Promise<string>;
   /** The lines of operator mode and of TLS, for a nats-server's configuration. */
   brokerAccess(): Promise<string>;
+  backup(): Promise<Commands>;
 }
 type Print = (line: string) => void;
 

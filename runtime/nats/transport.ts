@@ -1,5 +1,5 @@
 /** One connection to NATS with all the runtime's ports on it. */
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 import type { BrokerCredential, BrokerTls } from "../../protocols/executor.ts";
@@ -34,8 +34,11 @@ export interface NatsOptions {
   readonly tls?: BrokerTls | undefined;
   /** Of the subjects on which answers come (default: that of nodes). */
   readonly inboxPrefix?: string | undefined;
-  /** `existing`: of streams that nodes have made, or are about to make. */
-  readonly topology: TopologyOptions | "existing";
+  /**
+   * `existing`: of streams that nodes have made, or are about to make. `none`: nothing is made or looked for; there are no
+   * partitions, and only buckets that are there and the connection are of use.
+   */
+  readonly topology: TopologyOptions | "existing" | "none";
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -62,9 +65,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     );
     const js = jetstream(nc, { timeout: 5_000 });
     const { logger, clock, topology } = options;
-    const { partitions } = await retryUntilReady(clock, () =>
-      topology === "existing" ? existingTopology(jsm) : ensureTopology(jsm, topology),
-    );
+    const { partitions } = await retryUntilReady(clock, () => topologyOf(jsm, topology));
     const listeners = new Set<() => void>();
     const inFlight = new InFlight();
     const direct = { jsm, inFlight, clock };
@@ -118,6 +119,16 @@ export async function connectNats(options: NatsOptions): Promise<NatsTransport> 
     await nc.close();
     throw thrown instanceof BerthError ? thrown : fromNats(thrown);
   }
+}
+
+async function topologyOf(
+  jsm: JetStreamManager,
+  topology: NatsOptions["topology"],
+): Promise<{ readonly partitions: number }> {
+  if (topology === "none") return { partitions: 0 };
+  return topology === "existing"
+    ? await existingTopology(jsm)
+    : await ensureTopology(jsm, topology);
 }
 
 async function dial(

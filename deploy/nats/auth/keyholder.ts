@@ -76,7 +76,8 @@ export async function rotateKey(
 
 const isRotation = (name: string): name is Rotation => Object.hasOwn(ROTATIONS, name);
 
-async function urlOf(dataDir: string): Promise<string> {
+/** Of the server that `berth up` runs on this data folder. */
+export async function urlOf(dataDir: string): Promise<string> {
   try {
     const text = await readFile(join(dataDir, "dev.json"), "utf8");
     return devFileSchema.parse(JSON.parse(text)).nats_url;

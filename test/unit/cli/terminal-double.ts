@@ -63,6 +63,7 @@ export function startersDouble(
     gateway: (options) => start({ role: "gateway", ...options }),
     operatorKey: ({ name }) => Promise.resolve(`key-of-${name}`),
     rotateKey: ({ key, waitMs, print }) => Promise.resolve(print(`${key} in ${waitMs} ms`)),
+    backup: () => Promise.reject(new Error("no backup here")),
     brokerAccess: () => Promise.resolve("the access"),
     gatewayCreds: (name) => Promise.resolve(`creds of ${name}`),
   };
