@@ -16,7 +16,7 @@ const PRODUCTION = new URL("environments/production/kustomization.yaml", import.
 const MESH = "  - ../../platform/service-mesh\n";
 const CANARY = "  - ../../components/gateway-canary\n";
 const CANARY_IMAGE = "berth-gateway-canary";
-const IMAGES = ["berth-node", "berth-gateway"];
+const IMAGES = ["berth-node", "berth-gateway", "berth-executor"];
 const VERSION = /^\d+\.\d+\.\d+(?:-[\w.]+)?$/;
 
 /** Told in one sentence, and nothing is changed. */

@@ -55,8 +55,11 @@ describeKustomize("the Kubernetes tree", () => {
       for (const part of ["node", "gateway"]) {
         // What a Secret or the pod itself says is not in the tree.
         const values = environmentOf(manifests, workload(manifests, part));
-        const config = loadConfig({ ...values, BERTH_NODE_ID: "node-0", BERTH_DRIVER: "auto" });
+        const config = loadConfig({ ...values, BERTH_NODE_ID: "node-0" });
         expect(config.unknown).toEqual([]);
+        const isNode = part === "node";
+        expect(config.BERTH_DRIVER).toBe(isNode ? "kubernetes" : "auto");
+        if (isNode) expect(config.BERTH_KUBERNETES_IMAGE).toMatch(/berth-executor:[\d.]+$/);
         expect(config.BERTH_REPLICAS).toBe(name === "development" ? 1 : 3);
       }
     });
@@ -76,6 +79,24 @@ describeKustomize("the Kubernetes tree", () => {
     const kept = manifests.find(({ metadata }) => metadata.name === "fast-retain");
     expect(kept).toMatchObject({ kind: "StorageClass", reclaimPolicy: "Retain" });
     expect(JSON.stringify(manifest)).toContain('"topologyKey":"kubernetes.io/hostname"');
+  });
+
+  it("gives workers' claims a class of disks that there is, and their pods the bounds of a quota", async () => {
+    const manifests = await environment("production");
+    const { BERTH_KUBERNETES_STORAGE_CLASS } = environmentOf(
+      manifests,
+      workload(manifests, "node"),
+    );
+    const names = manifests.map(nameOf);
+    expect(names).toContain(`StorageClass ${BERTH_KUBERNETES_STORAGE_CLASS}`);
+    expect(names).toContain("ResourceQuota berth-execution/workers");
+  });
+
+  it("is known to the policies that nodes make for workers by its labels", async () => {
+    const parts = workloadsOf(await environment("production")).map(
+      ({ pod }) => pod.metadata.labels["berth.part"],
+    );
+    expect(parts.toSorted()).toEqual(["broker", "gateway", "node"]);
   });
 
   it("lets a node alone speak to the cluster's API", async () => {
