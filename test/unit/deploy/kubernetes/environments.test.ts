@@ -96,7 +96,7 @@ describeKustomize("the Kubernetes tree", () => {
     const parts = workloadsOf(await environment("production")).map(
       ({ pod }) => pod.metadata.labels["berth.part"],
     );
-    expect(parts.toSorted()).toEqual(["broker", "gateway", "node"]);
+    expect(new Set(parts)).toEqual(new Set(["broker", "gateway", "node"]));
   });
 
   it("lets a node alone speak to the cluster's API", async () => {
