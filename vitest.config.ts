@@ -80,6 +80,17 @@ export default defineConfig({
         extends: true,
         test: {
           ...real,
+          // Each is a whole deployment of a dozen containers.
+          name: "compose",
+          include: ["test/compose/**/*.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 5 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...real,
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
           maxWorkers: 1,

@@ -6,6 +6,7 @@ import { ensureExecutorImage } from "../images/image.mjs";
 import { canMakeBase } from "../images/offline-base.mjs";
 import { AGENTS_PATH, ensureAgents } from "./agents.mjs";
 import { run, runMain } from "./command.mjs";
+import { ensureCompose } from "./compose.mjs";
 import { ensureDockerEngine } from "./docker-engine.mjs";
 import { ensureKustomize } from "./kustomize.mjs";
 import { ensureNatsServer } from "./nats.mjs";
@@ -28,6 +29,7 @@ await runMain(async () => {
   await ensurePrometheus();
   await ensureKustomize();
   await ensureSchemas();
+  await ensureCompose();
   await ensureAgents();
   const engine = await ensureDockerEngine();
   try {

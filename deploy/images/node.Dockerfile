@@ -26,6 +26,11 @@ FROM ${BUILD_IMAGE} AS built
 
 # Up to ENV as the image of the other role, so that they share all layers.
 FROM ${BASE_IMAGE}
+# For a node that hosts workers, on the host's network. A base that has it needs no network here.
+RUN command -v iptables > /dev/null \
+    || { apt-get update \
+      && apt-get install --yes --no-install-recommends iptables \
+      && rm -rf /var/lib/apt/lists/*; }
 RUN { ! taken=$(getent passwd 1000) || userdel --remove "${taken%%:*}"; } \
     && useradd --uid 1000 --user-group --no-log-init --create-home --skel /nonexistent --shell /bin/sh berth \
     && install -d -o 1000 -g 1000 -m 0700 /data \

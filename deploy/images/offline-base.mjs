@@ -14,7 +14,7 @@ const MMDEBSTRAP = {
   programs: ["mmdebstrap"],
   without: "no base image can be made",
 };
-const PACKAGES = ["git", "curl", "ca-certificates", "python3", "util-linux"];
+const PACKAGES = ["git", "curl", "ca-certificates", "python3", "util-linux", "iptables"];
 const LEFT_OUT = ["doc", "man", "locale"];
 const TIMEOUT_MS = 15 * 60_000;
 

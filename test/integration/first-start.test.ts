@@ -38,7 +38,7 @@ test("who finds the streams of a new broker finds all of them", { timeout: 60_00
   const manager = await jetstreamManager(node.connection);
   const made: { readonly name: string; readonly at: number }[] = [];
   for await (const { config, created } of manager.streams.list())
-    made.push({ name: config.name, at: Date.parse(String(created)) });
+    made.push({ name: config.name, at: Date.parse(created) });
   expect(made.toSorted((a, b) => a.at - b.at).at(-1)?.name).toBe("BERTH_JOURNAL");
   await node.close();
 });

@@ -10,15 +10,17 @@ export interface Certificate {
   readonly cert: string;
 }
 
-export async function certificateFor(host: string): Promise<Certificate> {
+export async function certificateFor(
+  ...hosts: readonly [string, ...string[]]
+): Promise<Certificate> {
   const folder = await mkdtemp(join(tmpdir(), "berth-certificate-"));
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
   try {
     const names = [
       "-subj",
-      `/CN=${host}`,
+      `/CN=${hosts[0]}`,
       "-addext",
-      `subjectAltName=${isIP(host) ? "IP" : "DNS"}:${host}`,
+      `subjectAltName=${hosts.map((host) => `${isIP(host) ? "IP" : "DNS"}:${host}`).join()}`,
     ];
     const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     const files = ["-keyout", key, "-out", cert];

@@ -63,8 +63,8 @@ export async function spawnDockerBerth(
   };
 }
 
-/** What a failed test left, and the workspaces that a stop keeps. */
-async function removeAll(deployment: string): Promise<void> {
+/** Removes what a failed test left, and the workspaces that a stop keeps. */
+export async function removeAll(deployment: string): Promise<void> {
   const filters = { label: [`berth.deployment=${deployment}`] };
   for (const { Id } of await docker.listContainers({ all: true, filters }))
     await docker
