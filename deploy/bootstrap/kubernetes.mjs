@@ -10,9 +10,11 @@ import { ensureExecutorImage } from "../images/image.mjs";
 import { canMakeBase } from "../images/offline-base.mjs";
 import { isInstalled, mustRun, run, runMain, SetupError } from "./command.mjs";
 import { ensureDockerEngine } from "./docker-engine.mjs";
+import { ensureKustomize } from "./kustomize.mjs";
 import { ensureNatsServer } from "./nats.mjs";
 import { fromRoot, say } from "./place.mjs";
 import { prepare } from "./prepare.mjs";
+import { ensureSchemas } from "./schemas.mjs";
 import { ensureSystemPackages, OPENSSL } from "./system-packages.mjs";
 
 const EXECUTOR_IMAGE = process.env.BERTH_TEST_EXECUTOR_IMAGE || "berth-executor-test";
@@ -41,6 +43,8 @@ const script = (name) => fromRoot("deploy", "bootstrap", "kubernetes", `${name}.
 await runMain(async () => {
   await prepare();
   await ensureNatsServer();
+  await ensureKustomize();
+  await ensureSchemas();
   const engine = await ensureDockerEngine();
   if (engine === undefined) throw new SetupError("The tests of Kubernetes need a Docker Engine.");
   try {

@@ -27,6 +27,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
 
 export const areSchemasHere = () => existsSync(join(FOLDER, "node_modules", "kubernetes-models"));
 
+/** Not of Kubernetes itself. */
+export const isForeign = ({ apiVersion }: Manifest) =>
+  Object.hasOwn(PACKAGES, apiVersion.split("/")[0] ?? "");
+
 function moduleOf({ apiVersion }: Manifest): string {
   const packaged = PACKAGES[apiVersion.split("/")[0] ?? ""];
   return packaged === undefined
