@@ -84,9 +84,10 @@ async function restore(
     const broker = await startBroker(config, { logger: silentLogger, print: say, undo });
     return await connected(broker, async (parts) => {
       const { BERTH_REPLICAS: replicas, BERTH_STREAM_TAGS: serverTags } = config;
+      const issuers = broker.keys?.all("issuer").map(({ publicKey }) => publicKey);
       return await restoreBackup(
         { ...parts, signal, say },
-        { folder, replicas, serverTags, stream },
+        { folder, replicas, serverTags, issuers, stream },
       );
     });
   } catch (thrown) {

@@ -12,6 +12,8 @@ export const LEASES = bucketStream("nodes");
 /** Who owns what, and the hold. */
 export const CLAIMS = bucketStream("partitions");
 
+export const ACCOUNTS = bucketStream("accounts");
+
 /** Only what owners of partitions write: during the cut none of them may grow. */
 export const STILL_STREAMS: readonly string[] = [
   bucketStream("actors"),

@@ -9,10 +9,11 @@ import { HOLD_KEY } from "../../protocols/records.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { Hold } from "../../runtime/hold.ts";
 import type { Snapshots, StreamFacts } from "../../runtime/nats/snapshots.ts";
+import { AccountRecords } from "../../runtime/nats-auth/account-records.ts";
 import type { Buckets } from "../../runtime/transport.ts";
 import { readChecked } from "./backup-folder.ts";
 import type { Manifest, SavedStream } from "./manifest.ts";
-import { CLAIMS, decideRestoring, LEASES, OUR_PREFIXES } from "./order.ts";
+import { ACCOUNTS, CLAIMS, decideRestoring, LEASES, OUR_PREFIXES } from "./order.ts";
 import { verifyBackup } from "./verification.ts";
 
 export interface RestorationParts {
@@ -30,6 +31,8 @@ export interface RestorationOptions {
   readonly replicas: number;
   /** Where streams are to lie; empty: wherever the server puts them. */
   readonly serverTags: readonly string[];
+  /** Public keys of the issuer of these nodes, where it is here: another's workers are let in no more. */
+  readonly issuers?: readonly string[] | undefined;
   /** Only this one, which must be missing, beside all others. */
   readonly stream?: string | undefined;
 }
@@ -88,7 +91,16 @@ async function restoreAll(parts: RestorationParts, work: Work): Promise<void> {
       work.hold = await Hold.place(parts, "berth backup restore"); // BR2
     }
   }
+  const { issuers } = options;
+  if (issuers && made.includes(ACCOUNTS)) await acceptOwn(buckets, issuers);
   work.hold?.ended.throwIfAborted();
+}
+
+/** A deployment that goes on with new keys would refuse its own workers. */
+async function acceptOwn(buckets: Buckets, own: readonly string[]): Promise<void> {
+  const records = new AccountRecords(buckets);
+  const { record: accepted } = await records.issuers(() => own);
+  if (!own.some((issuer) => accepted.includes(issuer))) await records.accept(own);
 }
 
 async function load(

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createBackup } from "../../deploy/backup/creation.ts";
 import type { Manifest } from "../../deploy/backup/manifest.ts";
 import { restoreBackup } from "../../deploy/backup/restoration.ts";
+import type { OperatorKeys } from "../../deploy/nats/auth/operator-keys.ts";
 import type { BrokerCredential } from "../../protocols/executor.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
@@ -14,6 +15,8 @@ import { connectNats } from "../../runtime/nats/transport.ts";
 export interface RigBroker {
   readonly url: string;
   readonly credential?: (() => BrokerCredential) | undefined;
+  /** Of the deployment that goes on there. */
+  readonly keys?: OperatorKeys;
 }
 
 export interface RigOptions {
@@ -83,12 +86,13 @@ export async function backupRig(): Promise<BackupRig> {
       });
     },
     async restore(name, to, options = {}) {
+      const issuers = to.keys?.all("issuer").map(({ publicKey }) => publicKey);
       const { replicas = 1, say = () => {}, signal = never, stream } = options;
       return await on(to, options, async ({ version, ...parts }) => {
         const { serverVersion = version } = options;
         return await restoreBackup(
           { ...parts, serverVersion, signal, say },
-          { folder: folder(name), replicas, serverTags: [], stream },
+          { folder: folder(name), replicas, serverTags: [], stream, issuers },
         );
       });
     },

@@ -33,6 +33,8 @@ export interface BerthOptions {
   readonly tiers?: TierOverrides;
   /** Further BERTH_ variables. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A broker that may hold something already (default: a new one). It ends with the Berth. */
+  readonly nats?: OperatorNats;
 }
 
 export interface TestBerth extends AsyncDisposable {
@@ -54,7 +56,7 @@ export interface TestBerth extends AsyncDisposable {
 const TEST_TIERS: TierOverrides = { free: { minWorkers: 1, maxWorkers: 3 } };
 
 export async function startBerth(options: BerthOptions = {}): Promise<TestBerth> {
-  const nats = await startOperatorNats();
+  const nats = options.nats ?? (await startOperatorNats());
   const dataDir = await mkdtemp(join(tmpdir(), "berth-test-"));
   const tiers = {
     ...TEST_TIERS,
