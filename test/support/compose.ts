@@ -1,4 +1,5 @@
 /** A stack of deploy/compose, of images of this checkout, under a project of its own; disposal leaves nothing of it. */
+import { spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -65,9 +66,21 @@ async function writeCertificates(folder: string, nets: readonly string[]): Promi
     await writeFile(join(folder, name), text, { mode: 0o644 });
 }
 
-const isThere = (process.env["BERTH_TEST_DOCKER"] ?? "") !== "";
-export const describeCompose = (name: string, body: () => void) =>
-  describe.skipIf(!isThere)(isThere ? name : `${name} (SKIPPED: set BERTH_TEST_DOCKER=1)`, body);
+const LOOK_MS = 10_000;
+
+/** As `describe`, for tests that need an engine and Docker Compose. In CI both must be there: nothing is skipped. */
+export function describeCompose(name: string, body: () => void): void {
+  const why = whyNot();
+  const isSkipped = why !== undefined && !process.env["CI"];
+  describe.skipIf(isSkipped)(isSkipped ? `${name} (SKIPPED: ${why})` : name, body);
+}
+
+function whyNot(): string | undefined {
+  if ((process.env["BERTH_TEST_DOCKER"] ?? "") === "") return "set BERTH_TEST_DOCKER=1";
+  if (existsSync(FETCHED)) return undefined;
+  const look = spawnSync("docker", ["compose", "version"], { stdio: "ignore", timeout: LOOK_MS });
+  return look.status === 0 ? undefined : "there is no Docker Compose";
+}
 
 /** Resolves once every service is healthy, or has done what it is for. */
 export async function composeUp({ files, env: own = {} }: StackOptions): Promise<ComposeStack> {
