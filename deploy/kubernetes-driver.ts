@@ -64,15 +64,15 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
   const { BERTH_KUBERNETES_STORAGE_CLASS: storageClass, BERTH_KUBERNETES_IMAGE: image } = config;
   const graceMs = config.BERTH_KILL_GRACE * 2;
   const selector = selectorOf(deploymentLabels(owner));
+  const reach = { brokers: brokersOf(workerUrl), egress: undefined };
   return await KubernetesDriver.open({
     ...common,
     informer: new PodInformer({ ...common, selector }),
     claims: new WorkspaceClaims({ ...common, storageClass }),
-    policies: new KeptPolicies(
-      cluster,
-      owner,
-      workerPolicies(ISOLATION_POLICY, owner, { brokers: brokersOf(workerUrl), egress: undefined }),
-    ),
+    policies: new KeptPolicies({
+      ...common,
+      wanted: (fleets) => workerPolicies(ISOLATION_POLICY, owner, reach, fleets),
+    }),
     strangers: new Strangers({
       node: nodeId,
       liveNodes,

@@ -1,4 +1,5 @@
 /** The Kubernetes driver as a node opens it, on the tests' cluster, under a deployment of its own that leaves nothing behind. */
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -29,6 +30,8 @@ export interface KubernetesRig extends DriverRig {
   open(nodeId: string, environment?: Readonly<Record<string, string>>): Promise<Driver>;
   /** What the command printed, run in the worker's pod as its user. */
   exec(worker: string, ...command: readonly string[]): string;
+  /** As `exec`, without waiting, and whatever comes of it. */
+  run(worker: string, ...command: readonly string[]): void;
   pod(worker: string): string;
 }
 
@@ -83,16 +86,10 @@ export async function kubernetesDriverRig(
     return driver;
   };
   const pod = (worker: string) => podName(deployment, worker);
-  const exec = (worker: string, ...command: readonly string[]) =>
-    kubectl([
-      "--namespace",
-      namespace,
-      "exec",
-      pod(worker),
-      "--container=worker",
-      "--",
-      ...command,
-    ]);
+  const inside = (worker: string, command: readonly string[]) => [
+    ...["--namespace", namespace, "exec", pod(worker), "--container=worker", "--", ...command],
+  ];
+  const exec = (worker: string, ...command: readonly string[]) => kubectl(inside(worker, command));
   const driver = await open();
   return {
     deployment,
@@ -103,6 +100,10 @@ export async function kubernetesDriverRig(
     open,
     reopen: () => open(),
     exec,
+    run: (worker, ...command) => {
+      const args = ["--kubeconfig", KUBECONFIG, ...inside(worker, command)];
+      spawn("kubectl", args, { stdio: "ignore", timeout: 60_000 });
+    },
     pod,
     measures: false,
     crash: async (worker) => {

@@ -8,7 +8,7 @@ end() { # part
   local pid
   pid=$(cat "$run/$1.pid")
   kill "$pid"
-  for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
+  for _ in $(seq 100); do is_alive "$1" || break; sleep 0.1; done
   kill -KILL "$pid" 2> /dev/null
   rm -f "$run/$1.pid"
 }

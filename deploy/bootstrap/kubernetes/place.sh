@@ -16,4 +16,5 @@ need() { for program in "$@"; do command -v "$program" > /dev/null || fail "need
 
 # Processes in the order in which they start.
 parts=(etcd apiserver controller-manager scheduler kubelet)
-is_alive() { [ -f "$run/$1.pid" ] && kill -0 "$(cat "$run/$1.pid")" 2> /dev/null; }
+# One that is dead and not waited for, where the machine's first process does not, still has its number.
+is_alive() { [ -f "$run/$1.pid" ] && grep -q -s '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$run/$1.pid")/status"; }

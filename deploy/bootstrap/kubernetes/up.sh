@@ -109,6 +109,7 @@ makeIPTablesUtilChains: false
 enforceNodeAllocatable: []
 nodeStatusUpdateFrequency: 3s
 nodeLeaseDurationSeconds: 12
+volumeStatsAggPeriod: 5s
 syncFrequency: 5s
 YAML
   launch kubelet "$bin/kubelet" --config="$run/kubelet.yaml" --kubeconfig="$pki/node1.kubeconfig" --hostname-override=node1 \

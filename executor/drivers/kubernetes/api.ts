@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly body?: object;
   /** Statuses besides those of success that the caller knows what to do with. */
   readonly expected?: readonly number[];
+  /** Default: 15 s. */
+  readonly withinMs?: number;
 }
 
 export interface ApiAnswer {
@@ -56,8 +58,9 @@ export class Api {
 
   /** Rejects with `driver.failed`, as an `ApiRefusal` where it was the API that refused. */
   async call(ask: ApiRequest): Promise<ApiAnswer> {
+    const { withinMs = WITHIN_MS } = ask;
     const late = new AbortController();
-    const cancel = this.#clock.after(WITHIN_MS, () => late.abort());
+    const cancel = this.#clock.after(withinMs, () => late.abort());
     try {
       const answer = await this.#send(ask, late.signal);
       const text = await textOf(answer);
@@ -67,7 +70,7 @@ export class Api {
     } catch (thrown) {
       if (thrown instanceof BerthError) throw thrown;
       const why = late.signal.aborted
-        ? `no answer within ${WITHIN_MS} ms`
+        ? `no answer within ${withinMs} ms`
         : asBerthError(thrown).message;
       throw new BerthError("driver.failed", `The cluster's API does not answer: ${why}`, {
         cause: thrown,

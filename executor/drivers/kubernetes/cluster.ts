@@ -1,17 +1,18 @@
 /** What this driver asks of the cluster, in one namespace: each call bounded, and safe to repeat. */
-import type {
-  V1NetworkPolicy,
-  V1PersistentVolumeClaim,
-  V1Pod,
-  V1Secret,
-} from "@kubernetes/client-node";
+import type { V1PersistentVolumeClaim, V1Pod, V1Secret } from "@kubernetes/client-node";
 import { BerthError } from "../../../protocols/errors.ts";
 import { type Api, ApiRefusal, CONFLICT, GONE, NOT_FOUND } from "./api.ts";
 import { type Pod, type RawPod, readPod, WORKER_CONTAINER } from "./pod.ts";
+import type { NamedPolicy } from "./worker-policies.ts";
 
 export interface PodList {
   readonly pods: readonly Pod[];
   readonly resourceVersion: string;
+}
+
+export interface ListedPolicy {
+  readonly metadata?: { readonly name?: string };
+  readonly spec?: object;
 }
 
 export type PodEvent =
@@ -31,6 +32,8 @@ interface RawEvent {
 }
 
 const LOG_LINES = "500";
+/** The machine itself is asked, which may be lost. */
+const LOG_WITHIN_MS = 3_000;
 /** What a machine answers in the place of a log that it has removed already. */
 const APOLOGY = /^(?:failed to try resolving symlinks|unable to retrieve container logs)[^\n]*\n?$/;
 /** After so long the API ends a watch, and it is opened again where it was. */
@@ -53,10 +56,16 @@ export class Cluster {
     return `/apis/networking.k8s.io/v1/namespaces/${this.namespace}/networkpolicies`;
   }
 
-  /** Undefined: there is one of that name. */
+  /** Undefined: there is one of that name. Rejects with `capacity.exhausted` where a quota is used up. */
   async createPod(pod: V1Pod): Promise<Pod | undefined> {
-    const made = await this.#create<RawPod>(`${this.#core}/pods`, pod);
-    return made && readPod(made);
+    try {
+      const made = await this.#create<RawPod>(`${this.#core}/pods`, pod);
+      return made && readPod(made);
+    } catch (thrown) {
+      if (thrown instanceof ApiRefusal && thrown.message.includes("exceeded quota"))
+        throw new BerthError("capacity.exhausted", thrown.message, { cause: thrown });
+      throw thrown;
+    }
   }
 
   async pod(name: string): Promise<Pod | undefined> {
@@ -84,6 +93,7 @@ export class Cluster {
       method: "GET",
       path: `${this.#core}/pods/${name}/log`,
       query: { container: WORKER_CONTAINER, tailLines: LOG_LINES },
+      withinMs: LOG_WITHIN_MS,
       // 400: its container was never made, or is gone.
       expected: [400, NOT_FOUND],
     });
@@ -134,17 +144,17 @@ export class Cluster {
     return await this.#remove(`${this.#core}/persistentvolumeclaims/${name}`, { preconditions });
   }
 
-  async policies(labelSelector: string): Promise<readonly V1NetworkPolicy[]> {
-    return (await this.#list<V1NetworkPolicy>(this.#policies, { labelSelector })).items;
+  async policies(labelSelector: string): Promise<readonly ListedPolicy[]> {
+    return (await this.#list<ListedPolicy>(this.#policies, { labelSelector })).items;
   }
 
-  async createPolicy(policy: V1NetworkPolicy): Promise<void> {
+  async createPolicy(policy: NamedPolicy): Promise<void> {
     await this.#create(this.#policies, policy);
   }
 
-  async patchPolicy(name: string, policy: V1NetworkPolicy): Promise<void> {
+  async patchPolicy(name: string, patch: object): Promise<void> {
     const path = `${this.#policies}/${name}`;
-    await this.#api.call({ method: "PATCH", path, body: policy, expected: [NOT_FOUND] });
+    await this.#api.call({ method: "PATCH", path, body: patch, expected: [NOT_FOUND] });
   }
 
   async deletePolicy(name: string): Promise<void> {

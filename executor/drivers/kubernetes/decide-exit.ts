@@ -5,23 +5,31 @@ import type { Pod } from "./pod.ts";
 const MIB = 1024 ** 2;
 const MAX_UNITS = 300;
 
+export interface ExitView {
+  /** The last that the worker wrote. */
+  readonly log: string;
+  readonly memoryBytes: number;
+  /** The machine said that nothing of it is left, or its pod is gone. */
+  readonly isConfirmed: boolean;
+}
+
 /** `pod` as it was last seen; undefined: nothing was ever seen of its end. */
 export function decideExit(
   pod: Pod | undefined,
-  { log, memoryBytes }: { readonly log: string; readonly memoryBytes: number },
+  view: ExitView,
 ): Pick<WorkerExit, "code" | "reason"> {
   const end = pod?.worker?.end;
   if (end?.reason === "OOMKilled") {
-    const limit = `${Math.round(memoryBytes / MIB)} MiB`;
+    const limit = `${Math.round(view.memoryBytes / MIB)} MiB`;
     return { code: "worker.out_of_memory", reason: `out of memory: its limit is ${limit}` };
   }
-  return { code: "worker.lost", reason: lossOf(pod, log).slice(0, MAX_UNITS) };
+  return { code: "worker.lost", reason: lossOf(pod, view).slice(0, MAX_UNITS) };
 }
 
-function lossOf(pod: Pod | undefined, log: string): string {
+function lossOf(pod: Pod | undefined, { isConfirmed, log }: ExitView): string {
   if (pod === undefined) return "its pod was removed";
   if (pod.reason === "Evicted") return `its pod was evicted: ${pod.message}`;
-  if (pod.isOutOfSight) return "its pod's machine was lost";
+  if (pod.isOutOfSight || !isConfirmed) return "its pod's machine was lost";
   // Told to end by somebody else: a drain, a person, or the cluster, that needs the place.
   if (pod.isLeaving) return "its pod was told to end by the cluster";
   const said = pod.message || lastLine(log);

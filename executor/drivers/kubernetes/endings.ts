@@ -30,6 +30,11 @@ export interface EndingsParts {
   readonly onExit: (exit: WorkerExit) => void;
 }
 
+interface Ended {
+  readonly last: Pod | undefined;
+  readonly isConfirmed: boolean;
+}
+
 /** For a machine to confirm an end, beyond the grace. */
 const CONFIRM_MS = 8_000;
 const GONE_MS = 5_000;
@@ -66,10 +71,11 @@ export class Endings {
     const { spec } = known;
     try {
       await this.#keepLog(known);
-      const last = await this.#untilEnded(known, this.#patience(known));
+      const { isConfirmed, last } = await this.#untilEnded(known, this.#patience(known));
       const text = await this.#finish(known);
       roster.known.delete(spec.worker);
-      const verdict = decideExit(last, { log: text, memoryBytes: spec.memory_bytes });
+      const view = { log: text, memoryBytes: spec.memory_bytes, isConfirmed };
+      const verdict = decideExit(last, view);
       onExit({ worker: spec.worker, spec, ...verdict });
     } catch (thrown) {
       // The API is away: the next look tries again.
@@ -98,10 +104,10 @@ export class Endings {
       throw new BerthError("driver.failed", `Pod ${pod.name} is still there`);
   }
 
-  /** As it was last seen. A machine that is slow to confirm is not waited for longer (K4). */
-  async #untilEnded({ pod, uid }: Known, withinMs: number): Promise<Pod | undefined> {
+  /** A machine that is slow to confirm is not waited for longer (K4). `last` is the pod as it was last seen. */
+  async #untilEnded({ pod, uid }: Known, withinMs: number): Promise<Ended> {
     let last: Pod | undefined;
-    await this.#parts.informer.until(
+    const isConfirmed = await this.#parts.informer.until(
       pod,
       (now) => {
         if (now?.uid !== uid) return true;
@@ -110,7 +116,7 @@ export class Endings {
       },
       withinMs,
     );
-    return last;
+    return { last, isConfirmed: isConfirmed === true };
   }
 
   /** Returns the log that it kept. */
@@ -126,11 +132,17 @@ export class Endings {
     return text === "" ? (logs.read(known.spec.worker) ?? "") : text;
   }
 
+  /** No end waits for a log: its machine may be lost. */
   async #keepLog({ pod, spec }: Known): Promise<string> {
-    const { cluster, logs } = this.#parts;
-    const text = await cluster.logTail(pod, MAX_LOG_TAIL_BYTES);
-    if (text !== "") logs.save(spec.worker, text);
-    return text;
+    const { cluster, log, logs } = this.#parts;
+    try {
+      const text = await cluster.logTail(pod, MAX_LOG_TAIL_BYTES);
+      if (text !== "") logs.save(spec.worker, text);
+      return text;
+    } catch (thrown) {
+      log.warn({ err: asBerthError(thrown), worker: spec.worker }, "a worker's log was not kept");
+      return "";
+    }
   }
 
   /** One that was told to end has its grace for that; one that runs on a lost machine has had it. */

@@ -1,33 +1,41 @@
 /** Sees that the deployment's NetworkPolicies are there as they should be, and none besides. */
 import { isDeepStrictEqual } from "node:util";
-import type { V1NetworkPolicy } from "@kubernetes/client-node";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster, ListedPolicy } from "./cluster.ts";
 import { type ClusterOwner, partLabels, selectorOf } from "./labels.ts";
-
-type NamedPolicy = V1NetworkPolicy & { readonly metadata: { readonly name: string } };
+import type { NamedPolicy } from "./worker-policies.ts";
 
 export class KeptPolicies {
   readonly #cluster: Cluster;
   readonly #selector: string;
-  readonly #policies: readonly NamedPolicy[];
+  /** Of tenants with fleets. */
+  readonly #wanted: (fleets: readonly string[]) => readonly NamedPolicy[];
 
-  constructor(cluster: Cluster, owner: ClusterOwner, policies: readonly NamedPolicy[]) {
-    this.#cluster = cluster;
-    this.#selector = selectorOf(partLabels(owner, "policy"));
-    this.#policies = policies;
+  constructor(parts: {
+    readonly cluster: Cluster;
+    readonly owner: ClusterOwner;
+    readonly wanted: (fleets: readonly string[]) => readonly NamedPolicy[];
+  }) {
+    this.#cluster = parts.cluster;
+    this.#selector = selectorOf(partLabels(parts.owner, "policy"));
+    this.#wanted = parts.wanted;
+  }
+
+  /** Before the first worker of a fleet: what is there for others stays. */
+  async admit(fleet: string): Promise<void> {
+    for (const policy of this.#wanted([fleet])) await this.#cluster.createPolicy(policy);
   }
 
   /** Resolves with the names of those that went. Safe to repeat, and from several nodes at once. */
-  async ensure(): Promise<string[]> {
+  async ensure(fleets: readonly string[]): Promise<string[]> {
     const found = new Map(
       (await this.#cluster.policies(this.#selector)).map((one) => [one.metadata?.name ?? "", one]),
     );
-    for (const policy of this.#policies) {
+    for (const policy of this.#wanted(fleets)) {
       const { name } = policy.metadata;
       const there = found.get(name);
       found.delete(name);
       if (there === undefined) await this.#cluster.createPolicy(policy);
-      else if (!isSame(there, policy)) await this.#cluster.patchPolicy(name, policy);
+      else if (!isSame(there, policy)) await this.#cluster.patchPolicy(name, patchOf(policy));
     }
     for (const name of found.keys()) await this.#cluster.deletePolicy(name);
     return [...found.keys()].map((name) => `policy ${name}`);
@@ -39,8 +47,13 @@ export class KeptPolicies {
   }
 }
 
+/** What somebody else put in goes, too: a patch leaves what it does not name. */
+function patchOf({ spec }: NamedPolicy): object {
+  return { spec: { ingress: null, egress: null, ...spec } };
+}
+
 /** The API leaves out lists that are empty. */
-function isSame(there: V1NetworkPolicy, wanted: V1NetworkPolicy): boolean {
+function isSame(there: ListedPolicy, wanted: NamedPolicy): boolean {
   return isDeepStrictEqual(withoutEmpty(there.spec), withoutEmpty(wanted.spec));
 }
 

@@ -59,8 +59,8 @@ export class KubernetesDriver implements Driver {
   /** Adopts what lives, and cleans up after what died meanwhile. Rejects with `driver.failed` when the cluster does not answer. */
   static async open(parts: KubernetesDriverParts): Promise<KubernetesDriver> {
     const driver = new KubernetesDriver(parts);
-    await parts.policies.ensure();
     await parts.informer.open();
+    await parts.policies.ensure(driver.#fleets());
     driver.#adopt();
     parts.informer.listen({
       changed: (name, last) => driver.#heard(name, last),
@@ -81,7 +81,7 @@ export class KubernetesDriver implements Driver {
     if (known.has(spec.worker)) return;
     const under = starting.get(spec.worker)?.done ?? this.#start(spec, connection, onStep);
     const pod = podName(this.#parts.owner.deployment, spec.worker);
-    starting.set(spec.worker, { pod, done: under });
+    starting.set(spec.worker, { pod, spec, done: under });
     try {
       await under;
     } finally {
@@ -156,7 +156,7 @@ export class KubernetesDriver implements Driver {
       ...(await claims.sweep(wanted.isWorkspaceWanted, (tenant, key) =>
         this.#roster.mayUse(tenant, key),
       )),
-      ...(await policies.ensure()),
+      ...(await policies.ensure(this.#fleets())),
     ];
   }
 
@@ -176,6 +176,7 @@ export class KubernetesDriver implements Driver {
     connection: WorkerConnection,
     onStep: (step: StartStep) => void,
   ): Promise<void> {
+    if (spec.network === "tenant") await this.#parts.policies.admit(spec.tenant);
     const { name, uid } = await this.#starting.start(spec, connection, onStep);
     this.#roster.known.set(spec.worker, { spec, pod: name, uid, isEnding: false });
   }
@@ -191,6 +192,14 @@ export class KubernetesDriver implements Driver {
   #own(): Pod[] {
     const { informer, owner } = this.#parts;
     return informer.all().filter(({ node }) => node === owner.node);
+  }
+
+  /** Tenants whose workers may talk to each other: those of all nodes, and those that start here. */
+  #fleets(): string[] {
+    const there = this.#parts.informer.all().flatMap(({ spec }) => spec ?? []);
+    const starting = [...this.#roster.starting.values()].map(({ spec }) => spec);
+    const fleets = [...there, ...starting].filter(({ network }) => network === "tenant");
+    return [...new Set(fleets.map(({ tenant }) => tenant))];
   }
 
   /** Of a start that was cut off, or a removal that failed. */

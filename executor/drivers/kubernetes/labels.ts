@@ -28,6 +28,8 @@ export const LABELS = {
   workspace: "berth.workspace",
   /** "true" of a worker whose tier leads out directly. */
   internet: "berth.internet",
+  /** "true" of a worker that its tenant's others may talk to. */
+  fleet: "berth.fleet",
 } as const;
 
 export const ANNOTATIONS = {
@@ -59,7 +61,7 @@ export function partLabels(owner: Pick<ClusterOwner, "deployment">, part: Part):
 }
 
 export function workerLabels(owner: ClusterOwner, spec: WorkerSpec): Labels {
-  const { agent, internet, tenant, tier, user, worker } = spec;
+  const { agent, internet, network, tenant, tier, user, worker } = spec;
   const exact = {
     [LABELS.node]: owner.node,
     [LABELS.tenant]: tenant,
@@ -68,6 +70,7 @@ export function workerLabels(owner: ClusterOwner, spec: WorkerSpec): Labels {
     ...(user === undefined ? {} : { [LABELS.user]: user }),
     ...(agent === undefined ? {} : { [LABELS.agent]: agent }),
     ...(internet ? { [LABELS.internet]: "true" } : {}),
+    ...(network === "tenant" ? { [LABELS.fleet]: "true" } : {}),
   };
   const valid = Object.entries(exact).map(([key, value]) => [key, labelValue(value)]);
   return { ...partLabels(owner, "worker"), ...Object.fromEntries(valid) };
@@ -89,11 +92,11 @@ export function claimName(deployment: string, tenant: string, key: string): stri
   return objectName("berth", deployment, tenant, key);
 }
 
-/** A name that the cluster takes: what had to be changed for that is made up for by a hash of it all. */
+/** A name that the cluster takes. A hash of it all makes up for what had to be changed, and for where one part ends. */
 export function objectName(...parts: readonly string[]): string {
   const plain = parts.join("-");
   const name = plain.toLowerCase().replaceAll("_", "-");
-  // Two parts may join to what two others do; a single worker of one deployment may not.
+  // People read a worker's pod; of two deployments in one namespace neither is named as the other is with something behind it.
   if (parts.length < 4 && name === plain && name.length <= LONGEST) return name;
   const room = LONGEST - HASH_DIGITS - 1;
   return `${name.slice(0, room).replace(/-+$/, "")}-${shortHash(parts.join("/"), HASH_DIGITS)}`;

@@ -41,7 +41,7 @@ export interface Pod {
   readonly worker: PodContainer | undefined;
   /** The scheduler's sentence while it finds no place; undefined: it has one, or has not looked yet. */
   readonly unschedulable: string | undefined;
-  /** The cluster lost sight of the machine that it runs on. */
+  /** The cluster ends it for having lost its machine, and says so. */
   readonly isOutOfSight: boolean;
 }
 
@@ -96,7 +96,7 @@ export interface RawPod {
 export function readPod({ metadata, spec, status = {} }: RawPod): Pod {
   const conditions = status.conditions ?? [];
   const scheduled = conditions.find(({ type }) => type === "PodScheduled");
-  const ready = conditions.find(({ type }) => type === "Ready");
+  const disruption = conditions.find(({ type }) => type === "DisruptionTarget");
   const first = status.initContainerStatuses ?? [];
   const own = status.containerStatuses ?? [];
   const worker = own.find(({ name }) => name === WORKER_CONTAINER);
@@ -120,7 +120,7 @@ export function readPod({ metadata, spec, status = {} }: RawPod): Pod {
       scheduled?.status === "False" && scheduled.reason === "Unschedulable"
         ? (scheduled.message ?? "no machine fits")
         : undefined,
-    isOutOfSight: status.reason === "NodeLost" || ready?.reason === "NodeStatusUnknown",
+    isOutOfSight: status.reason === "NodeLost" || disruption?.reason === "DeletionByTaintManager",
   };
 }
 

@@ -14,10 +14,15 @@ export interface Known {
   isEnding: boolean;
 }
 
+export interface Start {
+  readonly spec: WorkerSpec;
+  readonly pod: string;
+  readonly done: Promise<void>;
+}
+
 export class Roster {
   readonly known = new Map<string, Known>();
-  /** By the worker's id, with the name of its pod. */
-  readonly starting = new Map<string, { readonly pod: string; readonly done: Promise<void> }>();
+  readonly starting = new Map<string, Start>();
 
   byPod(name: string): Known | undefined {
     return [...this.known.values()].find(({ pod }) => pod === name);

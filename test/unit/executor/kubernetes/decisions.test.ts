@@ -82,7 +82,7 @@ describe("a pod that starts", () => {
 
 describe("a pod's end", () => {
   const exit = (pod: Parameters<typeof decideExit>[0], log = "") =>
-    decideExit(pod, { log, memoryBytes: 512 * 1024 ** 2 });
+    decideExit(pod, { log, memoryBytes: 512 * 1024 ** 2, isConfirmed: true });
 
   it("is told as out of memory, with the limit", () => {
     expect(exit(ended(137, "OOMKilled"))).toEqual({
@@ -103,13 +103,15 @@ describe("a pod's end", () => {
     expect(exit(pod).reason).toBe("its pod was evicted: low on memory");
   });
 
-  it("is told as a lost machine when the cluster lost sight of that", () => {
-    const lost = podWith({
-      phase: "Running",
-      conditions: [{ type: "Ready", status: "False", reason: "NodeStatusUnknown" }],
-    });
-    expect(exit(lost).reason).toBe("its pod's machine was lost");
+  it("is told as a lost machine when the cluster says so, or the machine confirms nothing", () => {
+    const conditions = [
+      { type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager" },
+    ];
+    expect(exit(podWith({ conditions })).reason).toBe("its pod's machine was lost");
     expect(exit(podWith({ reason: "NodeLost" })).reason).toBe("its pod's machine was lost");
+    const leaving = podWith({ phase: "Running" }, { deletionTimestamp: "2026-01-01T00:00:00Z" });
+    const view = { log: "", memoryBytes: 1, isConfirmed: false };
+    expect(decideExit(leaving, view).reason).toBe("its pod's machine was lost");
   });
 
   it("is told as somebody's wish, and as a removal where nothing else is known", () => {
