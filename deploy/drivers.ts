@@ -172,7 +172,8 @@ async function openDocker(parts: DriverParts, engine: Engine): Promise<Driver> {
     pool: (isQuiet) =>
       new DormantPool({ ...common, flavours, sandboxes, claims, build, newId, isQuiet }),
     doorPort,
-    proxyUrl: egress.urlFor,
+    proxyUrl: (worker, gateway) =>
+      egress.urlFor(worker, `${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`),
     graceMs: config.BERTH_KILL_GRACE * 2,
   });
   return opened.driver;

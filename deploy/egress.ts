@@ -33,13 +33,15 @@ export interface EgressParts {
   /** Default: what is refused stands in the log alone. */
   readonly audit?: Audit;
   readonly workers: GateParts["workers"];
+  /** Default: as in networks of the Docker driver. */
+  readonly placeOf?: NonNullable<GateParts["placeOf"]>;
   readonly tenantAt: ProxyParts["tenantAt"];
 }
 
 export interface Egress {
   readonly proxy: EgressProxy;
-  /** The proxy as a worker is told of it. */
-  readonly urlFor: (worker: string, gateway: string) => string;
+  /** The proxy at `host:port` as a worker is told of it. */
+  readonly urlFor: (worker: string, authority: string) => string;
 }
 
 const CONNECT_WITHIN_MS = 10_000;
@@ -57,6 +59,7 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
   const gate = new EgressGate({
     tokens,
     workers,
+    ...(parts.placeOf === undefined ? {} : { placeOf: parts.placeOf }),
     policyOf: (spec) => policies.of(spec),
     dialer,
     clock,
@@ -84,8 +87,7 @@ export async function openEgress(parts: EgressParts): Promise<Egress> {
       log,
       ...(broker === undefined ? {} : { broker }),
     }),
-    urlFor: (worker, gateway) =>
-      `http://${worker}:${tokens.ofWorker(worker)}@${gateway}:${config.BERTH_DOCKER_PROXY_PORT}`,
+    urlFor: (worker, authority) => `http://${worker}:${tokens.ofWorker(worker)}@${authority}`,
   };
 }
 

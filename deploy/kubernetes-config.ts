@@ -21,6 +21,11 @@ export const kubernetesVariables = {
   BERTH_KUBERNETES_STORAGE_CLASS: z.string().regex(NAME).optional(),
   /** Which share of its tier's processors and memory a pod is sure of: the rest it gets where others leave it. */
   BERTH_KUBERNETES_REQUESTS: z.coerce.number().positive().max(1).default(0.5),
+  /** The proxy of nodes as workers reach it, `http://host:port`: a Service behind which any node answers. None: workers have no way out. */
+  BERTH_EGRESS_URL: z
+    .string()
+    .refine((text) => URL.canParse(text) && new URL(text).protocol === "http:", "http://host:port")
+    .optional(),
   /** How long the scheduler may find no place before the start of a worker has failed. */
   BERTH_KUBERNETES_PLACE_WITHIN: duration("20s"),
 };

@@ -28,6 +28,7 @@ import type { EngineFacts } from "./decide-driver.ts";
 import { deploymentId } from "./deployment.ts";
 import type { DriverParts } from "./drivers.ts";
 import { executorEnvironment } from "./executor-environment.ts";
+import { openWayOut } from "./kubernetes-egress.ts";
 
 /** Beyond the time after which a worker without a node ends itself. */
 const STRANGER_MARGIN_MS = 60_000;
@@ -64,8 +65,10 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
   const { BERTH_KUBERNETES_STORAGE_CLASS: storageClass, BERTH_KUBERNETES_IMAGE: image } = config;
   const graceMs = config.BERTH_KILL_GRACE * 2;
   const selector = selectorOf(deploymentLabels(owner));
-  const reach = { brokers: brokersOf(workerUrl), egress: undefined };
-  return await KubernetesDriver.open({
+  const opened: { driver?: KubernetesDriver } = {};
+  const way = await openWayOut(parts, () => opened.driver);
+  const reach = { brokers: brokersOf(workerUrl), egress: way?.endpoint };
+  const opening = KubernetesDriver.open({
     ...common,
     informer: new PodInformer({ ...common, selector }),
     claims: new WorkspaceClaims({ ...common, storageClass }),
@@ -92,7 +95,15 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
     },
     placeWithinMs: config.BERTH_KUBERNETES_PLACE_WITHIN,
     resolve: async (name) => (await lookup(name)).address,
+    ...(way === undefined ? {} : { proxyUrl: way.proxyUrl, close: way.close }),
   });
+  try {
+    opened.driver = await opening;
+    return opened.driver;
+  } catch (thrown) {
+    await way?.close();
+    throw thrown;
+  }
 }
 
 function brokersOf(url: string): { readonly host: string; readonly port: number }[] {

@@ -19,7 +19,7 @@ import { type EgressTokens, tryParseCredential } from "./tokens.ts";
 /** A worker as the proxy knows it. */
 export interface EgressWorker {
   readonly spec: Pick<WorkerSpec, "worker" | "tenant" | "user" | "tier">;
-  /** Address of the host in its network: it comes in by no other. */
+  /** Where its connections come in: of a container the host's address in its network, of a pod its own. It comes by no other. */
   readonly gateway: string;
 }
 
@@ -36,6 +36,8 @@ export interface GateParts {
   readonly tokens: EgressTokens;
   /** Undefined while the node does not know its workers yet. */
   readonly workers: () => ((worker: string) => EgressWorker | undefined) | undefined;
+  /** Where a connection comes in, to be compared with its worker's. Default: the host's address to which it came. */
+  readonly placeOf?: (near: Socket) => string;
   readonly policyOf: (spec: EgressWorker["spec"]) => Promise<EgressPolicy>;
   readonly dialer: Dialer;
   readonly clock: Clock;
@@ -47,7 +49,7 @@ export interface GateParts {
 
 /** What a request says of itself. */
 export interface EgressAsk {
-  /** The host's address to which it came. */
+  /** Where it came in. */
   readonly gateway: string;
   readonly credential: string | undefined;
   /** `host:port`; the port may be left out where `port` is the usual one. */
@@ -69,6 +71,10 @@ export class EgressGate {
   constructor(parts: GateParts) {
     this.#parts = parts;
     this.#recent = new RecentActs(parts.clock);
+  }
+
+  placeOf(near: Socket): string {
+    return this.#parts.placeOf?.(near) ?? near.localAddress ?? "";
   }
 
   /** Never rejects. `signal` aborts when nobody waits any more. */

@@ -90,7 +90,7 @@ export class KeyBroker {
     const { gate, tokens, isRunning, clock, log, providers = BROKERED_PROVIDERS } = this.#parts;
     if (!gate.isReady) return gate.refused("starting");
     const placeholder = tokens.tryReadPlaceholder(placeholderIn(headers));
-    const worker = placeholder && gate.find(placeholder.worker, socket.localAddress ?? "");
+    const worker = placeholder && gate.find(placeholder.worker, gate.placeOf(socket));
     if (!placeholder || !worker || clock.now() >= placeholder.expires_at)
       return gate.refused("unknown_placeholder");
     const [name, rest] = splitOnce(text.slice(BROKER_PATH.length));

@@ -47,7 +47,7 @@ const HTTP_PORT = 80;
 
 export interface ProxyParts {
   readonly gate: EgressGate;
-  /** Whose workers come in by an address of the host; undefined: of nobody in particular, and it has a share of its own. */
+  /** Whose workers come in at a place, as the gate tells places; undefined: of nobody in particular, and it has a share of its own. */
   readonly tenantAt: (gateway: string) => string | undefined;
   /** Default: no keys are brokered. */
   readonly broker?: KeyBroker;
@@ -108,7 +108,8 @@ export class EgressProxy {
     return this.#shares.taken;
   }
 
-  #ownerOf({ localAddress: gateway = "" }: Socket): string {
+  #ownerOf(near: Socket): string {
+    const gateway = this.#parts.gate.placeOf(near);
     const tenant = this.#parts.tenantAt(gateway);
     return tenant === undefined ? `address ${gateway}` : `tenant ${tenant}`;
   }
@@ -137,7 +138,7 @@ export class EgressProxy {
       return;
     }
     const admitted = await this.#parts.gate.admit(
-      { ...askOf(request), authority: request.url ?? "" },
+      { ...this.#askOf(request), authority: request.url ?? "" },
       untilClosed(near),
     );
     if ("status" in admitted) {
@@ -173,7 +174,7 @@ export class EgressProxy {
       tell(response, refusal("malformed"));
       return;
     }
-    const ask = { ...askOf(request), authority: url.host, port: HTTP_PORT };
+    const ask = { ...this.#askOf(request), authority: url.host, port: HTTP_PORT };
     const admitted = await this.#parts.gate.admit(ask, untilClosed(near));
     if ("status" in admitted) {
       tell(response, admitted);
@@ -184,14 +185,15 @@ export class EgressProxy {
     await forward({ request, response, far, path: `${url.pathname}${url.search}`, host: url.host });
   }
 
+  #askOf({ headers, socket }: IncomingMessage) {
+    const gateway = this.#parts.gate.placeOf(socket);
+    return { gateway, credential: headers["proxy-authorization"] };
+  }
+
   #watch(near: Socket, far: Socket, isLive: () => boolean): void {
     const { idleMs, checkMs } = this.#limits;
     watchIdle(near, far, { clock: this.#parts.clock, idleMs, checkMs, isLive });
   }
-}
-
-function askOf({ headers, socket }: IncomingMessage) {
-  return { gateway: socket.localAddress ?? "", credential: headers["proxy-authorization"] };
 }
 
 /** Of a request in the form that is for proxies. A secret in it would be the far host's: it is refused with the rest. */

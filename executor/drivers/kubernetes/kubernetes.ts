@@ -27,6 +27,8 @@ export interface KubernetesDriverParts
   readonly policies: KeptPolicies;
   readonly strangers: Strangers;
   readonly usage: Usage;
+  /** Ends what the node serves its workers beside them. */
+  readonly close?: () => Promise<void>;
 }
 
 export class KubernetesDriver implements Driver {
@@ -110,6 +112,21 @@ export class KubernetesDriver implements Driver {
     return Promise.resolve(live.map(({ spec }) => ({ worker: spec.worker, spec })));
   }
 
+  /** A worker of any node of the deployment, with its pod's address. */
+  find(worker: string): { readonly spec: WorkerSpec; readonly gateway: string } | undefined {
+    const name = podName(this.#parts.owner.deployment, worker);
+    const pod = this.#parts.informer.get(name);
+    if (pod?.spec?.worker !== worker || pod.address === undefined || hasEnded(pod))
+      return undefined;
+    return { spec: pod.spec, gateway: pod.address };
+  }
+
+  /** Whose worker has the pod of this address; undefined for the shared pool's, and where there is none. */
+  tenantAt(address: string): string | undefined {
+    const { spec } = this.#parts.informer.all().find((pod) => pod.address === address) ?? {};
+    return spec?.network === "shared" ? undefined : spec?.tenant;
+  }
+
   watch(onExit: (exit: WorkerExit) => void): void {
     this.#onExit = onExit;
     for (const exit of this.#unreported.splice(0)) onExit(exit);
@@ -165,7 +182,8 @@ export class KubernetesDriver implements Driver {
     this.#closing.abort();
     this.#onExit = undefined;
     await this.#following;
-    const { cluster, informer, policies } = this.#parts;
+    const { close, cluster, informer, policies } = this.#parts;
+    await close?.();
     // Other nodes' workers need them still.
     if (removeAll && informer.all().length === 0) await policies.removeAll();
     cluster.close();
