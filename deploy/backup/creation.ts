@@ -1,7 +1,7 @@
 /**
  * Makes a backup of all that Berth keeps in the broker (docs/adr/0019). Invariants:
  * BC1 Records, mail, reminders and the buckets that follow from them are saved while nobody owns a partition; that nobody
- *     did is looked up before and after, not believed.
+ *     did is looked up before and after, not believed. The journal, which only grows, is saved afterwards with the place of the cut.
  * BC2 What fails, is broken off or was not quiet leaves no backup and no hold.
  */
 import { BerthError } from "../../protocols/errors.ts";
@@ -12,7 +12,7 @@ import type { Snapshots } from "../../runtime/nats/snapshots.ts";
 import type { Buckets } from "../../runtime/transport.ts";
 import { BackupDraft } from "./backup-folder.ts";
 import { FORMAT, type Manifest, type SavedStream } from "./manifest.ts";
-import { decideSaving, OUR_PREFIXES, STILL_STREAMS } from "./order.ts";
+import { CUT_OFF, decideSaving, OUR_PREFIXES, STILL_STREAMS } from "./order.ts";
 
 export interface CreationParts {
   readonly buckets: Buckets;
@@ -44,7 +44,7 @@ export async function createBackup(
     const names = (await parts.snapshots.list(OUR_PREFIXES)).map(({ name }) => name);
     const order = decideSaving(names);
     const cut = await takeCut(parts, { draft, names: order.still, maxHoldMs });
-    const later = await saveAll(parts, { draft, names: order.after });
+    const later = await saveAll(parts, { draft, names: order.after, ends: cut.ends });
     const manifest: Manifest = {
       format: FORMAT,
       ...parts.versions,
@@ -64,13 +64,22 @@ export async function createBackup(
 interface Saving {
   readonly draft: BackupDraft;
   readonly names: readonly string[];
+  /** Of streams that are saved after the cut: their last sequences at the cut. */
+  readonly ends?: ReadonlyMap<string, number>;
+}
+
+interface Cut {
+  readonly from: string;
+  readonly until: string;
+  readonly streams: SavedStream[];
+  readonly ends: ReadonlyMap<string, number>;
 }
 
 /** BC1. */
 async function takeCut(
   parts: CreationParts,
   { maxHoldMs, ...saving }: Saving & { readonly maxHoldMs: number },
-): Promise<{ readonly from: string; readonly until: string; readonly streams: SavedStream[] }> {
+): Promise<Cut> {
   const { clock, say } = parts;
   const hold = await Hold.place(parts, "berth backup");
   const late = new AbortController();
@@ -87,10 +96,10 @@ async function takeCut(
     const streams = await saveAll({ ...parts, signal }, saving);
     const after = await stillness(parts);
     signal.throwIfAborted();
-    if (before !== after) {
+    if (before.text !== after.text) {
       throw new BerthError("backup.not_quiet", "a node wrote although nobody owned a partition");
     }
-    return { from, until: new Date(clock.now()).toISOString(), streams };
+    return { from, until: new Date(clock.now()).toISOString(), streams, ends: before.ends };
   } finally {
     stopTimer();
     await hold.release();
@@ -99,18 +108,32 @@ async function takeCut(
 }
 
 /** Of claims and records: equal texts say that nobody claimed or committed in between. */
-async function stillness({ buckets, snapshots }: CreationParts): Promise<string> {
+async function stillness({ buckets, snapshots }: CreationParts): Promise<{
+  readonly text: string;
+  readonly ends: ReadonlyMap<string, number>;
+}> {
   const claims = await buckets.list("partitions", "");
-  const records = await Promise.all(STILL_STREAMS.map((name) => snapshots.find(name)));
-  return JSON.stringify([
-    claims.filter(({ key }) => key !== HOLD_KEY).map(({ key, revision }) => [key, revision]),
-    records.map((found) => found?.state.last_seq ?? 0),
-  ]);
+  const found = await Promise.all(
+    STILL_STREAMS.map(async (name) => {
+      const facts = await snapshots.find(name);
+      return [name, facts?.state.last_seq ?? 0] as const;
+    }),
+  );
+  const owned = claims.filter(({ key }) => key !== HOLD_KEY);
+  const text = JSON.stringify([owned.map(({ key, revision }) => [key, revision]), found]);
+  return { text, ends: new Map(found) };
 }
 
-async function saveAll(parts: CreationParts, { draft, names }: Saving): Promise<SavedStream[]> {
+async function saveAll(
+  parts: CreationParts,
+  { draft, ends, names }: Saving,
+): Promise<SavedStream[]> {
   const saved: SavedStream[] = [];
-  for (const name of names) saved.push(await save(parts, draft, name));
+  for (const name of names) {
+    const end = name === CUT_OFF ? ends?.get(name) : undefined;
+    const stream = await save(parts, draft, name);
+    saved.push(end === undefined ? stream : { ...stream, up_to: end });
+  }
   return saved;
 }
 

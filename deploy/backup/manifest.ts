@@ -22,6 +22,8 @@ const streamSchema = fileSchema.extend({
     first_seq: z.number(),
     last_seq: z.number(),
   }),
+  /** What came later is not part of the backup: it was written after the cut. */
+  up_to: z.number().optional(),
 });
 export type SavedStream = z.infer<typeof streamSchema>;
 

@@ -26,7 +26,10 @@ export const STILL_STREAMS: readonly string[] = [
  * comes first and buckets later: no saved message speaks of what is not saved. The trail comes last: it lacks no act.
  */
 const FIRST = [STREAMS.mail, STREAMS.reminders, ...STILL_STREAMS] as const;
-const LAST = [STREAMS.audit] as const;
+
+/** Most of all that there is, and only ever appended to: what was appended after the cut is taken off again when it is restored. */
+export const CUT_OFF: string = STREAMS.journal;
+const LAST: readonly string[] = [CUT_OFF, STREAMS.audit];
 
 export interface SavingOrder {
   /** While nobody owns a partition. */
@@ -37,7 +40,7 @@ export interface SavingOrder {
 
 export function decideSaving(names: readonly string[]): SavingOrder {
   const kept = names.filter((name) => name !== LEASES);
-  const first = FIRST.filter((name) => kept.includes(name));
+  const first = FIRST.filter((name) => kept.includes(name) && !LAST.includes(name));
   const after = LAST.filter((name) => kept.includes(name));
   const placed = new Set<string>([...first, ...after]);
   const rest = kept.filter((name) => !placed.has(name)).toSorted();

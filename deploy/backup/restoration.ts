@@ -4,7 +4,7 @@
  * BR2 A node that starts in between takes no partition: a hold is there before anything that it could act on.
  * BR3 What fails or is broken off is removed again: the broker is as empty as before.
  */
-import { BerthError } from "../../protocols/errors.ts";
+import { asBerthError, BerthError } from "../../protocols/errors.ts";
 import { HOLD_KEY } from "../../protocols/records.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { Hold } from "../../runtime/hold.ts";
@@ -36,6 +36,10 @@ export interface RestorationOptions {
   /** Only this one, which must be missing, beside all others. */
   readonly stream?: string | undefined;
 }
+
+const TRIES = 40;
+const LOADS = 3;
+const PAUSE_MS = 250;
 
 export async function restoreBackup(
   parts: RestorationParts,
@@ -71,7 +75,7 @@ interface Work {
 
 async function restoreAll(parts: RestorationParts, work: Work): Promise<void> {
   const { made, options, wanted } = work;
-  const { buckets, say, signal } = parts;
+  const { buckets, say, signal, snapshots } = parts;
   for (const name of decideRestoring(wanted.map((saved) => saved.name))) {
     const saved = wanted.find((one) => one.name === name);
     if (!saved) continue;
@@ -84,16 +88,33 @@ async function restoreAll(parts: RestorationParts, work: Work): Promise<void> {
     });
     made.push(name);
     requireSame(saved, found);
-    say(`${name}: ${found.state.messages} messages`);
+    const { up_to: end = found.state.last_seq } = saved;
+    if (found.state.last_seq > end)
+      await snapshots.truncate(name, { after: end, last: found.state.last_seq, signal });
+    say(
+      `${name}: ${found.state.messages} messages${end < found.state.last_seq ? ` up to ${end}` : ""}`,
+    );
     if (name === CLAIMS) {
-      // The hold of the backup itself may be in it.
-      await buckets.remove("partitions", HOLD_KEY);
+      await clearHold(parts);
       work.hold = await Hold.place(parts, "berth backup restore"); // BR2
     }
   }
   const { issuers } = options;
   if (issuers && made.includes(ACCOUNTS)) await acceptOwn(buckets, issuers);
   work.hold?.ended.throwIfAborted();
+}
+
+/** The hold of the backup itself may be in it. A stream that is new to a cluster takes its first message a little later. */
+async function clearHold({ buckets, clock, signal }: RestorationParts): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await buckets.remove("partitions", HOLD_KEY);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (asBerthError(thrown).code !== "broker.unavailable" || tries === TRIES) throw thrown;
+      await clock.sleep(PAUSE_MS, signal);
+    }
+  }
 }
 
 /** A deployment that goes on with new keys would refuse its own workers. */
@@ -103,8 +124,9 @@ async function acceptOwn(buckets: Buckets, own: readonly string[]): Promise<void
   if (!own.some((issuer) => accepted.includes(issuer))) await records.accept(own);
 }
 
+/** A cluster may lose a stream on the way, as when a leader steps down: what there is of it is removed, and it is sent once more. */
 async function load(
-  { signal, snapshots }: RestorationParts,
+  { clock, say, signal, snapshots }: RestorationParts,
   { options, saved }: { readonly options: RestorationOptions; readonly saved: SavedStream },
 ): Promise<StreamFacts> {
   const { folder, replicas, serverTags } = options;
@@ -112,13 +134,21 @@ async function load(
   const placement = serverTags.length > 0 ? { placement: { tags: [...serverTags] } } : {};
   const config = { ...rest, ...placement, num_replicas: replicas };
   const facts = { name: saved.name, config, state: saved.state };
-  return await snapshots
-    .load(facts, { chunks: readChecked(folder, saved), signal })
-    .catch((thrown: unknown) => {
-      if (!isTaken(thrown)) throw thrown;
-      const message = `${saved.name} was made meanwhile: stop what did it, such as a node`;
-      throw new BerthError("backup.not_empty", message, { cause: thrown });
-    });
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await snapshots.load(facts, { chunks: readChecked(folder, saved), signal });
+    } catch (thrown) {
+      if (isTaken(thrown)) {
+        const message = `${saved.name} was made meanwhile: stop what did it, such as a node`;
+        throw new BerthError("backup.not_empty", message, { cause: thrown });
+      }
+      signal.throwIfAborted();
+      if (asBerthError(thrown).code !== "broker.unavailable" || tries === LOADS) throw thrown;
+      say(`${saved.name}: ${asBerthError(thrown).message}; once more`);
+      await snapshots.remove(saved.name);
+      await clock.sleep(PAUSE_MS, signal);
+    }
+  }
 }
 
 const isTaken = (thrown: unknown) =>

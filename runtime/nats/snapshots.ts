@@ -7,8 +7,14 @@
  * SN2 Each wait is bounded: a server that dies on the way ends the copy with `broker.unavailable`.
  * SN3 A stream appears when the server has taken all of it, or not at all.
  */
-import { jetstreamManager, type StreamConfig, type StreamState } from "@nats-io/jetstream";
-import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import {
+  type JetStreamManager,
+  jetstreamManager,
+  type MsgRequest,
+  type StreamConfig,
+  type StreamState,
+} from "@nats-io/jetstream";
+import { createInbox, type Msg, type NatsConnection, RequestError } from "@nats-io/transport-node";
 import { BerthError } from "../../protocols/errors.ts";
 import type { Clock } from "../clock.ts";
 import { NODE_INBOX } from "../isolation/nats-permissions.ts";
@@ -41,6 +47,11 @@ export interface Snapshots {
     facts: StreamFacts,
     options: { readonly chunks: AsyncIterable<Uint8Array>; readonly signal: AbortSignal },
   ): Promise<StreamFacts>;
+  /** Takes off what is behind a sequence; its number is not used again. */
+  truncate(
+    stream: string,
+    range: { readonly after: number; readonly last: number; readonly signal: AbortSignal },
+  ): Promise<void>;
   remove(stream: string): Promise<void>;
 }
 
@@ -50,6 +61,12 @@ const SILENCE_MS = 30_000;
 /** What the server does with a large stream after its last chunk. */
 const FINISH_MS = 600_000;
 const CHUNK_BYTES = 512 * 1024;
+/** Servers of a cluster elect who takes the stream before they answer; once in a while, just after their start, nobody ever does. */
+const BEGIN_MS = 10_000;
+const READY_TRIES = 40;
+const READY_PAUSE_MS = 250;
+/** Messages that are taken off at once. */
+const AT_ONCE = 64;
 const NAME_IN_USE = 10_130;
 
 interface ApiAnswer {
@@ -57,13 +74,14 @@ interface ApiAnswer {
 }
 
 export function natsSnapshots(connection: NatsConnection, clock: Clock): Snapshots {
-  const ask = async (subject: string, body: unknown, timeout = ANSWER_MS): Promise<unknown> => {
+  const request = (subject: string, body: unknown, timeout: number): Promise<Msg> => {
     const data = body instanceof Uint8Array ? body : JSON.stringify(body);
-    const answer = await connection.request(subject, data, { timeout }).catch((thrown: unknown) => {
+    return connection.request(subject, data, { timeout }).catch((thrown: unknown) => {
       throw fromNats(thrown);
     });
-    return checked(answer);
   };
+  const ask = async (subject: string, body: unknown, timeout = ANSWER_MS): Promise<unknown> =>
+    checked(await request(subject, body, timeout));
   return {
     async list(prefixes) {
       const jsm = await manager(connection);
@@ -88,8 +106,8 @@ export function natsSnapshots(connection: NatsConnection, clock: Clock): Snapsho
       const inbox = createInbox(NODE_INBOX);
       const subscription = connection.subscribe(inbox);
       try {
-        const request = { deliver_subject: inbox, no_consumers: true, chunk_size: CHUNK_BYTES };
-        const answer = await ask(`$JS.API.STREAM.SNAPSHOT.${stream}`, request);
+        const wish = { deliver_subject: inbox, no_consumers: true, chunk_size: CHUNK_BYTES };
+        const answer = await ask(`$JS.API.STREAM.SNAPSHOT.${stream}`, wish);
         const { config, state } = answer as Answered;
         const chunks = subscription[Symbol.asyncIterator]();
         for (;;) {
@@ -107,15 +125,31 @@ export function natsSnapshots(connection: NatsConnection, clock: Clock): Snapsho
       }
     },
     async load({ config, name, state }, { chunks, signal }) {
-      const request = { config, state };
-      const answer = await ask(`$JS.API.STREAM.RESTORE.${name}`, request);
+      const begin = () => request(`$JS.API.STREAM.RESTORE.${name}`, { config, state }, BEGIN_MS);
+      const answer = await untilTaken(clock, signal, begin);
       const { deliver_subject: to } = answer as { readonly deliver_subject: string };
       for await (const chunk of chunks) {
         signal.throwIfAborted();
-        await ask(to, chunk, SILENCE_MS);
+        checked(
+          await untilHeard(clock, () => connection.request(to, chunk, { timeout: SILENCE_MS })),
+        );
       }
       const made = (await ask(to, new Uint8Array(), FINISH_MS)) as Answered;
       return facts(made.config, made.state);
+    },
+    async truncate(stream, { after, last, signal }) {
+      const jsm = await manager(connection);
+      // One that is not there, or not any more, is refused with a code for every failure: what is left is looked up.
+      const drop = (seq: number) =>
+        jsm.streams.deleteMessage(stream, seq, false).catch(() => false);
+      for (let from = after + 1; from <= last; from += AT_ONCE) {
+        signal.throwIfAborted();
+        const count = Math.min(AT_ONCE, last - from + 1);
+        await Promise.all(Array.from({ length: count }, (_, n) => drop(from + n)));
+      }
+      const left = await next(jsm, stream, after + 1);
+      if (left === undefined) return;
+      throw new BerthError("broker.unavailable", `${stream}: message ${left} could not be removed`);
     },
     async remove(stream) {
       const jsm = await manager(connection);
@@ -126,9 +160,60 @@ export function natsSnapshots(connection: NatsConnection, clock: Clock): Snapsho
   };
 }
 
+/**
+ * Servers that have just started know no place for a stream yet, and say so: nothing has begun then. Who does not answer may have begun,
+ * and is not asked again.
+ */
+async function untilTaken(
+  clock: Clock,
+  signal: AbortSignal,
+  ask: () => Promise<Msg>,
+): Promise<unknown> {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await ask();
+    try {
+      return checked(answer);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const isPassing = thrown instanceof BerthError && thrown.code === "broker.unavailable";
+      if (!isPassing || tries === READY_TRIES) throw thrown;
+      await clock.sleep(READY_PAUSE_MS, signal);
+    }
+  }
+}
+
+/** That a server listens for the chunks is told to the others: ours may hear it later than we heard its answer. */
+async function untilHeard(clock: Clock, send: () => Promise<Msg>): Promise<Msg> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send();
+    } catch (thrown) {
+      const isUnheard = thrown instanceof RequestError && thrown.isNoResponders();
+      if (!isUnheard || tries === READY_TRIES) throw fromNats(thrown);
+      await clock.sleep(READY_PAUSE_MS);
+    }
+  }
+}
+
 interface Answered {
   readonly config: StreamConfig;
   readonly state: StreamState;
+}
+
+/** The first sequence from one on that is there. */
+async function next(
+  jsm: JetStreamManager,
+  stream: string,
+  seq: number,
+): Promise<number | undefined> {
+  try {
+    // The server takes this of its leader, too; the client's type knows it of direct reads alone.
+    const query = { seq, next_by_subj: ">" } as MsgRequest;
+    return (await jsm.streams.getMessage(stream, query))?.seq;
+  } catch (thrown) {
+    if (isNotFound(thrown)) return undefined;
+    throw fromNats(thrown);
+  }
 }
 
 async function manager(connection: NatsConnection) {

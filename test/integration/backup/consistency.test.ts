@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { STREAMS } from "../../../protocols/subjects.ts";
 import type { Client } from "../../../runtime/client.ts";
 import { systemClock } from "../../../runtime/clock.ts";
+import type { Snapshots } from "../../../runtime/nats/snapshots.ts";
+import { decodePage } from "../../../runtime/record.ts";
 import { startTestCluster, type TestCluster } from "../../../runtime/testkit/cluster.ts";
 import { Probe, probe, probeTools } from "../../support/actors.ts";
 import { type BackupRig, backupRig } from "../../support/backup-rig.ts";
@@ -144,5 +146,62 @@ describe("a backup that is made under load", () => {
     await rig.restore("of-three", single);
     await using third = await startTestCluster({ definitions, tools, nodes: 1, url: single.url });
     expect((await read(third.client, "sleeper")).alarms).toEqual(["wake"]);
+  });
+});
+
+describe("a backup of journaled actors that go on while their journal is copied", () => {
+  const journaled = [probe({ journaled: true })];
+
+  test("ends where the cut was: what came later is not in it, events have no gap, and actors go on", async () => {
+    await using rig: BackupRig = await backupRig();
+    const before = new Map<number, number>();
+    await using nats: TestNats = await startNats();
+    await (async () => {
+      await using cluster: Cluster = await startCluster({
+        ...{ definitions: journaled, tools, nodes: 2, on: "nats" },
+      });
+      const relayed = relays(cluster.client);
+      await eventually(() => [...relayed.accepted().values()].every((n) => n > 5), {
+        name: "load",
+      });
+      for (const [pair, n] of relayed.accepted()) before.set(pair, n);
+      // Much is written between the cut and the copy of the journal.
+      const wrap = (inner: Snapshots): Snapshots => ({
+        ...inner,
+        async save(stream, options) {
+          if (stream !== STREAMS.journal) return await inner.save(stream, options);
+          const at = relayed.accepted();
+          await eventually(
+            () => PAIRS.every((p) => (relayed.accepted().get(p) ?? 0) > (at.get(p) ?? 0) + 5),
+            {
+              name: "more load",
+            },
+          );
+          return await inner.save(stream, options);
+        },
+      });
+      const { streams } = await rig.create(cluster.nats, "cut", { wrap });
+      const journal = streams.find(({ name }) => name === STREAMS.journal);
+      expect(journal?.state.last_seq).toBeGreaterThan((journal?.up_to ?? 0) + 20);
+      await relayed.stop();
+    })();
+    await rig.restore("cut", nats);
+    await using restored = await startTestCluster({
+      ...{ definitions: journaled, tools, nodes: 2, url: nats.url },
+    });
+    const { client, transport } = restored;
+    await expectWhole(client, before);
+    for (const pair of PAIRS) {
+      const ref = { tenant: "acme", kind: "probe", key: `to-${pair}` };
+      const pages = await transport.records.journal(ref, 0, 10_000);
+      const seqs = pages.flatMap(({ data }) => decodePage(data).events.map(({ seq }) => seq));
+      expect(seqs).toEqual(seqs.map((_, n) => n + 1));
+      expect(seqs).toHaveLength((await read(client, `to-${pair}`)).heard.length);
+    }
+    const late = relays(client);
+    await eventually(() => [...late.accepted().values()].every((n) => n > 5), {
+      name: "it goes on",
+    });
+    await late.stop();
   });
 });

@@ -150,7 +150,7 @@ describe("a backup", () => {
       ...inner,
       async save(stream, options) {
         const saved = await inner.save(stream, options);
-        if (stream === STREAMS.journal)
+        if (stream === STREAMS.mail)
           await cluster.transport.buckets.put(
             "actors",
             "0.acme.probe.stale",

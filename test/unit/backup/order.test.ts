@@ -5,10 +5,10 @@ import { BUCKETS, STREAMS } from "../../../protocols/subjects.ts";
 const ALL = [...Object.values(STREAMS), ...Object.values(BUCKETS).map((name) => `KV_${name}`)];
 
 describe("the order of a backup", () => {
-  it("saves mail before what it speaks of, the trail last, and leases never", () => {
+  it("saves mail before what it speaks of, the journal when actors go on already, the trail last, and leases never", () => {
     const { after, still } = decideSaving(ALL);
     expect(still.slice(0, 2)).toEqual(["BERTH_MAIL", "BERTH_REMINDERS"]);
-    expect(after).toEqual(["BERTH_AUDIT"]);
+    expect(after).toEqual(["BERTH_JOURNAL", "BERTH_AUDIT"]);
     expect([...still, ...after, "KV_berth-nodes"].toSorted()).toEqual(ALL.toSorted());
   });
 
