@@ -19,6 +19,7 @@ import { NAMESPACES, ServedApi } from "./served.ts";
 
 const WITHIN_MS = 120_000;
 const BROKER = "nats.berth-backend.svc";
+const EGRESS = "egress.berth-backend.svc";
 const IMAGES: Readonly<Record<string, string>> = {
   nats: "berth-test",
   node: "berth-node-test",
@@ -95,7 +96,11 @@ export async function install(): Promise<Installation> {
       BERTH_KUBERNETES_IMAGE: EXECUTOR_IMAGE,
       BERTH_KUBERNETES_PULL_POLICY: "Never",
     };
-    const hosts = [{ ip: broker, hostnames: [BROKER] }];
+    const hosts = [
+      { ip: broker, hostnames: [BROKER] },
+      // Nobody is there: what jobs here do needs no way out.
+      { ip: bridge, hostnames: [EGRESS] },
+    ];
     apply(named("node").map((manifest) => adapted(manifest, { environment, hosts })));
     apply(named("gateway").map((manifest) => adapted(manifest, { hosts })));
     for (const [where, part] of [

@@ -99,6 +99,30 @@ describeKustomize("the Kubernetes tree", () => {
     expect(new Set(parts)).toEqual(new Set(["broker", "gateway", "node"]));
   });
 
+  it("gives workers one way out: the proxy, by a Service at which every node answers", async () => {
+    const manifests = await environment("production");
+    const { BERTH_EGRESS_URL } = environmentOf(manifests, workload(manifests, "node"));
+    const { hostname, port } = new URL(BERTH_EGRESS_URL!);
+    const [service, namespace] = hostname.split(".");
+    const found = manifests.find((one) => nameOf(one) === `Service ${namespace}/${service}`);
+    expect(found).toMatchObject({
+      spec: { ports: [{ port: Number(port), targetPort: "egress" }] },
+    });
+  });
+
+  it("grants a node what it needs in the workers' namespace, and in no other", async () => {
+    const manifests = await environment("production");
+    const rights = manifests.filter(({ apiVersion }) => apiVersion.startsWith("rbac."));
+    expect(rights.map(nameOf).toSorted((a, b) => (a < b ? -1 : 1))).toEqual([
+      "Role berth-execution/berth-workers",
+      "RoleBinding berth-execution/berth-workers",
+    ]);
+    const { serviceAccountName } = workload(manifests, "node").pod.spec;
+    expect(rights.find(({ kind }) => kind === "RoleBinding")).toMatchObject({
+      subjects: [{ name: serviceAccountName, namespace: "berth-backend" }],
+    });
+  });
+
   it("lets a node alone speak to the cluster's API", async () => {
     const holders = workloadsOf(await environment("production"))
       .filter(({ pod }) => pod.spec.automountServiceAccountToken !== false)
