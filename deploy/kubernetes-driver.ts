@@ -44,7 +44,7 @@ export async function clusterFacts({
   if (config.BERTH_DRIVER !== "kubernetes" && !isCandidate)
     return { isOurs, problem: "it was not asked for" };
   try {
-    const cluster = openCluster(config, clock);
+    const cluster = await openCluster(config, clock);
     await cluster.pods(`${LABELS.part}=worker`).finally(() => cluster.close());
     return { isOurs, problem: undefined };
   } catch (thrown) {
@@ -52,15 +52,15 @@ export async function clusterFacts({
   }
 }
 
-function openCluster(config: Config, clock: Clock): Cluster {
-  const api = new Api(clusterAccess(config.KUBECONFIG), clock);
+async function openCluster(config: Config, clock: Clock): Promise<Cluster> {
+  const api = new Api(await clusterAccess(config.KUBECONFIG), clock);
   return new Cluster(api, config.BERTH_KUBERNETES_NAMESPACE);
 }
 
 export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriver> {
   const { buckets, clock, config, logger: log, liveNodes, nodeId, workerUrl } = parts;
   const owner: ClusterOwner = { deployment: await deploymentId(buckets, config), node: nodeId };
-  const cluster = openCluster(config, clock);
+  const cluster = await openCluster(config, clock);
   const common = { cluster, owner, clock, log };
   const { BERTH_KUBERNETES_STORAGE_CLASS: storageClass, BERTH_KUBERNETES_IMAGE: image } = config;
   const graceMs = config.BERTH_KILL_GRACE * 2;

@@ -1,6 +1,6 @@
 /**
- * `npm run test:kubernetes`: tests against a real cluster. The one that BERTH_TEST_KUBECONFIG names, whose machines must have
- * the image of workers and storage of a default class; or one that is built from Debian's packages (once, about 12 minutes, as
+ * `npm run test:kubernetes`: tests against a real cluster. The one that BERTH_TEST_KUBECONFIG or KUBECONFIG names, whose one machine
+ * must be this one and run its pods on the Docker Engine here, with storage of a default class; or one that is built from Debian's packages (once, about 12 minutes, as
  * root), started on this machine's Docker Engine, and removed in the end. Kept in `.berth/cache/kubernetes`, or where
  * BERTH_KUBERNETES_CACHE says.
  */
@@ -49,7 +49,7 @@ await runMain(async () => {
   if (engine === undefined) throw new SetupError("The tests of Kubernetes need a Docker Engine.");
   try {
     await ensureExecutorImage({ tag: EXECUTOR_IMAGE, offline: canMakeBase() });
-    const given = process.env.BERTH_TEST_KUBECONFIG;
+    const given = process.env.BERTH_TEST_KUBECONFIG || process.env.KUBECONFIG;
     process.exitCode = given ? await runTests(given) : await withCluster(runTests);
   } finally {
     await engine.stop();

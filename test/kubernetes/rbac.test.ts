@@ -26,7 +26,7 @@ const roleSchema = z.object({
   ),
 });
 const auditSchema = z.object({
-  user: z.object({ username: z.string() }),
+  user: z.object({ username: z.string().default("") }),
   verb: z.string(),
   objectRef: z
     .object({

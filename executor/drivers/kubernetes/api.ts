@@ -95,8 +95,16 @@ export class Api {
     if (!isSuccess(status)) throw new ApiRefusal(status, reasonIn(status, await textOf(answer)));
     on.open();
     await new Promise<void>((resolve, reject) => {
-      answer.once("error", reject);
-      createInterface(answer).on("line", on.line).once("close", resolve).once("error", reject);
+      const take = (line: string) => {
+        try {
+          on.line(line);
+        } catch (thrown) {
+          answer.destroy();
+          reject(asBerthError(thrown, "driver.failed"));
+        }
+      };
+      answer.on("error", reject);
+      createInterface(answer).on("line", take).on("close", resolve).on("error", reject);
     });
   }
 

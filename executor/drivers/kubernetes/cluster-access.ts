@@ -1,6 +1,6 @@
 /** How the cluster's API is reached: a kubeconfig that is named, the pod that we run in, or the user's own kubeconfig. */
 import { existsSync } from "node:fs";
-import { KubeConfig } from "@kubernetes/client-node";
+import type { KubeConfig } from "@kubernetes/client-node";
 import { asBerthError, BerthError } from "../../../protocols/errors.ts";
 
 const ACCOUNT_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -10,9 +10,10 @@ export function isInCluster(): boolean {
   return existsSync(ACCOUNT_TOKEN);
 }
 
-/** Throws `driver.unavailable` when there is no way in. */
-export function clusterAccess(kubeconfig: string | undefined): KubeConfig {
-  const access = new KubeConfig();
+/** Rejects with `driver.unavailable` when there is no way in. The library is loaded by this alone: it takes a second. */
+export async function clusterAccess(kubeconfig: string | undefined): Promise<KubeConfig> {
+  const library = await import("@kubernetes/client-node");
+  const access = new library.KubeConfig();
   try {
     if (kubeconfig !== undefined) access.loadFromFile(kubeconfig);
     else if (isInCluster()) access.loadFromCluster();

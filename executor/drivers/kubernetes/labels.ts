@@ -24,7 +24,7 @@ export const LABELS = {
   agent: "berth.agent",
   /** The worker's id: each start has a new one. */
   incarnation: "berth.incarnation",
-  /** Of a workspace: its key. */
+  /** Of a workspace, and of a pod that mounts one: its key. */
   workspace: "berth.workspace",
   /** "true" of a worker whose tier leads out directly. */
   internet: "berth.internet",
@@ -61,7 +61,7 @@ export function partLabels(owner: Pick<ClusterOwner, "deployment">, part: Part):
 }
 
 export function workerLabels(owner: ClusterOwner, spec: WorkerSpec): Labels {
-  const { agent, internet, network, tenant, tier, user, worker } = spec;
+  const { agent, internet, network, tenant, tier, user, worker, workspace } = spec;
   const exact = {
     [LABELS.node]: owner.node,
     [LABELS.tenant]: tenant,
@@ -69,6 +69,7 @@ export function workerLabels(owner: ClusterOwner, spec: WorkerSpec): Labels {
     [LABELS.incarnation]: worker,
     ...(user === undefined ? {} : { [LABELS.user]: user }),
     ...(agent === undefined ? {} : { [LABELS.agent]: agent }),
+    ...(workspace === "job" ? {} : { [LABELS.workspace]: spec.workspace_key }),
     ...(internet ? { [LABELS.internet]: "true" } : {}),
     ...(network === "tenant" ? { [LABELS.fleet]: "true" } : {}),
   };

@@ -1,5 +1,6 @@
 /** A worker's pod as the cluster is asked for it: limits of the tier, and nothing that an agent could use against its host. Pure. */
 import type {
+  V1Affinity,
   V1Container,
   V1Pod,
   V1PodSpec,
@@ -9,7 +10,14 @@ import type {
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
-import { ANNOTATIONS, type ClusterOwner, podName, workerLabels } from "./labels.ts";
+import {
+  ANNOTATIONS,
+  type ClusterOwner,
+  LABELS,
+  partLabels,
+  podName,
+  workerLabels,
+} from "./labels.ts";
 import { WORKER_CONTAINER } from "./pod.ts";
 
 export interface PodSettings {
@@ -108,6 +116,7 @@ function podSpec(plan: PodPlan): V1PodSpec {
     ...(settings.runtimeClass === undefined ? {} : { runtimeClassName: settings.runtimeClass }),
     imagePullSecrets: settings.pullSecrets.map((name) => ({ name })),
     ...nameService(spec, hosts),
+    ...(spec.workspace === "tenant" ? { affinity: besideItsFleet(plan) } : {}),
     securityContext: {
       runAsNonRoot: true,
       runAsUser: USER,
@@ -126,6 +135,21 @@ function podSpec(plan: PodPlan): V1PodSpec {
     containers: [workerContainer(plan)],
     volumes: volumes(plan),
   };
+}
+
+/** One machine mounts a workspace: those who share one run there. Whoever is the first may run anywhere. */
+function besideItsFleet({ owner, spec }: PodPlan): V1Affinity {
+  const { [LABELS.tenant]: tenant = "", [LABELS.workspace]: workspace = "" } = workerLabels(
+    owner,
+    spec,
+  );
+  const matchLabels = {
+    ...partLabels(owner, "worker"),
+    [LABELS.tenant]: tenant,
+    [LABELS.workspace]: workspace,
+  };
+  const term = { labelSelector: { matchLabels }, topologyKey: "kubernetes.io/hostname" };
+  return { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } };
 }
 
 /** Nobody is asked for a name, for data could leave by such a question. As in a container of the Docker driver. */

@@ -91,6 +91,21 @@ describe("a worker's pod as it is asked for", () => {
     });
   });
 
+  it("is put beside those with whom it shares a workspace, which one machine alone mounts", () => {
+    const spec = workerSpec({ workspace: "tenant", workspace_key: "shell", network: "tenant" });
+    const made = podManifest({ ...plan, spec, claim: "berth-ws" });
+    const [term] =
+      made.spec?.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+    expect(term?.topologyKey).toBe("kubernetes.io/hostname");
+    // The first of them is one of those whom it looks for itself: so it may run anywhere.
+    expect(made.metadata.labels).toMatchObject(term?.labelSelector?.matchLabels ?? { none: "" });
+    expect(term?.labelSelector?.matchLabels).toMatchObject({
+      "berth.tenant": "acme",
+      "berth.workspace": "shell",
+    });
+    expect(podManifest(plan).spec?.affinity).toBeUndefined();
+  });
+
   it("says no secret in a variable, and asks a name server only where its tier leads out", () => {
     const text = JSON.stringify(podManifest(plan));
     expect(text).not.toMatch(/nats:\/\/|jwt|seed/);
