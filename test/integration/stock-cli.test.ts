@@ -3,7 +3,13 @@
  * `docs/operations.md` is listed here by the test that sends its request; each answer is JSON that a person can read.
  */
 import { readFileSync } from "node:fs";
-import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import {
+  connect,
+  createInbox,
+  credsAuthenticator,
+  headers,
+  type NatsConnection,
+} from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { refName } from "../../protocols/ids.ts";
 import { partitionOf } from "../../protocols/partition.ts";
@@ -43,6 +49,11 @@ const COMMANDS = {
     "nats stream subjects BERTH_DEAD_LETTERS",
     "nats stream get BERTH_DEAD_LETTERS --last-for berth.dead.dev-pro.user.dev",
     "nats req berth.node.NODE.replay dl-1",
+  ],
+  backups: [
+    `nats kv put berth-partitions hold '{"by":"me","since":0}'`,
+    "nats account backup /backups/by-hand",
+    "nats kv del berth-partitions hold",
   ],
   orders: [
     `nats req berth.mail.dev-pro.user.dev.system '{"id":"by-hand-2","type":"$park","payload":{"code":"operator","message":"looking at it"},"sentAt":0}'`,
@@ -298,6 +309,31 @@ describe("streams", () => {
       num_pending: expect.any(Number),
       num_ack_pending: expect.any(Number),
     });
+  });
+});
+
+describe("a backup by hand", () => {
+  test("is made while a hold keeps every partition without an owner; without the hold all goes on", async () => {
+    const hold = "$KV.berth-partitions.hold";
+    const owner = async () => (await value("berth-partitions", `${partition()}`))["node"];
+    expect(await owner()).toBe(node);
+    await request(hold, { by: "me", since: 0 });
+    await eventually(async () => (await owner()) === null, { name: "nobody owns the partition" });
+    // What `nats account backup` asks for each stream, and the archive that it then gets.
+    const inbox = createInbox();
+    const chunks = nats.subscribe(inbox, { max: 1 });
+    const saved = await request("$JS.API.STREAM.SNAPSHOT.KV_berth-actors", {
+      ...{ deliver_subject: inbox, no_consumers: false, jsck: false, chunk_size: 131_072 },
+    });
+    expect(saved).toMatchObject({
+      config: { name: "KV_berth-actors" },
+      state: { messages: expect.any(Number) },
+    });
+    for await (const chunk of chunks) expect(chunk.data.length).toBeGreaterThan(0);
+    const gone = headers();
+    gone.set("KV-Operation", "DEL");
+    await nats.request(hold, "", { headers: gone, timeout: 5_000 });
+    await eventually(async () => (await owner()) === node, { name: "the node owns it again" });
   });
 });
 
