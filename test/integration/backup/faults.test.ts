@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { verifyBackup } from "../../../deploy/backup/verification.ts";
 import { runCommand } from "../../../deploy/nats/command.ts";
+import { BerthError } from "../../../protocols/errors.ts";
 import { HOLD_KEY } from "../../../protocols/records.ts";
 import { STREAMS } from "../../../protocols/subjects.ts";
 import type { Snapshots } from "../../../runtime/nats/snapshots.ts";
@@ -254,6 +255,24 @@ describe("a restore", () => {
       }),
     });
     expect(left).toEqual([]);
+    expect(await streams(nats)).toHaveLength(30);
+  });
+
+  test("sends a stream once more that the broker did not take, and gives up in the end", async () => {
+    await using nats: TestNats = await startNats();
+    const lost = (times: number) => (inner: Snapshots) =>
+      ({
+        ...inner,
+        load: (facts, options) => {
+          if (facts.name !== "KV_berth-keys" || times-- <= 0) return inner.load(facts, options);
+          return Promise.reject(new BerthError("broker.unavailable", "no leader"));
+        },
+      }) satisfies Snapshots;
+    await expect(rig.restore("good", nats, { wrap: lost(3) })).rejects.toThrow("no leader");
+    const said: string[] = [];
+    const say = (line: string) => said.push(line);
+    await rig.restore("good", nats, { wrap: lost(2), say });
+    expect(said.filter((line) => line.includes("once more"))).toHaveLength(2);
     expect(await streams(nats)).toHaveLength(30);
   });
 
