@@ -61,16 +61,16 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
   const { buckets, clock, config, logger: log, liveNodes, nodeId, workerUrl } = parts;
   const owner: ClusterOwner = { deployment: await deploymentId(buckets, config), node: nodeId };
   const cluster = await openCluster(config, clock);
-  const common = { cluster, owner, clock, log };
+  const selector = selectorOf(deploymentLabels(owner));
+  const informer = new PodInformer({ cluster, selector, clock, log });
+  const common = { cluster, informer, owner, clock, log };
   const { BERTH_KUBERNETES_STORAGE_CLASS: storageClass, BERTH_KUBERNETES_IMAGE: image } = config;
   const graceMs = config.BERTH_KILL_GRACE * 2;
-  const selector = selectorOf(deploymentLabels(owner));
   const opened: { driver?: KubernetesDriver } = {};
   const way = await openWayOut(parts, () => opened.driver);
   const reach = { brokers: brokersOf(workerUrl), egress: way?.endpoint };
   const opening = KubernetesDriver.open({
     ...common,
-    informer: new PodInformer({ ...common, selector }),
     claims: new WorkspaceClaims({ ...common, storageClass }),
     policies: new KeptPolicies({
       ...common,

@@ -1,7 +1,7 @@
 /**
- * `npm run test:kubernetes`: tests against a real cluster. The one that BERTH_TEST_KUBECONFIG or KUBECONFIG names, whose one machine
- * must be this one and run its pods on the Docker Engine here, with storage of a default class; or one that is built from Debian's packages (once, about 12 minutes, as
- * root), started on this machine's Docker Engine, and removed in the end. Kept in `.berth/cache/kubernetes`, or where
+ * `npm run test:kubernetes`: tests against a real cluster. The one that BERTH_TEST_KUBECONFIG or KUBECONFIG names, whose one
+ * machine is this one and runs its pods on the Docker Engine here; or one that is built from Debian's packages (once, about 12
+ * minutes, as root), started on that engine, and removed in the end. Kept in `.berth/cache/kubernetes`, or where
  * BERTH_KUBERNETES_CACHE says.
  */
 import "./node-version.mjs";

@@ -77,7 +77,7 @@ describe("a worker's pod", () => {
     };
     expect(made.containers[0]?.resources).toEqual({
       limits: { cpu: "500m", memory: "268435456", "ephemeral-storage": "134217728" },
-      requests: { cpu: "250m", memory: "134217728", "ephemeral-storage": "67108864" },
+      requests: { cpu: "100m", memory: "53687092", "ephemeral-storage": "26843546" },
     });
   });
 

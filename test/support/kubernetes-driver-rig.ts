@@ -69,6 +69,8 @@ export async function kubernetesDriverRig(
       BERTH_KUBERNETES_IMAGE: EXECUTOR_IMAGE,
       BERTH_KUBERNETES_PULL_POLICY: "Never",
       BERTH_KILL_GRACE: "500ms",
+      // The cluster is one small machine.
+      BERTH_KUBERNETES_REQUESTS: "0.2",
       ...environment,
       ...more,
     });

@@ -1,7 +1,7 @@
 /** The cluster that tests use: `npm run test:kubernetes` makes one, and says where by BERTH_TEST_KUBECONFIG. */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { docker } from "./docker.ts";
@@ -12,6 +12,9 @@ export const KUBECONFIG = process.env["BERTH_TEST_KUBECONFIG"] ?? "";
 const FOLDER = join(dirname(KUBECONFIG), "..", "run");
 /** Who asked the API for what, one JSON a line; of the cluster that was started for the tests. */
 export const AUDIT_LOG = join(FOLDER, "audit.log");
+
+/** Whether the cluster was started for the tests, and may be broken. */
+export const isClusterOurs = existsSync(AUDIT_LOG);
 
 export function pidOf(part: string): number {
   return Number(readFileSync(join(FOLDER, `${part}.pid`), "utf8"));

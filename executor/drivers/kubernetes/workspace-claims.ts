@@ -25,11 +25,14 @@ import {
   partLabels,
   selectorOf,
 } from "./labels.ts";
-import { hasEnded } from "./pod.ts";
+import { hasEnded, type Pod } from "./pod.ts";
+import type { PodInformer } from "./pod-informer.ts";
 import { parseQuantity } from "./quantity.ts";
 
 export interface WorkspaceClaimsParts {
   readonly cluster: Cluster;
+  /** What is known of pods costs nothing to look at. */
+  readonly informer: Pick<PodInformer, "all">;
   readonly owner: ClusterOwner;
   /** Undefined: the cluster's default. */
   readonly storageClass: string | undefined;
@@ -97,7 +100,7 @@ export class WorkspaceClaims {
       if (workspace === undefined || claim.metadata?.deletionTimestamp !== undefined) continue;
       const { key, tenant } = workspace;
       try {
-        if (mayUse(tenant, key) || (await this.#isMounted(claim)) || (await isWanted(workspace)))
+        if (mayUse(tenant, key) || this.#seemsMounted(claim) || (await isWanted(workspace)))
           continue;
         // Asked again after the answer: a worker may have started meanwhile.
         if (mayUse(tenant, key) || !(await this.#removeUnused(claim))) continue;
@@ -122,11 +125,14 @@ export class WorkspaceClaims {
     return true;
   }
 
+  #seemsMounted(claim: V1PersistentVolumeClaim): boolean {
+    return mounts(this.#parts.informer.all(), claim);
+  }
+
   /** As the cluster says at this moment, of all nodes' pods. */
-  async #isMounted({ metadata }: V1PersistentVolumeClaim): Promise<boolean> {
+  async #isMounted(claim: V1PersistentVolumeClaim): Promise<boolean> {
     const { cluster, owner } = this.#parts;
-    const { pods } = await cluster.pods(selectorOf(deploymentLabels(owner)));
-    return pods.some((pod) => !hasEnded(pod) && pod.claims.includes(metadata?.name ?? ""));
+    return mounts((await cluster.pods(selectorOf(deploymentLabels(owner)))).pods, claim);
   }
 
   async #gone(name: string): Promise<void> {
@@ -180,6 +186,10 @@ export class WorkspaceClaims {
       },
     };
   }
+}
+
+function mounts(pods: readonly Pod[], { metadata }: V1PersistentVolumeClaim): boolean {
+  return pods.some((pod) => !hasEnded(pod) && pod.claims.includes(metadata?.name ?? ""));
 }
 
 function keptIn({ metadata }: V1PersistentVolumeClaim): KeptWorkspace | undefined {
