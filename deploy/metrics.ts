@@ -1,12 +1,14 @@
 /** Every metric that Berth exports, in one table, on prom-client. Names of the first group are a contract. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { BerthError } from "../protocols/errors.ts";
-import type { Metrics } from "../runtime/metrics.ts";
+import type { Labels, Metrics } from "../runtime/metrics.ts";
 
 interface CounterRow {
   readonly type: "counter" | "gauge";
   readonly help: string;
   readonly labels: readonly string[];
+  /** Series that are there from the start, at 0: of one that begins with its first event nobody sees that it grew. */
+  readonly series?: readonly Labels[];
 }
 interface HistogramRow {
   readonly type: "histogram";
@@ -21,6 +23,13 @@ const counter = (help: string, ...labels: string[]): MetricRow => ({
   type: "counter",
   help,
   labels,
+});
+/** Has one label, whose values are few and known. */
+const counterBy = (help: string, label: string, ...values: string[]): MetricRow => ({
+  type: "counter",
+  help,
+  labels: [label],
+  series: values.map((value) => ({ [label]: value })),
 });
 const gauge = (help: string, ...labels: string[]): MetricRow => ({ type: "gauge", help, labels });
 const histogram = (help: string, buckets: readonly number[], ...labels: string[]): MetricRow => ({
@@ -104,9 +113,11 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_evictions_total: counter("Leases removed because their node's process was gone"),
   berth_effects_running: gauge("Tools that run"),
 
-  berth_reconcile_passes_total: counter(
+  berth_reconcile_passes_total: counterBy(
     "Comparisons of what is wanted of a host with what is there, by how they ended",
     "result",
+    "done",
+    "failed",
   ),
   berth_reconcile_removed_total: counter("What hosts removed because nobody wants it", "what"),
   berth_reconcile_lost_total: counter("Workers on record that their host did not have any more"),
@@ -122,7 +133,12 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_broker_streams: gauge("Streams of Berth's account, buckets included"),
   berth_broker_consumers: gauge("Consumers of Berth's account"),
   berth_broker_api_errors: gauge("Errors of the broker's JetStream API since it began to count"),
-  berth_broker_readings_total: counter("Questions to the broker for these values", "result"),
+  berth_broker_readings_total: counterBy(
+    "Questions to the broker for these values",
+    "result",
+    "done",
+    "failed",
+  ),
 
   berth_gateway_requests_total: counter("HTTP requests", "method", "route", "status"),
   berth_gateway_request_seconds: histogram("Time to an HTTP answer", FAST, "route"),
@@ -134,7 +150,12 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
   berth_gateway_streams: gauge("Open streams", "transport"),
   berth_gateway_streams_total: counter("Streams opened", "transport"),
   berth_gateway_event_lag_seconds: histogram("From an event's storing to its gateway", FAST),
-  berth_gateway_readers_cut_total: counter("Readers cut because they were too slow", "transport"),
+  berth_gateway_readers_cut_total: counterBy(
+    "Readers cut because they were too slow",
+    "transport",
+    "sse",
+    "websocket",
+  ),
 };
 
 export interface PrometheusMetrics extends Metrics {
@@ -173,8 +194,11 @@ export function prometheusMetrics(): PrometheusMetrics {
 function create(registry: Registry, name: string, row: MetricRow): Counter | Gauge | Histogram {
   const common = { name, help: row.help, labelNames: [...row.labels], registers: [registry] };
   switch (row.type) {
-    case "counter":
-      return new Counter(common);
+    case "counter": {
+      const made = new Counter(common);
+      for (const labels of row.series ?? []) made.inc({ ...labels }, 0);
+      return made;
+    }
     case "gauge":
       return new Gauge(common);
     case "histogram":

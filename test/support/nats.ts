@@ -35,6 +35,15 @@ export interface OperatorNats extends TestNats {
   readonly broker: Broker;
 }
 
+/** Of a server with users. */
+export interface TwoUsers {
+  /** Subjects that the platform may not publish to, asked at each start of the server. */
+  readonly denied?: readonly string[];
+  /** How much the account may have on disk (default: no limit). */
+  readonly storageBytes?: number;
+}
+
+const MIB = 1024 ** 2;
 const CACHE_DIR = new URL("../../.berth/cache", import.meta.url).pathname;
 const PASSWORDS = { platform: "a-password-of-the-platform", worker: "a-password-of-all-workers" };
 
@@ -43,12 +52,12 @@ const PASSWORDS = { platform: "a-password-of-the-platform", worker: "a-password-
  * the platform's and one that all workers share.
  */
 export async function startNats(
-  options: { readonly authorize?: boolean; readonly monitorPort?: number } = {},
+  options: TwoUsers & { readonly authorize?: boolean; readonly monitorPort?: number } = {},
 ): Promise<TestNats> {
   const dataDir = await mkdtemp(join(tmpdir(), "berth-nats-"));
   const { monitorPort } = options;
   const isOpen = options.authorize !== true;
-  const access = () => (isOpen ? [] : twoUsers());
+  const access = () => (isOpen ? [] : twoUsers(options));
   return await startServer(dataDir, access, isOpen ? {} : PASSWORDS, monitorPort);
 }
 
@@ -117,18 +126,25 @@ function urlWith(url: string, user: string, password: string | undefined): strin
   return password === undefined ? url : url.replace("://", `://${user}:${password}@`);
 }
 
-function twoUsers(): string[] {
+function twoUsers({ denied = [], storageBytes }: TwoUsers): string[] {
   const permissions = natsPermissions(ISOLATION_POLICY, { kind: "container", id: ANY_ONE });
+  const limits =
+    storageBytes === undefined ? "enabled" : `{ max_mem: ${MIB}, max_file: ${storageBytes} }`;
+  const narrow =
+    denied.length === 0
+      ? ""
+      : `, permissions: { publish: { allow: [">"], deny: ${JSON.stringify(denied)} } }`;
   return [
-    "authorization {",
+    "accounts { BERTH {",
+    `  jetstream: ${limits}`,
     "  users: [",
-    `    { user: platform, password: "${PASSWORDS.platform}" }`,
+    `    { user: platform, password: "${PASSWORDS.platform}"${narrow} }`,
     `    { user: worker, password: "${PASSWORDS.worker}", permissions: {`,
     `      publish: { allow: ${JSON.stringify(permissions.publish)} }`,
     `      subscribe: { allow: ${JSON.stringify(permissions.subscribe)} }`,
     '      allow_responses: { max: 1, expires: "1m" }',
     "    } }",
     "  ]",
-    "}",
+    "} }",
   ];
 }

@@ -13,11 +13,14 @@ import { z } from "zod";
 import { type CommandResult, runCommand } from "../../deploy/nats/command.ts";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
+import { withShortWaits } from "./rule-files.ts";
 import { ROOT } from "./source.ts";
 
 const SOURCE = join(ROOT, "deploy", "monitoring", "prometheus");
 const FETCHED = join(ROOT, ".berth", "cache", "prometheus", "usr", "bin");
 const PROMTOOL_MS = 60_000;
+/** From a condition to its alert: what is read every 15 s, three times, and the longest wait of a rule. */
+const FIRES_MS = 75_000;
 
 const folder = [...(process.env["PATH"] ?? "").split(delimiter), FETCHED].find((path) =>
   ["prometheus", "promtool"].every((name) => existsSync(join(path, name))),
@@ -76,16 +79,26 @@ export interface Prometheus extends AsyncDisposable {
   rules(): Promise<LoadedRule[]>;
   /** Names of the alerts that fire. */
   firing(): Promise<string[]>;
+  /** Resolves when all of these fire. */
+  fires(...alerts: string[]): Promise<void>;
 }
 
-/** Scrapes and evaluates each second, and waits for no alert longer than that; the rules are otherwise those that are shipped. */
-export async function startPrometheus(gateway: string): Promise<Prometheus> {
+export interface Targets {
+  /** Hosts with ports. */
+  readonly gateways: readonly string[];
+  readonly nodes?: readonly string[];
+}
+
+/** Scrapes and evaluates each second, and waits seconds for an alert where it is to wait minutes; the rules are otherwise those that are shipped. */
+export async function startPrometheus({ gateways, nodes = [] }: Targets): Promise<Prometheus> {
   const dir = await mkdtemp(join(tmpdir(), "berth-prometheus-"));
   const config = join(dir, "config");
   await cp(SOURCE, config, { recursive: true });
-  await change(join(config, "prometheus.yml"), /(_interval|_timeout): \d+s/g, "$1: 1s");
-  await change(join(config, "rules", "alerts.yml"), /for: \d+m/g, "for: 1s");
-  await change(join(config, "targets", "gateways.yml"), "127.0.0.1:9464", gateway);
+  await shortenIntervals(join(config, "prometheus.yml"));
+  const alerts = join(config, "rules", "alerts.yml");
+  await writeFile(alerts, withShortWaits(await readFile(alerts, "utf8")));
+  await writeFile(join(config, "targets", "gateways.yml"), targetsText(gateways));
+  await writeFile(join(config, "targets", "nodes.yml"), targetsText(nodes));
   const port = await freePort("prometheus");
   const child = spawn(
     program("prometheus"),
@@ -124,16 +137,28 @@ function client(base: string): Omit<Prometheus, keyof AsyncDisposable> {
     const body: unknown = await (await fetch(`${base}/api/v1/rules`)).json();
     return rulesSchema.parse(body).data.groups.flatMap((group) => group.rules);
   };
+  const firing = async () =>
+    (await rules()).filter(({ state }) => state === "firing").map(({ name }) => name);
   return {
     rules,
+    firing,
+    async fires(...alerts) {
+      let late = alerts;
+      const isNone = async () => {
+        const names = await firing();
+        late = alerts.filter((name) => !names.includes(name));
+        return late.length === 0;
+      };
+      await eventually(isNone, { within: FIRES_MS }).catch((cause: unknown) => {
+        throw new Error(`not within ${FIRES_MS} ms: ${late.join(" and ")}`, { cause });
+      });
+    },
     async values(query) {
       const answer = await fetch(`${base}/api/v1/query?query=${encodeURIComponent(query)}`);
       const text = await answer.text();
       if (!answer.ok) throw new Error(`${query}: ${text}`);
       return samplesSchema.parse(JSON.parse(text)).data.result.map(({ value }) => Number(value[1]));
     },
-    firing: async () =>
-      (await rules()).filter(({ state }) => state === "firing").map(({ name }) => name),
   };
 }
 
@@ -145,9 +170,11 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /** What is not there any more would be shortened by nobody, and the test would wait in vain. */
-async function change(file: string, what: string | RegExp, by: string): Promise<void> {
+async function shortenIntervals(file: string): Promise<void> {
   const before = await readFile(file, "utf8");
-  const after = before.replaceAll(what, by);
-  if (after === before) throw new Error(`${file} has nothing to change`);
+  const after = before.replaceAll(/(_interval|_timeout): \d+s/g, "$1: 1s");
+  if (after === before) throw new Error(`${file} has no interval`);
   await writeFile(file, after);
 }
+
+const targetsText = (hosts: readonly string[]) => JSON.stringify([{ targets: hosts }]);

@@ -6,7 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
-import { type OperatorNats, startNats, startOperatorNats, type TestNats } from "./nats.ts";
+import {
+  type OperatorNats,
+  startNats,
+  startOperatorNats,
+  type TestNats,
+  type TwoUsers,
+} from "./nats.ts";
 
 const PROGRAM = new URL("../../dist/deploy/main.js", import.meta.url).pathname;
 
@@ -31,8 +37,9 @@ export interface RoleProcesses extends AsyncDisposable {
  */
 export async function roleProcesses(
   env: Readonly<Record<string, string>> = {},
+  users: TwoUsers = {},
 ): Promise<RoleProcesses> {
-  return await processesOn(await startNats({ authorize: true }), () => env);
+  return await processesOn(await startNats({ ...users, authorize: true }), () => env);
 }
 
 /** On a nats-server in operator mode; `env` says what each role gets besides. */

@@ -27,6 +27,17 @@ export function rulesIn(text: string): Rule[] {
   });
 }
 
+/**
+ * The rules with every `for` sixty times shorter: nobody waits ten minutes for a test. Expressions stay as they are. Throws when
+ * there is no `for` of whole minutes, or another one: it would be shortened by nobody, and the test would wait in vain.
+ */
+export function withShortWaits(text: string): string {
+  const short = text.replaceAll(/^( +for: \d+)m$/gm, "$1s");
+  const left = short.match(/^ +for: (?!\d+s$).*$/m);
+  if (short === text || left) throw new Error(`no wait to shorten: ${left?.[0] ?? "none"}`);
+  return short;
+}
+
 export interface MetricUse {
   readonly name: string;
   /** That it is selected or grouped by, in the same expression. */

@@ -5,7 +5,8 @@
  * T1 While `silent`, no byte passes in either direction and no end of a connection is told: as a cable that is out.
  *    What was sent meanwhile arrives when the cut heals, as TCP sends it again.
  * T2 While `reset`, every connection is broken at once and new ones are broken as they come.
- * T3 `close` leaves no socket behind.
+ * T3 A delayed byte arrives in its order, before the end of its connection is told, and also when a cut comes meanwhile.
+ * T4 `close` leaves no socket behind.
  */
 import { once } from "node:events";
 import {
@@ -15,6 +16,7 @@ import {
   type Server,
   type Socket,
 } from "node:net";
+import { systemClock } from "../../runtime/clock.ts";
 
 export type Cut = "silent" | "reset";
 
@@ -30,6 +32,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #targetPort: number;
   readonly #pairs = new Set<Pair>();
   #cut: Cut | undefined;
+  #delayMs = 0;
 
   private constructor(server: Server, targetPort: number) {
     this.#server = server;
@@ -58,6 +61,11 @@ export class TcpProxy implements AsyncDisposable {
         far.pause();
       } else reset(near, far);
     }
+  }
+
+  /** From now on each byte takes so much longer, in either direction (T3). */
+  delay(ms: number): void {
+    this.#delayMs = ms;
   }
 
   heal(): void {
@@ -96,16 +104,26 @@ export class TcpProxy implements AsyncDisposable {
 
   #carry(pair: Pair, from: Socket, to: Socket): void {
     from.setNoDelay(true);
+    let last = Promise.resolve();
+    /** T3: behind all that came before, also when the delay has become shorter meanwhile. */
+    const inOrder = (act: () => void) => {
+      const due = this.#delayMs > 0 ? systemClock.sleep(this.#delayMs) : undefined;
+      last = last.then(() => due).then(act);
+    };
     from.on("data", (bytes) => {
-      if (!to.destroyed && !to.write(bytes)) from.pause();
+      inOrder(() => {
+        if (!to.destroyed && !to.write(bytes)) from.pause();
+      });
     });
     to.on("drain", () => {
       if (this.#cut === undefined) from.resume();
     });
     from.on("error", () => {});
     from.on("close", () => {
-      if (this.#cut !== "silent") to.destroySoon(); // T1
-      if (to.destroyed) this.#pairs.delete(pair);
+      inOrder(() => {
+        if (this.#cut !== "silent") to.destroySoon(); // T1
+        if (to.destroyed) this.#pairs.delete(pair);
+      });
     });
   }
 }

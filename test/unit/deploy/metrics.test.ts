@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { METRICS, prometheusMetrics } from "../../../deploy/metrics.ts";
+import { valuesIn } from "../../support/metrics-text.ts";
 import { readSources } from "../../support/source.ts";
 
 const LAYERS = ["runtime", "actors", "executor", "gateway", "deploy"];
@@ -54,6 +55,12 @@ describe("the table of metrics", () => {
     const names = new Set(shown.map(({ name }) => name));
     const ofWorkers = Object.keys(METRICS).filter((name) => /^berth_(worker|job|queue)/.test(name));
     expect(ofWorkers.filter((name) => !names.has(name))).toEqual([]);
+  });
+
+  it("has the series whose names are known from the start, so that their first event is seen as growth", async () => {
+    const text = await prometheusMetrics().text();
+    const readings = valuesIn(text, "berth_broker_readings_total");
+    expect(Object.fromEntries(readings)).toEqual({ '{result="done"}': 0, '{result="failed"}': 0 });
   });
 
   it("is exported whole, also what nothing has written yet", async () => {

@@ -83,7 +83,43 @@ describe("rules and panels", () => {
   });
 });
 
+/** Growth is read of a series that begins with its first event, which is therefore not seen. */
+function missesFirstEvents({ expr }: { readonly expr: string }): boolean {
+  const grown = [...expr.matchAll(/\bincrease\((\w+)/g)].map(([, name = ""]) => name);
+  return grown.some((name) => {
+    const row = METRICS[name];
+    if (row?.type !== "counter" || row.labels.length === 0 || row.series) return false;
+    return !expr.includes(`(${name} unless ${name} offset `);
+  });
+}
+
+const LIVE = join(ROOT, "test", "integration", "monitoring");
+
+/** The alerts that some test waits for after it has caused what they tell of. */
+function firedLive(): Set<string> {
+  const text = readdirSync(LIVE)
+    .map((name) => readFileSync(join(LIVE, name), "utf8"))
+    .join("\n");
+  const waits = [...text.matchAll(/\bprometheus\.fires\(([^)]*)\)/g)];
+  return new Set(
+    waits.flatMap(([, names = ""]) => [...names.matchAll(/"(\w+)"/g)].map(([, name = ""]) => name)),
+  );
+}
+
+describe("every rule", () => {
+  it("sees the first event of what it counts", () => {
+    expect(rules.filter(missesFirstEvents).map(({ name }) => name)).toEqual([]);
+    const late = "increase(berth_dead_letters_total[10m]) > 0";
+    expect(missesFirstEvents({ expr: late })).toBe(true);
+  });
+});
+
 describe("every alert", () => {
+  it("is made to fire by its cause, on a real Berth that a real Prometheus scrapes", () => {
+    const names = alerts.map(({ name }) => name);
+    expect([...firedLive()].toSorted()).toEqual(names.toSorted());
+  });
+
   it("is one of a kind, and says how bad it is, what is wrong, and where its section is", () => {
     const names = alerts.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);

@@ -52,6 +52,21 @@ describe("a proxy", () => {
     await saw(parts.client, large);
   });
 
+  test("delayed, passes everything later, in its order (T3)", async () => {
+    await using parts = await rig();
+    const { client, proxy } = parts;
+    proxy.delay(100);
+    const sentAt = performance.now();
+    client.socket.write("a");
+    await once(client.socket, "data");
+    expect(performance.now() - sentAt).toBeGreaterThan(190);
+    client.socket.write("b");
+    await saw(client, "ab");
+    proxy.delay(0);
+    client.socket.write("c");
+    await saw(client, "abc");
+  });
+
   test("cut silently, passes nothing and keeps connections; healed, what was sent arrives (T1)", async () => {
     await using parts = await rig();
     const { client, proxy } = parts;

@@ -3,18 +3,18 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect, credsAuthenticator } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { DevFile } from "../../protocols/api.ts";
-import { type BerthProcess, spawnBerth } from "../support/berth-process.ts";
-import { plainQuery, readDashboards } from "../support/dashboards.ts";
-import { eventually } from "../support/eventually.ts";
+import type { DevFile } from "../../../protocols/api.ts";
+import { type BerthProcess, spawnBerth } from "../../support/berth-process.ts";
+import { plainQuery, readDashboards } from "../../support/dashboards.ts";
+import { eventually } from "../../support/eventually.ts";
 import {
   describePrometheus,
   type Prometheus,
   promtool,
   startPrometheus,
-} from "../support/prometheus.ts";
-import { metricsIn, rulesIn } from "../support/rule-files.ts";
-import { ROOT } from "../support/source.ts";
+} from "../../support/prometheus.ts";
+import { metricsIn, rulesIn } from "../../support/rule-files.ts";
+import { ROOT } from "../../support/source.ts";
 
 const RULES = join(ROOT, "deploy", "monitoring", "prometheus", "rules");
 
@@ -51,7 +51,6 @@ const AFTER_A_FAULT: Readonly<Record<string, string>> = {
   berth_worker_exits_total: "a worker that ends by itself",
   berth_reconcile_removed_total: "a host that holds what nobody wants",
   "what:berth_reconcile_removed:increase10m": "the same",
-  berth_gateway_readers_cut_total: "a reader that is too slow",
 };
 
 const reads = (expr: string, table: Readonly<Record<string, string>>) =>
@@ -75,7 +74,7 @@ describePrometheus("a Prometheus that scrapes a live Berth", () => {
       BERTH_SWEEP_EVERY: "2s",
     });
     dev = await berth.dev();
-    prometheus = await startPrometheus(new URL(dev.metrics_url).host);
+    prometheus = await startPrometheus({ gateways: [new URL(dev.metrics_url).host] });
   });
   afterAll(async () => {
     await prometheus?.[Symbol.asyncDispose]();
@@ -123,15 +122,6 @@ describePrometheus("a Prometheus that scrapes a live Berth", () => {
     expect(strange.status).toBe(401);
   }
 
-  const firing = (names: readonly string[]) =>
-    eventually(
-      async () => expect(await prometheus.firing()).toEqual(expect.arrayContaining([...names])),
-      {
-        within: 40_000,
-        name: `${names.join(" and ")} fire`,
-      },
-    );
-
   test("finds its target, takes every rule, and has nothing to say in peace", async () => {
     await eventually(
       async () => (await prometheus.values('up{job="berth-gateway"} == 1')).length === 1,
@@ -166,7 +156,7 @@ describePrometheus("a Prometheus that scrapes a live Berth", () => {
     try {
       const bad = JSON.stringify({ id: "by-hand", type: "nonsense", payload: {}, sentAt: 0 });
       await nats.request("berth.mail.dev-pro.user.dev.user", bad, { timeout: 10_000 });
-      await firing(["DeadLetters"]);
+      await prometheus.fires("DeadLetters");
       expect(await prometheus.values("kind:berth_dead_letters:increase10m")).toEqual([1]);
     } finally {
       await nats.close();
@@ -205,13 +195,13 @@ describePrometheus("a Prometheus that scrapes a live Berth", () => {
 
   test("says so when jobs wait and the shared pool has no worker to spare", async () => {
     await Promise.all(Array.from({ length: MANY }, () => submit("free", "sleep 120")));
-    await firing(["HighQueueDepth", "WorkerPoolExhausted"]);
+    await prometheus.fires("HighQueueDepth", "WorkerPoolExhausted");
     expect(await prometheus.values('tier:berth_queue_depth:max{tier="free"} > 50')).toHaveLength(1);
   });
 
   test("says so when the process is killed, and takes it back when it is there again", async () => {
     await berth.kill();
-    await firing(["TargetDown", "NoPartitionHeld"]);
+    await prometheus.fires("TargetDown", "NoPartitionHeld");
     await berth.start();
     await eventually(
       async () => {
