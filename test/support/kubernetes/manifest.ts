@@ -96,23 +96,31 @@ const workloadSchema = z.looseObject({
     volumeClaimTemplates: z.array(z.looseObject({ metadata: reference })).default(() => []),
   }),
 });
-const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet"]);
+const cronJobSchema = z.looseObject({
+  spec: z.looseObject({
+    jobTemplate: z.looseObject({ spec: z.looseObject({ template: podSchema }) }),
+  }),
+});
+const SERVERS = new Set(["Deployment", "StatefulSet", "DaemonSet"]);
 
 /** Whatever makes pods. */
 export function workloadsOf(manifests: readonly Manifest[]): Workload[] {
-  return manifests
-    .filter(({ kind }) => WORKLOADS.has(kind))
-    .map((manifest) => {
-      const { spec } = workloadSchema.parse(manifest);
-      return {
-        manifest,
-        namespace: manifest.metadata.namespace ?? "",
-        pod: spec.template,
-        selector: spec.selector.matchLabels ?? {},
-        claims: spec.volumeClaimTemplates.map(({ metadata }) => metadata.name),
-      };
-    });
+  return manifests.flatMap((manifest) => {
+    const namespace = manifest.metadata.namespace ?? "";
+    if (manifest.kind === "CronJob") {
+      const pod = cronJobSchema.parse(manifest).spec.jobTemplate.spec.template;
+      return [{ manifest, namespace, pod, selector: {}, claims: [] }];
+    }
+    if (!SERVERS.has(manifest.kind)) return [];
+    const { spec } = workloadSchema.parse(manifest);
+    const claims = spec.volumeClaimTemplates.map(({ metadata }) => metadata.name);
+    const chosen = spec.selector.matchLabels ?? {};
+    return [{ manifest, namespace, pod: spec.template, selector: chosen, claims }];
+  });
 }
+
+/** Runs until it is told to end, and is asked whether it is well. */
+export const isServer = ({ manifest }: Workload) => SERVERS.has(manifest.kind);
 
 /** Whether all labels of the selector are there. */
 export const matches = (

@@ -3,12 +3,13 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { METRICS } from "../../../deploy/metrics.ts";
 import { metricsIn } from "../rule-files.ts";
-import { type Manifest, nameOf, type Workload, workloadsOf } from "./manifest.ts";
+import { isServer, type Manifest, nameOf, type Workload, workloadsOf } from "./manifest.ts";
 import { dataOf, environmentOf, hasPort } from "./reference-faults.ts";
 
 /** Of Berth's own pods. */
 export function scrapeFaults(manifests: readonly Manifest[]): string[] {
   return workloadsOf(manifests)
+    .filter(isServer)
     .filter(({ pod }) => pod.spec.containers.some(({ image }) => /\bberth-/.test(image)))
     .flatMap((workload) => {
       const { annotations } = workload.pod.metadata;

@@ -1,7 +1,6 @@
 /** What is wrong with a pod that Berth's tree makes, as sentences: hardening, limits, probes, and how it leaves. */
 import { parseDuration } from "../../../protocols/duration.ts";
-import type { Container, Workload } from "./manifest.ts";
-import { nameOf } from "./manifest.ts";
+import { type Container, isServer, nameOf, type Workload } from "./manifest.ts";
 
 /** Who may do what others may not, and why. */
 const EXEMPT: Readonly<Record<string, readonly string[]>> = {
@@ -20,7 +19,7 @@ export function podFaults(workload: Workload): string[] {
       ...resourceFaults(container),
       ...imageFaults(container),
     ]),
-    ...pod.spec.containers.flatMap(probeFaults),
+    ...(isServer(workload) ? pod.spec.containers.flatMap(probeFaults) : []),
     ...leavingFaults(workload),
   ]
     .filter((fault) => !exempt.includes(fault))

@@ -128,6 +128,7 @@ const KEYS: Readonly<Record<string, readonly [kind: string, field: string]>> = {
   configMap: ["ConfigMap", "name"],
   secretRef: ["Secret", "name"],
   secretKeyRef: ["Secret", "name"],
+  persistentVolumeClaim: ["PersistentVolumeClaim", "claimName"],
 };
 
 function* namesIn(value: unknown): Generator<[kind: string, name: string]> {

@@ -13,6 +13,8 @@ const OLDER: Readonly<Record<string, string>> = {
 const YOUNGER_FIELDS: Readonly<Record<string, readonly string[]>> = {
   StatefulSet: ["minReadySeconds"],
 };
+/** Its API was served before it: with other kinds alone. */
+const YOUNGER_KINDS: Readonly<Record<string, string>> = { CronJob: "batch/v1beta1" };
 const YOUNG = 22;
 
 const minor = z
@@ -30,9 +32,9 @@ export class ServedApi {
 
   /** With names of namespaces and of what belongs to none changed, wherever they stand; undefined: it is not served here. */
   fit(manifest: Manifest, others: readonly string[] = []): Manifest | undefined {
-    const apiVersion = this.#versions.has(manifest.apiVersion)
-      ? manifest.apiVersion
-      : OLDER[manifest.apiVersion];
+    const younger = this.isOld ? YOUNGER_KINDS[manifest.kind] : undefined;
+    const wanted = younger ?? manifest.apiVersion;
+    const apiVersion = this.#versions.has(wanted) ? wanted : OLDER[wanted];
     if (apiVersion === undefined || !this.#versions.has(apiVersion)) return undefined;
     const names = [...NAMESPACES, ...others];
     const copy = JSON.parse(JSON.stringify(manifest), (_key, value: unknown) =>

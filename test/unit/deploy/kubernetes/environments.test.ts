@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { loadConfig } from "../../../../deploy/config.ts";
 import { build, describeKustomize } from "../../../support/kubernetes/kustomize.ts";
 import {
+  isServer,
   type Manifest,
   nameOf,
   type Workload,
@@ -93,10 +94,25 @@ describeKustomize("the Kubernetes tree", () => {
   });
 
   it("is known to the policies that nodes make for workers by its labels", async () => {
-    const parts = workloadsOf(await environment("production")).map(
-      ({ pod }) => pod.metadata.labels["berth.part"],
-    );
+    const parts = workloadsOf(await environment("production"))
+      .filter(isServer)
+      .map(({ pod }) => pod.metadata.labels["berth.part"]);
     expect(new Set(parts)).toEqual(new Set(["broker", "gateway", "node"]));
+  });
+
+  it("keeps a verified copy of each night, by a pod that has one credential and no key", async () => {
+    const manifests = await environment("production");
+    const { manifest, pod } = workload(manifests, "backup");
+    expect(manifest).toMatchObject({
+      kind: "CronJob",
+      spec: { concurrencyPolicy: "Forbid", jobTemplate: { spec: { activeDeadlineSeconds: 3600 } } },
+    });
+    const script = JSON.stringify(pod.spec.containers[0]?.args);
+    expect(script).toMatch(/berth backup create .*berth backup verify /);
+    const secrets = pod.spec.volumes.filter((volume) => "secret" in volume);
+    expect(secrets).toMatchObject([
+      { secret: { secretName: "nats-auth", items: [{ key: "platform.creds" }] } },
+    ]);
   });
 
   it("gives workers one way out: the proxy, by a Service at which every node answers", async () => {

@@ -84,7 +84,7 @@ describeKustomize("the network policies of the tree", () => {
     ],
     [
       "NetworkPolicy berth-backend/nats",
-      "spec/ingress/0/from/2/namespaceSelector/matchLabels/name",
+      "spec/ingress/0/from/3/namespaceSelector/matchLabels/name",
       "elsewhere",
       ["container to broker"],
     ],

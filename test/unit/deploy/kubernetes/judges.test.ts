@@ -69,6 +69,19 @@ describeKustomize("the judge of pods", () => {
     expect(faults[0]).toContain(fault);
   });
 
+  it("looks into pods that come by the clock too", async () => {
+    const container = "spec/jobTemplate/spec/template/spec/containers/0";
+    const job = "CronJob berth-backend/backup";
+    const manifests = await broken(
+      change(job, `${container}/image`, "a/b:latest"),
+      change(job, `${container}/securityContext/readOnlyRootFilesystem`),
+    );
+    expect(workloadsOf(manifests).flatMap(podFaults)).toEqual([
+      `${job}: backup can write its root`,
+      `${job}: backup has no version of its image: a/b:latest`,
+    ]);
+  });
+
   it("finds one that holds a token of the API for nothing", async () => {
     const manifests = await broken(
       change(GATEWAY, `${POD}/serviceAccountName`),
@@ -105,6 +118,14 @@ describeKustomize("the judge of names", () => {
     ["there is no Secret vaults", change(NODE, `${POD}/volumes/3/secret/secretName`, "vaults")],
     ["there is no ServiceAccount default", change(NATS, `${POD}/serviceAccountName`, "default")],
     ["there is no PriorityClass high", change(NATS, `${POD}/priorityClassName`, "high")],
+    [
+      "there is no PersistentVolumeClaim other",
+      change(
+        "CronJob berth-backend/backup",
+        "spec/jobTemplate/spec/template/spec/volumes/0/persistentVolumeClaim/claimName",
+        "other",
+      ),
+    ],
     ["there is no volume cache", change(NATS, `${CONTAINER}/volumeMounts/-`, { name: "cache" })],
     [
       "nothing reads FEATURE_FLAGS",
