@@ -293,8 +293,8 @@ function hostGraceMs({ BERTH_ORPHAN_AFTER, BERTH_KILL_GRACE }: Config): number {
 
 /** The lines that a start prints of its driver. */
 export function driverLines({ name, notes }: NodeRole["driver"]): string[] {
-  const what = name === "docker" ? "workers are containers" : "workers are processes";
-  return [`${what} (driver ${name})`, ...notes.map((note) => `note: ${note}`)];
+  const what = { docker: "containers", kubernetes: "pods" }[name] ?? "processes";
+  return [`workers are ${what} (driver ${name})`, ...notes.map((note) => `note: ${note}`)];
 }
 
 /** A gateway on this process's transport; stateless, any number may run. */

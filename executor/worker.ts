@@ -33,8 +33,11 @@ export async function runWorker(options: {
     once: true,
   });
   const contact = new Contact(clock);
-  const { worker: name, natsUrl: url, credential, natsTls: tls } = config;
-  const link = await Link.open({ url, name, credential, tls, log });
+  const link = await connected({ config, clock, log, onStop, signal: stopping.signal });
+  if (link === undefined) {
+    log.info({ reason: String(stopping.signal.reason) }, "worker ending");
+    return String(stopping.signal.reason);
+  }
   const executor = new Executor({ config, wire: link, clock, contact, log, container, onStop });
   await link.serve(subjects.down(config.worker), (data) =>
     Promise.resolve(pack(answer(executor, data))),
@@ -66,6 +69,39 @@ export async function runWorker(options: {
   await executor.stop();
   await link.close();
   return String(stopping.signal.reason);
+}
+
+/** Undefined when it is told to end first, or no broker lets it in for as long as makes it an orphan (B1). */
+async function connected({
+  config,
+  clock,
+  log,
+  onStop,
+  signal,
+}: {
+  readonly config: ExecutorConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onStop: (reason: string) => void;
+  readonly signal: AbortSignal;
+}): Promise<Link | undefined> {
+  const { worker: name, natsUrl: url, credential, natsTls: tls } = config;
+  const stopTimer = clock.after(config.orphanAfterMs, () =>
+    onStop("no broker has let it in for too long"),
+  );
+  const opening = Link.open({ url, name, credential, tls, log });
+  const ended = new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  try {
+    const link = await Promise.race([opening, ended]);
+    // One that comes after all is nobody's.
+    if (link === undefined) opening.then((late) => late.close()).catch(() => undefined);
+    return link;
+  } finally {
+    stopTimer();
+  }
 }
 
 function answer(executor: Executor, data: Uint8Array): DownReply {

@@ -29,6 +29,8 @@ export const AUDIT_ACTS = {
   "dead-letter.read": "A dead letter was read with its message",
   "dead-letter.replay": "Dead letters were sent again",
   "dead-letter.purge": "Dead letters were thrown away",
+  "backup.create": "All that Berth keeps was saved",
+  "backup.restore": "All that Berth keeps was put back",
   "audit.export": "Entries of the audit trail were exported",
   "auth.refused": "A credential was missing or not valid",
   "api.denied": "A valid credential did not allow a request",

@@ -1,6 +1,10 @@
 /** What `berth backup` does, on the broker and the keys that the configuration names. */
+import { randomInt } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { type Act, systemActor } from "../../protocols/audit.ts";
 import { asBerthError, BerthError } from "../../protocols/errors.ts";
+import { PLATFORM_TENANT } from "../../protocols/ids.ts";
+import { type Audit, auditOf } from "../../runtime/audit.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { natsSnapshots } from "../../runtime/nats/snapshots.ts";
@@ -62,8 +66,10 @@ async function create(
       ? undefined
       : sealKeys(await readKeyFiles(config), await readPassphrase(passphraseFile));
   const broker = await runningBroker(config);
-  return await connected(broker, async ({ serverVersion, ...parts }) => {
+  return await connected(broker, async ({ audit, serverVersion, ...parts }) => {
     const versions = { berth_version: version, server_version: serverVersion };
+    // Before it is done, as every act (ADR 18): so the trail that is saved tells of it.
+    await audit.record(actOf("backup.create", { keys: keys === undefined ? "no" : "sealed" }));
     return await createBackup({ ...parts, versions, signal, say }, { folder, maxHoldMs, keys });
   });
 }
@@ -82,13 +88,20 @@ async function restore(
     }
     if (keysOnly) return manifest;
     const broker = await startBroker(config, { logger: silentLogger, print: say, undo });
-    return await connected(broker, async (parts) => {
+    return await connected(broker, async ({ audit, ...parts }) => {
       const { BERTH_REPLICAS: replicas, BERTH_STREAM_TAGS: serverTags } = config;
       const issuers = broker.keys?.all("issuer").map(({ publicKey }) => publicKey);
-      return await restoreBackup(
+      const restored = await restoreBackup(
         { ...parts, signal, say },
         { folder, replicas, serverTags, issuers, stream },
       );
+      // Before there was no trail. What is restored stays, whoever can or cannot be told.
+      await audit
+        .record(actOf("backup.restore", { of: restored.quiet_from, stream: stream ?? "all" }))
+        .catch((thrown: unknown) =>
+          say(`the audit trail does not tell of it: ${asBerthError(thrown).message}`),
+        );
+      return restored;
     });
   } catch (thrown) {
     await takeBack();
@@ -111,6 +124,19 @@ async function restoreKeys(
   for await (const piece of readChecked(folder, manifest.keys)) sealed.push(piece);
   const files = openKeys(Buffer.concat(sealed), await readPassphrase(passphraseFile));
   return await writeKeyFiles(config, files);
+}
+
+/** Whoever may read the broker's keys runs this: that it is a person is known, who it is, is not. */
+function actOf(act: "backup.create" | "backup.restore", detail: Act["detail"]): Act {
+  const actor = systemActor("berth-backup");
+  return {
+    tenant: PLATFORM_TENANT,
+    actor,
+    act,
+    target: "broker",
+    outcome: "allowed",
+    ...(detail ? { detail } : {}),
+  };
 }
 
 async function readPassphrase(path: string): Promise<string> {
@@ -144,6 +170,7 @@ interface Connected {
   readonly buckets: Awaited<ReturnType<typeof connectNats>>["buckets"];
   readonly snapshots: ReturnType<typeof natsSnapshots>;
   readonly clock: typeof systemClock;
+  readonly audit: Audit;
   readonly serverVersion: string;
 }
 
@@ -162,6 +189,7 @@ async function connected<T>(
     return await work({
       buckets,
       clock,
+      audit: auditOf({ store: transport.audit, clock, random: () => randomInt(1_000) / 1_000 }),
       serverVersion,
       snapshots: natsSnapshots(connection, clock),
     });

@@ -1,5 +1,5 @@
 /**
- * Makes a backup of all that Berth keeps in the broker (docs/adr/0019). Invariants:
+ * Makes a backup of all that Berth keeps in the broker (docs/adr/0020). Invariants:
  * BC1 Records, mail, reminders and the buckets that follow from them are saved while nobody owns a partition; that nobody
  *     did is looked up before and after, not believed. The journal, which only grows, is saved afterwards with the place of the cut.
  * BC2 What fails, is broken off or was not quiet leaves no backup and no hold.

@@ -74,6 +74,11 @@ describe("berth backup", () => {
       const transport = await connectNats({ ...common, url, credential, topology: "existing" });
       expect((await transport.buckets.list("tenants", "")).map(({ key }) => key)).toEqual(["acme"]);
       expect(transport.partitions).toBe(2);
+      const trail = await transport.audit.read("berth-platform", 1, 10);
+      expect(trail.map(({ entry }) => [entry.act, entry.outcome])).toEqual([
+        ["backup.create", "allowed"],
+        ["backup.restore", "allowed"],
+      ]);
       await transport.close();
     } finally {
       for (const step of undo) await step();
