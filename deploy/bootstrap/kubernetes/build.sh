@@ -110,6 +110,6 @@ generate_openapi
 build_programs
 build_pause
 # The cluster is what is kept; what it was built of can be had again.
-rm -rf "$cache"/{apt,debs,source,gopath,gocache,violations,debian.sources} "$bin/openapi-gen"
+rm -rf "$cache"/{apt,debs,source,gopath,gocache,violations,debian.sources,unpacked/usr/lib,unpacked/usr/share} "$bin/openapi-gen"
 touch "$stamp"
 say "built in $bin"

@@ -17,7 +17,7 @@ end() { # part
 for ((i = ${#parts[@]} - 1; i >= 0; i--)); do end "${parts[i]}"; done
 pods=$(docker ps --all --quiet --filter label=io.kubernetes.pod.uid)
 [ -z "$pods" ] || docker rm --force $pods > /dev/null
-awk -v under="$run/kubelet/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | xargs --no-run-if-empty -n1 umount
+awk -v under="$run/kubelet/" 'index($2 "/", under) == 1 { print $2 }' /proc/mounts | sort -r | xargs --no-run-if-empty -n1 umount
 find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} \; 2> /dev/null
 [ ! -f "$run/sysctl.save" ] || sysctl --quiet --load="$run/sysctl.save" > /dev/null
 rm -rf "$run" "$volumes"

@@ -7,7 +7,6 @@ set -euo pipefail
 need docker openssl kubectl curl sysctl
 mkdir -p "$run"/{etcd,kubelet} "$pki"
 etcd=$cache/unpacked/usr/bin/etcd
-[ -x "$etcd" ] || etcd=$cache/x/etcd/usr/bin/etcd
 api=https://127.0.0.1:16443
 etcd_client=http://127.0.0.1:12379
 bridge=$(ip -4 -o addr show docker0 | awk '{ sub("/.*", "", $4); print $4; exit }')
@@ -29,8 +28,9 @@ current-context: berth
 YAML
 }
 
+# Kubeconfigs name their files, so a cache that was moved needs new ones.
 make_certificates() {
-  [ -f "$pki/made" ] && return
+  [ "$(cat "$pki/made" 2> /dev/null)" = "$pki" ] && return
   openssl req -x509 -newkey rsa:2048 -nodes -keyout "$pki/ca.key" -out "$pki/ca.crt" -days 3650 -subj /CN=berth-test 2> /dev/null
   local own
   own=$(hostname -I | tr ' ' '\n' | grep -E '^[0-9.]+$' | sed 's/^/,IP:/' | tr -d '\n')
@@ -41,7 +41,7 @@ make_certificates() {
   issue node1 /O=system:nodes/CN=system:node:node1 "DNS:node1,IP:127.0.0.1$own"
   openssl genrsa -out "$pki/accounts.key" 2048 2> /dev/null
   openssl rsa -in "$pki/accounts.key" -pubout -out "$pki/accounts.pub" 2> /dev/null
-  touch "$pki/made"
+  echo "$pki" > "$pki/made"
 }
 
 launch() { # part, command
