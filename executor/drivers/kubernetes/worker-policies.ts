@@ -47,10 +47,13 @@ export interface WorkerReach {
   readonly egress: Endpoint | undefined;
 }
 
+/** What their pods are called: the proxy is a part of every node (ADR 17). */
+const PODS = { broker: "broker", egress: "node" } as const;
+
 /** By the labels of its pods, in whatever namespace they are; or by its address where it is no pod of the cluster. */
 function peerOf(part: "broker" | "egress", { host }: Endpoint): Peer {
   if (isIP(host) !== 0) return { ipBlock: { cidr: `${host}/${isIP(host) === 4 ? 32 : 128}` } };
-  return { namespaceSelector: {}, podSelector: { matchLabels: { [LABELS.part]: part } } };
+  return { namespaceSelector: {}, podSelector: { matchLabels: { [LABELS.part]: PODS[part] } } };
 }
 
 const rule = (part: "broker" | "egress", at: Endpoint): NetworkPolicyRule => ({

@@ -1,9 +1,13 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import type { Cluster } from "../../../../executor/drivers/kubernetes/cluster.ts";
 import { podManifest } from "../../../../executor/drivers/kubernetes/pod-manifest.ts";
 import { Usage } from "../../../../executor/drivers/kubernetes/usage.ts";
 import { workerPolicies } from "../../../../executor/drivers/kubernetes/worker-policies.ts";
 import { ISOLATION_POLICY } from "../../../../protocols/isolation-policy.ts";
+import { ROOT } from "../../../support/source.ts";
 import { workerSpec } from "../../../support/worker-specs.ts";
 
 const owner = { deployment: "demo", node: "n1" };
@@ -35,6 +39,32 @@ describe("network policies of workers", () => {
         },
       ],
     });
+  });
+
+  it("find a proxy that has a name in the nodes' pods, as the tree labels them", () => {
+    const named = { host: "egress.berth-backend.svc", port: 14_223 };
+    const [worker] = workerPolicies(ISOLATION_POLICY, owner, { brokers, egress: named }).filter(
+      ({ metadata }) => metadata.name === "berth-demo-worker",
+    );
+    const parts = (worker?.spec.egress ?? []).flatMap(({ to = [] }) =>
+      to.map(({ podSelector }) => podSelector?.matchLabels?.["berth.part"]),
+    );
+    expect(parts).toEqual(["broker", "node"]);
+    for (const [file, part] of [
+      ["nats", "broker"],
+      ["node", "node"],
+    ]) {
+      const path = join(
+        ROOT,
+        "deploy",
+        "kubernetes",
+        "components",
+        file ?? "",
+        "stateful-set.yaml",
+      );
+      const { spec } = parse(readFileSync(path, "utf8"));
+      expect(spec.template.metadata.labels["berth.part"]).toBe(part);
+    }
   });
 
   it("let nothing through that the isolation policy does not grant", () => {
