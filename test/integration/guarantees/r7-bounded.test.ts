@@ -66,7 +66,8 @@ describe.each(BROKERS)("on $name", ({ on }) => {
   test("a flood of asks is answered or refused with an error that says so, and the node lives on", async () => {
     const outcomes = await Promise.allSettled(
       Array.from({ length: 5_000 }, () =>
-        probeAt(cluster, "hot").add({ n: 1 }, { timeoutMs: 20_000 }),
+        // Long enough for a machine that has little time for us: none may be given up.
+        probeAt(cluster, "hot").add({ n: 1 }, { timeoutMs: 120_000 }),
       ),
     );
     const codes = new Set(
@@ -79,7 +80,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     const answered = outcomes.filter(({ status }) => status === "fulfilled").length;
     expect((await probeAt(cluster, "hot").read({}, PATIENT)).total).toBe(answered);
     expect(answered).toBeGreaterThan(1_000);
-  }, 60_000);
+  }, 180_000);
 
   test("a message and a state larger than the broker takes are refused by name, and cost the actor nothing", async () => {
     const size = 2 * 1024 * 1024; // The server takes 1 MiB.
