@@ -19,6 +19,7 @@ import { formatIdentity, identityOf, ON_STANDARD_INPUT } from "../identity.ts";
 import { findByEnvironment, ProcessSnapshot, readProcess, ticksToMs } from "../process-table.ts";
 import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "./driver.ts";
+import { ExitReports } from "./exit-reports.ts";
 import { KeptLogs } from "./kept-logs.ts";
 import { ProcessWorkspaces } from "./process-workspaces.ts";
 import { type WorkerState, WorkerStates } from "./worker-state.ts";
@@ -65,8 +66,7 @@ export class ProcessDriver implements Driver {
   readonly #known = new Map<string, Known>();
   readonly #starting = new Map<string, Promise<void>>();
   #isDisposed = false;
-  #unreported: WorkerExit[] = [];
-  #onExit: ((exit: WorkerExit) => void) | undefined;
+  readonly #exits = new ExitReports();
   #cancelWatch: () => void;
 
   private constructor(options: ProcessDriverOptions) {
@@ -134,10 +134,7 @@ export class ProcessDriver implements Driver {
   }
 
   watch(onExit: (exit: WorkerExit) => void): void {
-    this.#onExit = onExit;
-    const missed = this.#unreported;
-    this.#unreported = [];
-    for (const exit of missed) onExit(exit);
+    this.#exits.watch(onExit);
   }
 
   async removeWorkspace(tenant: string, key: string): Promise<void> {
@@ -183,7 +180,7 @@ export class ProcessDriver implements Driver {
   dispose(): Promise<void> {
     this.#isDisposed = true;
     this.#cancelWatch();
-    this.#onExit = undefined;
+    this.#exits.close();
     return Promise.resolve();
   }
 
@@ -271,8 +268,7 @@ export class ProcessDriver implements Driver {
         "a dead worker left something",
       );
     }
-    if (this.#onExit === undefined) this.#unreported.push(exit);
-    else this.#onExit(exit);
+    this.#exits.tell(exit);
   }
 
   async #forget({ spec }: Known): Promise<void> {

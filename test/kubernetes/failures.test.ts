@@ -1,34 +1,19 @@
 /** What goes wrong in a cluster: starts that cannot be, and ends that nobody asked for. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { WorkerExit } from "../../executor/drivers/driver.ts";
 import type { WorkerSpec } from "../../protocols/executor.ts";
+import { clusterStage } from "../support/cluster-stage.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Broker, startBroker } from "../support/executor-rig.ts";
-import {
-  clusterLeftovers,
-  isClusterOurs,
-  kubectl,
-  pidOf,
-  workersNamespace,
-} from "../support/kubernetes.ts";
+import { clusterLeftovers, isClusterOurs, kubectl, pidOf } from "../support/kubernetes.ts";
 import { type KubernetesRig, kubernetesDriverRig } from "../support/kubernetes-driver-rig.ts";
 import { workerSpec } from "../support/worker-specs.ts";
 
 const MIB = 1024 ** 2;
 
 describe("a cluster in which things go wrong", () => {
-  let broker: Broker;
-  let workers: Awaited<ReturnType<typeof workersNamespace>>;
-  beforeAll(async () => {
-    broker = await startBroker();
-    workers = await workersNamespace();
-  });
-  afterAll(async () => {
-    await workers[Symbol.asyncDispose]();
-    await broker[Symbol.asyncDispose]();
-  });
+  const stage = clusterStage();
   const open = (environment: Readonly<Record<string, string>> = {}) =>
-    kubernetesDriverRig(broker, { namespace: workers.name, environment });
+    kubernetesDriverRig(stage.broker(), { namespace: stage.namespace(), environment });
   const podsOf = ({ deployment, namespace }: KubernetesRig) =>
     clusterLeftovers(namespace, deployment).filter((name) => /^(?:pod|secret)\//.test(name));
   const started = async (rig: KubernetesRig, spec: WorkerSpec) => {
@@ -85,7 +70,7 @@ describe("a cluster in which things go wrong", () => {
   it("says that there is no room where a quota is used up", async () => {
     const quota = { kind: "ResourceQuota", apiVersion: "v1", metadata: { name: "full" } };
     const text = JSON.stringify({ ...quota, spec: { hard: { pods: "0" } } });
-    kubectl(["--namespace", workers.name, "apply", "--filename=-"], text);
+    kubectl(["--namespace", stage.namespace(), "apply", "--filename=-"], text);
     try {
       await using rig = await open();
       await eventually(
@@ -96,7 +81,7 @@ describe("a cluster in which things go wrong", () => {
         { name: "the quota holds", within: 20_000 },
       );
     } finally {
-      kubectl(["--namespace", workers.name, "delete", "resourcequota", "full"]);
+      kubectl(["--namespace", stage.namespace(), "delete", "resourcequota", "full"]);
     }
   });
 

@@ -1,28 +1,20 @@
 /** Several nodes of one deployment in one cluster: what is a node's, and what is everybody's. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { KubernetesDriver } from "../../executor/drivers/kubernetes/kubernetes.ts";
+import { clusterStage } from "../support/cluster-stage.ts";
 import { NOTHING_WANTED } from "../support/docker-driver-rig.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Broker, orderOf, startBroker } from "../support/executor-rig.ts";
+import { orderOf } from "../support/executor-rig.ts";
 import { freePort } from "../support/free-port.ts";
-import { bridgeAddress, workersNamespace } from "../support/kubernetes.ts";
+import { bridgeAddress } from "../support/kubernetes.ts";
 import { kubernetesDriverRig } from "../support/kubernetes-driver-rig.ts";
 import { workerSpec } from "../support/worker-specs.ts";
 
 describe("nodes of one deployment", () => {
-  let broker: Broker;
-  let workers: Awaited<ReturnType<typeof workersNamespace>>;
-  beforeAll(async () => {
-    broker = await startBroker();
-    workers = await workersNamespace();
-  });
-  afterAll(async () => {
-    await workers[Symbol.asyncDispose]();
-    await broker[Symbol.asyncDispose]();
-  });
+  const stage = clusterStage();
 
   it("know each other's workers, and leave them and what they use alone", async () => {
-    await using rig = await kubernetesDriverRig(broker, { namespace: workers.name });
+    await using rig = await kubernetesDriverRig(stage.broker(), { namespace: stage.namespace() });
     const other = await rig.open("n2");
     const spec = workerSpec({
       workspace: "user",
@@ -53,8 +45,8 @@ describe("nodes of one deployment", () => {
   it("take a worker's word for who it is from its own pod alone", async () => {
     const port = await freePort("proxy");
     const bridge = await bridgeAddress();
-    await using rig = await kubernetesDriverRig(broker, {
-      namespace: workers.name,
+    await using rig = await kubernetesDriverRig(stage.broker(), {
+      namespace: stage.namespace(),
       environment: {
         BERTH_DOCKER_PROXY_PORT: String(port),
         BERTH_EGRESS_URL: `http://${bridge}:${port}`,

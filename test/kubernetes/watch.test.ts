@@ -1,34 +1,19 @@
 /** The API goes away and comes back while workers live, die and are wanted. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { WorkerExit } from "../../executor/drivers/driver.ts";
+import { clusterStage } from "../support/cluster-stage.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Broker, startBroker } from "../support/executor-rig.ts";
-import {
-  isClusterOurs,
-  killPart,
-  kubectl,
-  restartPart,
-  workersNamespace,
-} from "../support/kubernetes.ts";
+import { isClusterOurs, killPart, kubectl, restartPart } from "../support/kubernetes.ts";
 import { kubernetesDriverRig } from "../support/kubernetes-driver-rig.ts";
 import { workerSpec } from "../support/worker-specs.ts";
 
 describe("a driver whose cluster's API goes away", () => {
-  let broker: Broker;
-  let workers: Awaited<ReturnType<typeof workersNamespace>>;
-  beforeAll(async () => {
-    broker = await startBroker();
-    workers = await workersNamespace();
-  });
-  afterAll(async () => {
-    await workers[Symbol.asyncDispose]();
-    await broker[Symbol.asyncDispose]();
-  });
+  const stage = clusterStage();
 
   it.skipIf(!isClusterOurs)(
     "refuses what it cannot do meanwhile, and then tells of what ended, keeps what lives, and starts what is wanted",
     async () => {
-      await using rig = await kubernetesDriverRig(broker, { namespace: workers.name });
+      await using rig = await kubernetesDriverRig(stage.broker(), { namespace: stage.namespace() });
       const exits: WorkerExit[] = [];
       rig.driver.watch((exit) => exits.push(exit));
       const [kept, lost, late] = [workerSpec(), workerSpec(), workerSpec()];
@@ -62,7 +47,7 @@ describe("a driver whose cluster's API goes away", () => {
   );
 
   it("sees a pod that was removed while it could not look as an end", async () => {
-    await using rig = await kubernetesDriverRig(broker, { namespace: workers.name });
+    await using rig = await kubernetesDriverRig(stage.broker(), { namespace: stage.namespace() });
     const spec = workerSpec();
     await rig.driver.start(spec, rig.connection);
     await eventually(() => rig.hellos(spec.worker) > 0, { name: "hello", within: 20_000 });

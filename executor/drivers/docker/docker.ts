@@ -13,6 +13,7 @@ import { parseId } from "../../../protocols/ids.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import { formatIdentity, identityOf } from "../../identity.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "../driver.ts";
+import { ExitReports } from "../exit-reports.ts";
 import { adoptAll } from "./adoption.ts";
 import type { DormantPool } from "./dormant-pool.ts";
 import { Endings, type EndingsParts } from "./endings.ts";
@@ -52,8 +53,7 @@ export class DockerDriver implements Driver {
   readonly #roster: Roster;
   readonly #endings: Endings;
   readonly #closing = new AbortController();
-  #unreported: WorkerExit[] = [];
-  #onExit: ((exit: WorkerExit) => void) | undefined;
+  readonly #exits = new ExitReports();
   #onChange: () => void = () => {};
   #looking: Promise<void> = Promise.resolve();
 
@@ -65,7 +65,7 @@ export class DockerDriver implements Driver {
       ...parts,
       roster: this.#roster,
       pool: this.#pool,
-      onExit: (exit) => (this.#onExit ? this.#onExit(exit) : void this.#unreported.push(exit)),
+      onExit: (exit) => this.#exits.tell(exit),
     });
   }
 
@@ -139,8 +139,7 @@ export class DockerDriver implements Driver {
   }
 
   watch(onExit: (exit: WorkerExit) => void): void {
-    this.#onExit = onExit;
-    for (const exit of this.#unreported.splice(0)) onExit(exit);
+    this.#exits.watch(onExit);
   }
 
   onChange(fn: () => void): void {
@@ -186,7 +185,7 @@ export class DockerDriver implements Driver {
   async dispose({ removeAll } = { removeAll: false }): Promise<void> {
     const { networks, sandboxes, workspaces } = this.#parts;
     this.#closing.abort();
-    this.#onExit = undefined;
+    this.#exits.close();
     await this.#pool.close();
     await this.#looking;
     if (removeAll) {

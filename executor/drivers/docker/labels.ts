@@ -1,6 +1,7 @@
 /** Labels of everything that a driver makes in an engine: whose it is, and for whom. Labels of the engine never change. */
 import { createHash } from "node:crypto";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
+import { LABEL_NAMES } from "../label-names.ts";
 
 /** Whose things these are: one node of one deployment. No other node touches them while that one lives. */
 export interface EngineOwner {
@@ -12,17 +13,7 @@ export const PARTS = ["worker", "dormant", "network", "workspace"] as const;
 export type Part = (typeof PARTS)[number];
 
 export const LABELS = {
-  deployment: "berth.deployment",
-  node: "berth.node",
-  part: "berth.part",
-  tenant: "berth.tenant",
-  user: "berth.user",
-  tier: "berth.tier",
-  agent: "berth.agent",
-  /** The worker's id: each start has a new one. */
-  incarnation: "berth.incarnation",
-  /** Of a workspace: its key. */
-  workspace: "berth.workspace",
+  ...LABEL_NAMES,
   /** Of a worker: its `WorkerSpec` as JSON, from which it is adopted. */
   spec: "berth.spec",
 } as const;

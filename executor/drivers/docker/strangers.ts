@@ -1,33 +1,26 @@
 /**
- * What nodes of our deployment that will not come back have left in this engine: a node whose data was thrown away starts
- * under another name, and nobody would look for its things.
+ * What nodes of our deployment that will not come back have left in this engine.
  *
  * Invariants:
- * R1 A node's things are left alone while it lives, and for a grace after it was last known to: its workers may run. One
- *    that is on record after that, too, has answered its supervisor and runs a job.
+ * R1 is kept in `gone-nodes.ts`.
  * R2 Workspaces stay. They are users' data, and this node cannot know who waits for them.
  */
-import type { Clock } from "../../../runtime/clock.ts";
+import { GoneNodes, type GoneNodesParts } from "../gone-nodes.ts";
 import type { Engine, ListedContainer } from "./engine.ts";
 import { containerName, type EngineOwner, LABELS } from "./labels.ts";
 
-export interface StrangersParts {
+export interface StrangersParts extends GoneNodesParts {
   readonly engine: Engine;
   readonly owner: EngineOwner;
-  /** Nodes with a lease. */
-  readonly liveNodes: () => readonly string[];
-  /** R1. */
-  readonly graceMs: number;
-  readonly clock: Clock;
 }
 
 export class Strangers {
   readonly #parts: StrangersParts;
-  /** Nodes without a lease, and since when we know of them. */
-  readonly #goneSince = new Map<string, number>();
+  readonly #goneNodes: GoneNodes;
 
   constructor(parts: StrangersParts) {
     this.#parts = parts;
+    this.#goneNodes = new GoneNodes(parts);
   }
 
   /** Resolves with the names of what went. `onRecord`: workers of all hosts. */
@@ -37,7 +30,7 @@ export class Strangers {
     const containers = (await engine.list(filters)).filter((one) => nodeOf(one) !== owner.node);
     const networks = await engine.networks(filters);
     const left = [...containers, ...networks].map(nodeOf);
-    const gone = this.#longGone(left.filter((node) => node !== owner.node));
+    const gone = this.#goneNodes.among(left.filter((node) => node !== owner.node));
     const removed: string[] = [];
     for (const container of containers.filter((one) => gone.has(nodeOf(one)))) {
       if (onRecord.has(workerOf(container, owner))) continue;
@@ -49,18 +42,6 @@ export class Strangers {
       removed.push(`network ${network.name} of ${nodeOf(network)}`);
     }
     return removed;
-  }
-
-  #longGone(nodes: readonly string[]): ReadonlySet<string> {
-    const { clock, graceMs, liveNodes } = this.#parts;
-    const now = clock.monotonic();
-    const dead = new Set(nodes.filter((node) => !liveNodes().includes(node)));
-    for (const node of this.#goneSince.keys()) if (!dead.has(node)) this.#goneSince.delete(node);
-    for (const node of dead) {
-      if (!this.#goneSince.has(node)) this.#goneSince.set(node, now);
-    }
-    const isLong = (node: string) => now - (this.#goneSince.get(node) ?? now) >= graceMs;
-    return new Set([...dead].filter(isLong));
   }
 }
 

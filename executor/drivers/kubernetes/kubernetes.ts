@@ -11,6 +11,7 @@ import { asBerthError } from "../../../protocols/errors.ts";
 import type { StartStep, WorkerSpec, WorkerUse } from "../../../protocols/executor.ts";
 import { parseId } from "../../../protocols/ids.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "../driver.ts";
+import { ExitReports } from "../exit-reports.ts";
 import { MAX_LOG_TAIL_BYTES } from "../kept-logs.ts";
 import { Endings, type EndingsParts } from "./endings.ts";
 import type { KeptPolicies } from "./kept-policies.ts";
@@ -43,8 +44,7 @@ export class KubernetesDriver implements Driver {
   readonly #endings: Endings;
   readonly #starting: Starting;
   readonly #closing = new AbortController();
-  #unreported: WorkerExit[] = [];
-  #onExit: ((exit: WorkerExit) => void) | undefined;
+  readonly #exits = new ExitReports();
   #onChange: () => void = () => {};
   #following: Promise<void> = Promise.resolve();
 
@@ -53,7 +53,7 @@ export class KubernetesDriver implements Driver {
     this.#endings = new Endings({
       ...parts,
       roster: this.#roster,
-      onExit: (exit) => (this.#onExit ? this.#onExit(exit) : void this.#unreported.push(exit)),
+      onExit: (exit) => this.#exits.tell(exit),
     });
     this.#starting = new Starting(parts, this.#endings);
   }
@@ -128,8 +128,7 @@ export class KubernetesDriver implements Driver {
   }
 
   watch(onExit: (exit: WorkerExit) => void): void {
-    this.#onExit = onExit;
-    for (const exit of this.#unreported.splice(0)) onExit(exit);
+    this.#exits.watch(onExit);
   }
 
   onChange(fn: () => void): void {
@@ -180,7 +179,7 @@ export class KubernetesDriver implements Driver {
   /** K5. */
   async dispose({ removeAll } = { removeAll: false }): Promise<void> {
     this.#closing.abort();
-    this.#onExit = undefined;
+    this.#exits.close();
     await this.#following;
     const { close, cluster, informer, policies } = this.#parts;
     await close?.();

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
+import { LABEL_NAMES } from "../label-names.ts";
 
 /** Whose things these are. Pods belong to the node that started them, workspaces and policies to the whole deployment. */
 export interface ClusterOwner {
@@ -15,17 +16,7 @@ export interface ClusterOwner {
 export type Part = "worker" | "workspace" | "policy";
 
 export const LABELS = {
-  deployment: "berth.deployment",
-  node: "berth.node",
-  part: "berth.part",
-  tenant: "berth.tenant",
-  user: "berth.user",
-  tier: "berth.tier",
-  agent: "berth.agent",
-  /** The worker's id: each start has a new one. */
-  incarnation: "berth.incarnation",
-  /** Of a workspace, and of a pod that mounts one: its key. */
-  workspace: "berth.workspace",
+  ...LABEL_NAMES,
   /** "true" of a worker whose tier leads out directly. */
   internet: "berth.internet",
   /** "true" of a worker that its tenant's others may talk to. */
