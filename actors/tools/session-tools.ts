@@ -22,9 +22,12 @@ export function sessionTools(options: ToolOptions): Tools {
 function run(options: ToolOptions): ToolImplementation {
   return async (given, { signal, traceparent }) => {
     const input = runAttempt.input.parse(given);
-    const job = await jobRecord(options, input, signal);
     const { worker, job_id, attempt, tenant, user, session_id, agent_session } = input;
-    const brokered = await brokeredKeys(options, input, job);
+    const [job, hasBroker] = await Promise.all([
+      jobRecord(options, input, signal),
+      isBrokered(options.buckets, tenant),
+    ]);
+    const brokered = hasBroker ? brokeredKeys(options, input, job) : undefined;
     // The deployment's keys cannot be brokered: such a job is not given them either.
     const secrets = await agentSecrets(brokered ? { credentials: brokered } : options, job);
     const isSecret = Object.keys(secrets).length > 0;
@@ -50,13 +53,11 @@ function run(options: ToolOptions): ToolImplementation {
   };
 }
 
-/** Undefined where the tenant's keys are sealed and given to its agents. */
-async function brokeredKeys(
-  { buckets, clock, placeholders }: ToolOptions,
-  { worker, attempt, tenant }: { worker: string; attempt: number; tenant: string },
+function brokeredKeys(
+  { clock, placeholders }: ToolOptions,
+  { worker, attempt }: { readonly worker: string; readonly attempt: number },
   { timeout_ms: timeoutMs }: JobRecord,
-): Promise<BrokeredKeys | undefined> {
-  if (!(await isBrokered(buckets, tenant))) return undefined;
+): BrokeredKeys {
   return new BrokeredKeys(placeholders, { worker, attempt, timeoutMs, now: clock.now() });
 }
 
