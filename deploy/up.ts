@@ -103,6 +103,7 @@ export async function startUp(config: Config, options: UpOptions): Promise<Runni
       metrics_url: gateway.metricsUrl,
       nats_url: nats.url,
       ...(nats.keys ? { nats_creds: nats.keys.credsPath("platform") } : {}),
+      driver: role.driver.name,
       keys,
     });
 

@@ -279,6 +279,8 @@ export const devFileSchema = z.object({
   nats_url: z.string(),
   /** A file for `nats --creds`: who has it is the platform. */
   nats_creds: z.string().optional(),
+  /** How workers run here: `process`, `docker` or `kubernetes`. */
+  driver: z.string().optional(),
   keys: z.object({
     free: z.string(),
     pro: z.string(),

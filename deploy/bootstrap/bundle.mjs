@@ -14,7 +14,7 @@ const REQUIRE =
 
 /** Loaded when it is wanted: these scripts run before packages are installed. */
 export async function bundleExecutor(folder) {
-  const { buildSync } = await import("esbuild");
+  const { buildSync, stop } = await import("esbuild");
   try {
     buildSync({
       absWorkingDir: ROOT,
@@ -32,5 +32,7 @@ export async function bundleExecutor(folder) {
     throw new SetupError("The worker's program could not be bundled: see the message above.", {
       cause: thrown,
     });
+  } finally {
+    await stop(); // Its process would stay for as long as ours.
   }
 }

@@ -23,6 +23,10 @@ export const MIN_NATS = [2, 12, 0] as const;
 const DISK_WARN_BYTES = 2 * 1024 ** 3;
 const DISK_FAIL_BYTES = 256 * 1024 ** 2;
 const COMMAND_MS = 10_000;
+const WORKERS_ELSEWHERE: Readonly<Record<string, string>> = {
+  docker: "containers",
+  kubernetes: "pods",
+};
 
 /** The first three numbers of a version, wherever they stand in the text. */
 export function versionIn(text: string): readonly number[] | undefined {
@@ -118,7 +122,21 @@ export function judgeDisk(free: number, folder: string): Finding {
   return { ...found, status: free < DISK_FAIL_BYTES ? "fail" : "warn", remedy };
 }
 
-export async function checkAgent(agent: string, npmPackage: string): Promise<Finding> {
+/** The agents' tools are looked for where workers have them: on this machine, or in an image that is not ours to look into. */
+export async function checkAgents(cwd: string): Promise<Finding[]> {
+  const driver = (await findDevFile(cwd).catch(() => undefined))?.content.driver;
+  const elsewhere = WORKERS_ELSEWHERE[driver ?? ""];
+  if (elsewhere !== undefined) {
+    const detail = `${elsewhere} (driver ${driver}); agents are those of their image`;
+    return [{ check: "workers", status: "ok", detail }];
+  }
+  return await Promise.all([
+    checkAgent("claude", "@anthropic-ai/claude-code"),
+    checkAgent("codex", "@openai/codex"),
+  ]);
+}
+
+async function checkAgent(agent: string, npmPackage: string): Promise<Finding> {
   const version = await outputOf(agent, ["--version"]);
   const check = `agent ${agent}`;
   if (version !== undefined) return { check, status: "ok", detail: version };

@@ -7,7 +7,7 @@ import {
   gatewayCommand,
 } from "./context.ts";
 import {
-  checkAgent,
+  checkAgents,
   checkDevFile,
   checkDisk,
   checkGateway,
@@ -34,9 +34,8 @@ export function doctorCommand(context: CliContext): Command {
         checkDevFile(cwd),
         checkGateway(() => connect(context, options, "pro")),
         checkDisk(cwd),
-        checkAgent("claude", "@anthropic-ai/claude-code"),
-        checkAgent("codex", "@openai/codex"),
-      ]);
+        checkAgents(cwd),
+      ]).then((found) => found.flat());
       await terminal.out(
         options.json === true
           ? `${JSON.stringify(findings)}\n`

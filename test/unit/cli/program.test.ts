@@ -1,6 +1,9 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { CliContext } from "../../../deploy/cli/context.ts";
-import { isAtLeast, judgeDisk, versionIn } from "../../../deploy/cli/doctor-checks.ts";
+import { checkAgents, isAtLeast, judgeDisk, versionIn } from "../../../deploy/cli/doctor-checks.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
 import { errorLine, runCli } from "../../../deploy/cli/program.ts";
 import { BerthError } from "../../../protocols/errors.ts";
@@ -158,5 +161,28 @@ describe("the doctor", () => {
       status: "fail",
       remedy: expect.any(String) as string,
     });
+  });
+
+  test("looks for the agents' tools on this machine only where workers are its processes", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "berth-doctor-"));
+    const checksWith = async (driver: string) => {
+      const url = "http://127.0.0.1:1";
+      const keys = { free: "k", pro: "k", enterprise: "k", operator: "k" };
+      const file = { url, metrics_url: url, nats_url: "nats://127.0.0.1:1", driver, keys };
+      await writeFile(join(folder, ".berth", "dev.json"), JSON.stringify(file));
+      return await checkAgents(folder);
+    };
+    try {
+      await mkdir(join(folder, ".berth"));
+      expect(await checksWith("docker")).toEqual([
+        expect.objectContaining({ check: "workers", status: "ok" }),
+      ]);
+      expect((await checksWith("process")).map(({ check }) => check)).toEqual([
+        "agent claude",
+        "agent codex",
+      ]);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
