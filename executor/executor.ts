@@ -4,6 +4,9 @@
  * X2 a slot is free as soon as the attempt's processes are gone, while its last frames may still be on their way.
  * X3 a worker that could not clean up after an attempt takes no other.
  * X4 an attempt that holds keys runs beside attempts of its own user alone, whatever was ordered: to the kernel all are one.
+ * X5 while a job runs, a request of any node is contact: its own may be away for longer than a worker lasts alone, and the
+ *    supervisor, on whichever node it is, keeps a worker that answers it. At rest only an answer is, so that a worker
+ *    whose host does not come back ends.
  */
 import { asBerthError, BerthError } from "../protocols/errors.ts";
 import type { DownReply, DownRequest, JobOrder, WorkerStatus } from "../protocols/executor.ts";
@@ -54,6 +57,7 @@ export class Executor {
   }
 
   handle(request: DownRequest): DownReply {
+    if (this.#running.size > 0) this.#options.contact.seen(); // X5
     try {
       return this.#answer(request);
     } catch (thrown) {

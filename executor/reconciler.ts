@@ -194,7 +194,7 @@ class Pass {
 
   async #tell({ id, spec }: WorkerRecord): Promise<void> {
     const { desires, metrics } = this.#options;
-    const reason = "the worker is not on its host any more";
+    const reason = "it is on its host's record, and was not there when that looked";
     await desires.reportExit({ worker: id, spec, reason, code: "worker.lost" });
     metrics.count("berth_reconcile_lost_total");
   }

@@ -35,7 +35,7 @@ export async function runWorker(options: {
   const contact = new Contact(clock);
   const link = await connected({ config, clock, log, onStop, signal: stopping.signal });
   if (link === undefined) {
-    log.info({ reason: String(stopping.signal.reason) }, "worker ending");
+    log.info({ reason: String(stopping.signal.reason) }, "worker ended");
     return String(stopping.signal.reason);
   }
   const executor = new Executor({ config, wire: link, clock, contact, log, container, onStop });
@@ -68,7 +68,10 @@ export async function runWorker(options: {
   log.info({ reason: String(stopping.signal.reason) }, "worker ending");
   await executor.stop();
   await link.close();
-  return String(stopping.signal.reason);
+  const reason = String(stopping.signal.reason);
+  // The last line: what its host tells of its end.
+  log.info({ reason }, "worker ended");
+  return reason;
 }
 
 /** Undefined when it is told to end first, or no broker lets it in for as long as makes it an orphan (B1). */

@@ -237,9 +237,14 @@ function verified(yard: Yard, { effect, output }: Received<"verified">): void {
   }
   const lost = "worker.lost";
   for (const id of output?.lost ?? [])
-    exited(yard, id, "the worker is not on its host any more", lost);
+    exited(yard, id, "its host, asked by its supervisor, does not have it", lost);
   for (const id of output ? noteAbsence(yard, output) : [])
-    exited(yard, id, "its host is gone and it does not answer", lost);
+    exited(
+      yard,
+      id,
+      "its host has no lease, and it has not answered its supervisor for too long",
+      lost,
+    );
   hurrySweep(yard);
   for (const worker of Object.values(ctx.state.workers)) {
     if (worker.idle_effect === effect) afterReading(yard, worker);

@@ -21,6 +21,7 @@ import { markerOf, ProcessTree, RUN_MARKER } from "../process-tree.ts";
 import type { Driver, LiveWorker, Wanted, WorkerConnection, WorkerExit } from "./driver.ts";
 import { ExitReports } from "./exit-reports.ts";
 import { KeptLogs } from "./kept-logs.ts";
+import { lastWord } from "./last-word.ts";
 import { ProcessWorkspaces } from "./process-workspaces.ts";
 import { type WorkerState, WorkerStates } from "./worker-state.ts";
 
@@ -251,7 +252,7 @@ export class ProcessDriver implements Driver {
     for (const known of this.#known.values()) {
       if (this.#isDisposed || known.isStopping || isAlive(known)) continue;
       known.isStopping = true;
-      await this.#bury(known, `its process ended: ${lastLine(this.logTail(known.spec.worker))}`);
+      await this.#bury(known, `its process ended: ${lastWord(this.logTail(known.spec.worker))}`);
     }
   }
 
@@ -333,8 +334,4 @@ function capLog(path: string): void {
   } catch {
     // It is gone with its worker.
   }
-}
-
-function lastLine(text: string): string {
-  return text.trim().split("\n").at(-1) ?? "";
 }

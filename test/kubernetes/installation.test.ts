@@ -10,7 +10,9 @@ import { openTenant } from "../support/tenant.ts";
 
 const BUILD_MS = 20 * 60_000;
 const TEST_MS = 5 * 60_000;
-const SECONDS = 60;
+const SECONDS = 100;
+/** How long the machine takes to let go of the old node: longer than a worker lasts alone by default. */
+const HELD_MS = 65_000;
 
 describeKustomize("the development environment on a cluster", () => {
   let berth: Installation;
@@ -53,8 +55,21 @@ describeKustomize("the development environment on a cluster", () => {
     TEST_MS,
   );
 
+  /** Its machine is slow to let a pod go: until it has, nobody takes the pod's place. */
+  const hold = (pod: string, isHeld: boolean) => {
+    const finalizers = isHeld ? ["berth.test/held"] : null;
+    const patch = JSON.stringify({ metadata: { finalizers } });
+    berth.kubectl("backend", "patch", "pod", pod, "--type=merge", `--patch=${patch}`);
+  };
+
+  /** When its process ended; no number while it has not. */
+  const endOf = (pod: string): number => {
+    const path = "jsonpath={.status.containerStatuses[0].state.terminated.finishedAt}";
+    return Date.parse(berth.kubectl("backend", "get", "pod", pod, `--output=${path}`));
+  };
+
   it(
-    "keeps a job running while its node and its gateway are replaced",
+    "keeps a job running while its gateway is replaced, and its only node, which is away for a minute",
     async () => {
       const prompt = `for i in $(seq ${SECONDS}); do echo $i; sleep 1; done`;
       const { session_id: session } = await client().submit({ agent: "shell", prompt });
@@ -63,8 +78,17 @@ describeKustomize("the development environment on a cluster", () => {
         within: 60_000,
       });
       const workers = berth.workers();
-      berth.kubectl("backend", "rollout", "restart", "statefulset/node");
-      berth.kubectl("frontend", "rollout", "restart", "deployment/gateway");
+      hold("node-0", true);
+      try {
+        berth.kubectl("backend", "rollout", "restart", "statefulset/node");
+        berth.kubectl("frontend", "rollout", "restart", "deployment/gateway");
+        await eventually(() => Date.now() - endOf("node-0") > HELD_MS, {
+          name: "its node has been away for long",
+          within: HELD_MS + 90_000,
+        });
+      } finally {
+        hold("node-0", false);
+      }
       const isReplaced = (layer: string, what: string) =>
         /successfully|complete/.test(
           berth.kubectl(layer, "rollout", "status", what, "--watch=false"),

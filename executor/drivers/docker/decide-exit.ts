@@ -1,5 +1,6 @@
 /** Why a worker's container ended, from what the engine and the worker itself say. Pure. */
 import type { WorkerExit } from "../driver.ts";
+import { lastWord } from "../last-word.ts";
 import type { ContainerEnd } from "./engine.ts";
 
 const MIB = 1024 ** 2;
@@ -15,11 +16,7 @@ export function decideExit(
   // A process of an agent may have been taken long before, and the worker have ended for another reason.
   if (end.isOutOfMemory && end.exitCode === KILLED)
     return { code: "worker.out_of_memory", reason: `out of memory: its limit is ${limit}` };
-  const said = end.error !== "" ? end.error : lastLine(log);
+  const said = end.error !== "" ? end.error : lastWord(log);
   const how = `its container ended with code ${end.exitCode}`;
   return { code: "worker.lost", reason: said === "" ? how : `${how}: ${said}` };
-}
-
-function lastLine(text: string): string {
-  return (text.trim().split("\n").at(-1) ?? "").slice(0, 300);
 }

@@ -1,5 +1,6 @@
 /** Why a worker's pod ended, from what the cluster and the worker itself say. Pure. */
 import type { WorkerExit } from "../driver.ts";
+import { lastWord } from "../last-word.ts";
 import type { Pod } from "./pod.ts";
 
 const MIB = 1024 ** 2;
@@ -32,13 +33,9 @@ function lossOf(pod: Pod | undefined, { isConfirmed, log }: ExitView): string {
   if (pod.isOutOfSight || !isConfirmed) return "its pod's machine was lost";
   // Told to end by somebody else: a drain, a person, or the cluster, that needs the place.
   if (pod.isLeaving) return "its pod was told to end by the cluster";
-  const said = pod.message || lastLine(log);
+  const said = pod.message || lastWord(log);
   const { end } = pod.worker ?? {};
   if (end === undefined) return `its pod ended: ${[pod.reason, said].filter(Boolean).join(": ")}`;
   const how = `its container ended with code ${end.exitCode}`;
   return said === "" ? how : `${how}: ${said}`;
-}
-
-function lastLine(text: string): string {
-  return text.trim().split("\n").at(-1) ?? "";
 }

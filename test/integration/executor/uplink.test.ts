@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { DownReply } from "../../../protocols/executor.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   type Broker,
@@ -22,6 +23,8 @@ afterEach(async () => {
 
 const COUNTING = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); sleep 0.01; done";
 const COUNTED = Array.from({ length: 300 }, (_, i) => `line ${i}\n`).join("");
+
+const upMs = (reply: DownReply) => (reply.ok && reply.status?.uptime_ms) || 0;
 
 describe("the uplink", () => {
   it("loses and doubles nothing when the broker is killed twice in the middle of a job", async () => {
@@ -87,6 +90,28 @@ describe("a worker", () => {
     const order = orderOf("shell", "sleep 1000");
     await node.tell(worker.id, { type: "run", order });
     node.isSilent = true;
+    expect(await worker.ended).toContain("no node has answered");
+    await worker[Symbol.asyncDispose]();
+  });
+
+  it("whose node is away goes on with a job for which another asks, and ends itself when that is over", async () => {
+    const orphanAfterMs = 500;
+    const worker = await startWorker(broker, node, { orphanAfterMs });
+    const order = orderOf("shell", "sleep 1000");
+    await node.tell(worker.id, { type: "run", order });
+    node.isSilent = true;
+    const ask = () => node.tell(worker.id, { type: "status" });
+    // Ten times as long: it looks after each of its beats, for which it waits.
+    await eventually(async () => upMs(await ask()) > 10 * orphanAfterMs, {
+      name: "it lives beyond its time alone",
+    });
+    await node.tell(worker.id, { type: "cancel", job_id: order.job_id, attempt: 1, by: "ann" });
+    const isGone = () =>
+      ask().then(
+        () => false,
+        () => true,
+      );
+    await eventually(isGone, { name: "it ends, however often it is asked" });
     expect(await worker.ended).toContain("no node has answered");
     await worker[Symbol.asyncDispose]();
   });

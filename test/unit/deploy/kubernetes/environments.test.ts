@@ -17,6 +17,11 @@ const ENVIRONMENTS = ["development", "staging", "production"];
 const environment = (name: string) => build(`kubernetes/environments/${name}`);
 const workload = (manifests: readonly Manifest[], name: string): Workload =>
   workloadsOf(manifests).find(({ manifest }) => manifest.metadata.name === name)!;
+/** Seconds after which a container counts as not started. */
+function allowance(probe: unknown): number {
+  const { failureThreshold, periodSeconds } = probe as Record<string, number>;
+  return (failureThreshold ?? 3) * (periodSeconds ?? 10);
+}
 
 describeKustomize("the Kubernetes tree", () => {
   describe.each(ENVIRONMENTS)("%s", (name) => {
@@ -64,6 +69,18 @@ describeKustomize("the Kubernetes tree", () => {
         expect(config.BERTH_REPLICAS).toBe(name === "development" ? 1 : 3);
       }
     });
+  });
+
+  it.each(ENVIRONMENTS)("%s lets no worker end itself while its node is replaced", async (name) => {
+    const manifests = await environment(name);
+    const node = workload(manifests, "node");
+    const config = loadConfig(environmentOf(manifests, node));
+    const { replicas } = node.manifest["spec"] as { readonly replicas: number };
+    const { terminationGracePeriodSeconds: ends = 30 } = node.pod.spec;
+    const starts = allowance(node.pod.spec.containers[0]?.["startupProbe"]);
+    // Beside others it may be away for longer: they ask for its workers' jobs, see executor/executor.ts.
+    const silentMs = replicas > 1 ? 2 * config.BERTH_SWEEP_EVERY : (ends + starts) * 1_000;
+    expect(config.BERTH_ORPHAN_AFTER).toBeGreaterThanOrEqual(silentMs);
   });
 
   it("keeps three copies of what was accepted, on three machines, on disks that outlive their claim", async () => {
