@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { asBerthError } from "../protocols/errors.ts";
 import type { Tier } from "../protocols/tiers.ts";
 import { type Principal, requireTenant } from "./auth/principal.ts";
-import type { PermitStanding } from "./limits/request-limiter.ts";
+import type { PermitStanding } from "./limits/permit-purse.ts";
 import { requestHeaders } from "./rate-headers.ts";
 import type { Services } from "./services.ts";
 

@@ -1,6 +1,6 @@
 /** Rate-limit headers by draft-ietf-httpapi-ratelimit-headers-11: structured fields, one named policy. */
 import type { LimitsView } from "../protocols/actors/user.ts";
-import type { PermitStanding } from "./limits/request-limiter.ts";
+import type { PermitStanding } from "./limits/permit-purse.ts";
 
 const HOUR_S = 3_600;
 const MINUTE_S = 60;

@@ -24,10 +24,15 @@ export const userStateSchema = z.object({
   window: z
     .object({ opened_at: z.number().nullable(), accepted: z.number() })
     .default({ opened_at: null, accepted: 0 }),
-  /** API requests that were given out to gateways. */
-  permits: z
-    .object({ opened_at: z.number().nullable(), given: z.number() })
-    .default({ opened_at: null, given: 0 }),
+  /** API requests that were given out to gateways; see `decide-permits.ts`. */
+  requests: z
+    .object({
+      next: z.number(),
+      open: z.array(z.object({ block: z.number(), count: z.number(), until: z.number() })),
+      counted: z.array(z.tuple([z.number(), z.number()])),
+    })
+    // Made anew each time, as below.
+    .default(() => ({ next: 1, open: [], counted: [] })),
   /** Its tenant is. */
   suspended: z.boolean().default(false),
   /** In order of arrival. */
@@ -90,7 +95,7 @@ export function limitsView(
 ): LimitsView {
   const limits = at.tiers[tier];
   const quota = quotaAt(state.window, at.now, { ...limits, windowMs: at.windowMs });
-  const requests = permitsAt(state.permits, at.now, {
+  const requests = permitsAt(state.requests, at.now, {
     limit: limits.requestsPerMinute,
     windowMs: at.requestWindowMs,
   });
@@ -102,7 +107,7 @@ export function limitsView(
     requests: {
       limit: limits.requestsPerMinute,
       remaining: requests.remaining,
-      reset_ms: requests.resetMs,
+      reset_ms: Math.ceil(requests.freesMs),
     },
   };
 }

@@ -4,7 +4,8 @@
  * 1. A job is accepted once per id: its record, its session's `queued` and its place in the queue commit together.
  * 2. The queue holds tickets only; the prompt goes to the jobs bucket.
  * 3. Every accepted job leaves the lists by `finished`, which its session sends exactly once.
- * 4. Permits that were given out in a window are never more than the tier's limit: they are committed before a gateway has them.
+ * 4. Permits that can be used within one window, wherever it begins, are never more than the tier's limit: they are committed before
+ *    a gateway has them.
  */
 import { placeOf } from "../../protocols/actors/place.ts";
 import { Session } from "../../protocols/actors/session.ts";
@@ -56,17 +57,23 @@ export function userActor(options: ActorOptions): ActorDefinition {
           limits: limitsView(ctx.state, input.job.tier, viewAt(ctx.now)),
         };
       },
-      permits(ctx, { tier }) {
+      permits(ctx, { ended = [], tier }) {
         const limit = tiers[tier].requestsPerMinute;
-        const limits = { limit, windowMs: requestWindowMs };
-        const { granted, remaining, resetMs, window } = decidePermits(
-          ctx.state.permits,
-          ctx.now,
-          limits,
+        const given = decidePermits(
+          ctx.state.requests,
+          { now: ctx.now, ended },
+          { limit, windowMs: requestWindowMs },
         );
-        ctx.state.permits = window;
-        const opened = window.opened_at ?? ctx.now;
-        return { granted, limit, remaining, window: opened, reset_ms: resetMs };
+        ctx.state.requests = given.ledger;
+        return {
+          granted: given.granted,
+          limit,
+          remaining: given.remaining,
+          window: given.block,
+          reset_ms: given.granted > 0 ? given.goodMs : given.freesMs,
+          frees_ms: given.freesMs,
+          window_ms: requestWindowMs,
+        };
       },
       cancelJob(ctx, { job_id, by }) {
         const { state } = ctx;

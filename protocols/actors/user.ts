@@ -15,7 +15,14 @@ export const limitsViewSchema = z.object({
   concurrent: z.object({ limit: z.number().nullable(), running: z.number() }),
   queued: z.object({ limit: z.number(), waiting: z.number() }),
   /** Absent: of a build that did not count requests. Those that gateways have in hand count as used. */
-  requests: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).optional(),
+  requests: z
+    .object({
+      limit: z.number(),
+      remaining: z.number(),
+      /** Milliseconds until more remain. */
+      reset_ms: z.number(),
+    })
+    .optional(),
 });
 export type LimitsView = z.infer<typeof limitsViewSchema>;
 
@@ -27,6 +34,18 @@ export const usageViewSchema = z.object({
   since: z.number(),
 });
 export type UsageView = z.infer<typeof usageViewSchema>;
+
+/** What became of a block of permits that its gateway uses no more. */
+const endedBlockSchema = z.object({
+  /** Null: the gateway had it of its own, while the user's actor did not answer. */
+  block: z.number().int().nullable(),
+  used: z.number().int().nonnegative(),
+  /** How long ago the last one was used. */
+  ago_ms: z.number().nonnegative(),
+});
+export type EndedBlock = z.infer<typeof endedBlockSchema>;
+/** Gateways say no more at once. */
+export const MAX_ENDED_BLOCKS = 64;
 
 export const User = protocol("user", {
   /** Accepts or refuses a job. The same job id again gets the same answer and counts once. */
@@ -50,17 +69,22 @@ export const User = protocol("user", {
     },
     { created_at: z.number(), position: z.number(), limits: limitsViewSchema },
   ),
-  /** From a gateway: a block of API requests that it may let through within the window that is open now. */
+  /** From a gateway: a block of API requests that it may let through, and what became of those that it had. */
   permits: ask(
-    { tier: tierSchema },
+    { tier: tierSchema, ended: z.array(endedBlockSchema).max(MAX_ENDED_BLOCKS).optional() },
     {
       granted: z.number().int(),
       limit: z.number().int(),
       /** Not given out yet. */
       remaining: z.number().int(),
-      /** Names the window. */
+      /** Names the block. */
       window: z.number(),
+      /** How long the block is good; of an empty one, when to ask again. */
       reset_ms: z.number(),
+      /** Until some of the permits that are used or given out are free again. Absent: with `reset_ms`. */
+      frees_ms: z.number().optional(),
+      /** A permit that was used is free again after so long. Absent: it is not known. */
+      window_ms: z.number().optional(),
     },
   ),
   cancelJob: ask({ job_id: z.string(), by: z.string() }, { found: z.boolean() }),
