@@ -10,6 +10,8 @@ export const kubernetesVariables = {
   KUBECONFIG: z.string().min(1).optional(),
   /** Where workers' pods are. Nothing else should be. */
   BERTH_KUBERNETES_NAMESPACE: z.string().regex(NAME).default("berth-execution"),
+  /** How a worker's pod is made: by us, or by the controller of agent-sandbox for a `Sandbox` of ours. */
+  BERTH_KUBERNETES_WORKERS: z.enum(["pods", "sandboxes"]).default("pods"),
   /** Image of workers, as the cluster's machines pull it. */
   BERTH_KUBERNETES_IMAGE: z.string().min(1).default("berth-executor"),
   BERTH_KUBERNETES_PULL_POLICY: z.enum(["Always", "IfNotPresent", "Never"]).default("IfNotPresent"),

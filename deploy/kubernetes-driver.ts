@@ -3,10 +3,14 @@ import { lookup } from "node:dns/promises";
 import { join, resolve } from "node:path";
 import { KeptLogs } from "../executor/drivers/kept-logs.ts";
 import { Api } from "../executor/drivers/kubernetes/api.ts";
+import { BarePods } from "../executor/drivers/kubernetes/bare-pods.ts";
 import { Cluster } from "../executor/drivers/kubernetes/cluster.ts";
 import { clusterAccess, isInCluster } from "../executor/drivers/kubernetes/cluster-access.ts";
 import { KeptPolicies } from "../executor/drivers/kubernetes/kept-policies.ts";
-import { KubernetesDriver } from "../executor/drivers/kubernetes/kubernetes.ts";
+import {
+  KubernetesDriver,
+  type KubernetesDriverParts,
+} from "../executor/drivers/kubernetes/kubernetes.ts";
 import {
   type ClusterOwner,
   deploymentLabels,
@@ -15,6 +19,8 @@ import {
   selectorOf,
 } from "../executor/drivers/kubernetes/labels.ts";
 import { PodInformer } from "../executor/drivers/kubernetes/pod-informer.ts";
+import type { PodMaker } from "../executor/drivers/kubernetes/pod-maker.ts";
+import { SandboxPods } from "../executor/drivers/kubernetes/sandbox-pods.ts";
 import { Strangers } from "../executor/drivers/kubernetes/strangers.ts";
 import { Usage } from "../executor/drivers/kubernetes/usage.ts";
 import { workerPolicies } from "../executor/drivers/kubernetes/worker-policies.ts";
@@ -33,6 +39,8 @@ import { openWayOut } from "./kubernetes-egress.ts";
 /** Beyond the time after which a worker without a node ends itself. */
 const STRANGER_MARGIN_MS = 60_000;
 const DEFAULT_NATS_PORT = 4222;
+/** So long after its last node nothing of a worker's Sandbox is left. */
+const SANDBOX_LASTS_MS = 86_400_000;
 
 /** Asks the cluster only where that could lead to its being chosen. */
 export async function clusterFacts({
@@ -45,11 +53,18 @@ export async function clusterFacts({
     return { isOurs, problem: "it was not asked for" };
   try {
     const cluster = await openCluster(config, clock);
-    await cluster.pods(`${LABELS.part}=worker`).finally(() => cluster.close());
+    await probe(cluster, config).finally(() => cluster.close());
     return { isOurs, problem: undefined };
   } catch (thrown) {
     return { isOurs, problem: asBerthError(thrown).message };
   }
+}
+
+/** As the driver will ask. */
+async function probe(cluster: Cluster, config: Config): Promise<void> {
+  const workers = `${LABELS.part}=worker`;
+  await cluster.pods(workers);
+  if (config.BERTH_KUBERNETES_WORKERS === "sandboxes") await cluster.sandboxes.list(workers);
 }
 
 async function openCluster(config: Config, clock: Clock): Promise<Cluster> {
@@ -71,6 +86,7 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
   const reach = { brokers: brokersOf(workerUrl), egress: way?.endpoint };
   const opening = KubernetesDriver.open({
     ...common,
+    maker: podMaker(common, config),
     claims: new WorkspaceClaims({ ...common, storageClass }),
     policies: new KeptPolicies({
       ...common,
@@ -104,6 +120,16 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
     await way?.close();
     throw thrown;
   }
+}
+
+function podMaker(
+  common: Pick<KubernetesDriverParts, "cluster" | "informer" | "owner" | "clock">,
+  config: Config,
+): PodMaker {
+  const { sandboxes } = common.cluster;
+  if (config.BERTH_KUBERNETES_WORKERS === "pods") return new BarePods(common.cluster);
+  const lastsMs = config.BERTH_ORPHAN_AFTER + SANDBOX_LASTS_MS;
+  return new SandboxPods({ ...common, sandboxes, lastsMs });
 }
 
 function brokersOf(url: string): { readonly host: string; readonly port: number }[] {

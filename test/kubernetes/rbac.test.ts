@@ -1,30 +1,31 @@
 /** The whole life of the driver under the account that a node has, and the API server's own record of what it asked for. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import type { WorkerSpec } from "../../protocols/executor.ts";
 import { NOTHING_WANTED } from "../support/docker-driver-rig.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Broker, startBroker } from "../support/executor-rig.ts";
+import { build, describeKustomize } from "../support/kubernetes/kustomize.ts";
+import { type Manifest, nameOf } from "../support/kubernetes/manifest.ts";
+import { areSandboxesThere } from "../support/kubernetes/sandbox-definition.ts";
+import { sandboxes } from "../support/kubernetes/sandbox-stage.ts";
+import { buildWith } from "../support/kubernetes/taken-in.ts";
 import { AUDIT_LOG, isClusterOurs, kubectl, nodesKubeconfig } from "../support/kubernetes.ts";
-import { kubernetesDriverRig } from "../support/kubernetes-driver-rig.ts";
+import { type KubernetesRig, kubernetesDriverRig } from "../support/kubernetes-driver-rig.ts";
 
-const BASE = new URL("../../deploy/kubernetes/base/", import.meta.url).pathname;
 const NAMESPACE = "berth-execution";
+const HERE = `--namespace=${NAMESPACE}`;
 const ACCOUNT = "system:serviceaccount:berth-backend:berth-node";
+const ROLE = `Role ${NAMESPACE}/berth-workers`;
 
-const roleSchema = z.object({
-  kind: z.literal("Role"),
-  rules: z.array(
-    z.object({
-      apiGroups: z.array(z.string()),
-      resources: z.array(z.string()),
-      verbs: z.array(z.string()),
-    }),
-  ),
-});
+const rulesSchema = z.array(
+  z.object({
+    apiGroups: z.array(z.string()),
+    resources: z.array(z.string()),
+    verbs: z.array(z.string()),
+  }),
+);
 const auditSchema = z.object({
   user: z.object({ username: z.string().default("") }),
   verb: z.string(),
@@ -43,11 +44,10 @@ const auditSchema = z.object({
 const permission = (verb: string, resource: string, group: string) =>
   `${verb} ${resource}${group === "" ? "" : ` of ${group}`}`;
 
-function granted(): string[] {
-  const documents = parseAllDocuments(readFileSync(join(BASE, "worker-rbac.yaml"), "utf8"));
-  const role = documents.map((document) => roleSchema.safeParse(document.toJS()).data);
-  return role
-    .flatMap((found) => found?.rules ?? [])
+function granted(manifests: readonly Manifest[]): string[] {
+  const role = manifests.find((manifest) => nameOf(manifest) === ROLE);
+  return rulesSchema
+    .parse(role?.["rules"])
     .flatMap(({ apiGroups, resources, verbs }) =>
       apiGroups.flatMap((group) =>
         resources.flatMap((resource) => verbs.map((verb) => permission(verb, resource, group))),
@@ -55,11 +55,22 @@ function granted(): string[] {
     );
 }
 
-function asked() {
-  const lines = readFileSync(AUDIT_LOG, "utf8").trim().split("\n");
-  return lines
-    .map((line) => auditSchema.parse(JSON.parse(line)))
+const auditLines = () => readFileSync(AUDIT_LOG, "utf8").trim().split("\n");
+
+/** What the account has asked for since there were so many lines. */
+function askedSince(line: number) {
+  return auditLines()
+    .slice(line)
+    .map((text) => auditSchema.parse(JSON.parse(text)))
     .filter(({ user }) => user.username === ACCOUNT);
+}
+
+function may(...what: readonly string[]): string {
+  try {
+    return kubectl(["auth", "can-i", ...what, `--as=${ACCOUNT}`]).trim();
+  } catch (thrown) {
+    return String((thrown as { stdout?: string }).stdout).trim();
+  }
 }
 
 const specOf = (overrides: Partial<WorkerSpec>): WorkerSpec => ({
@@ -78,102 +89,106 @@ const specOf = (overrides: Partial<WorkerSpec>): WorkerSpec => ({
   ...overrides,
 });
 
-describe("the role of a node", () => {
+/** All that a driver does, once at least. */
+async function live(rig: KubernetesRig, whileItLives: (pod: string) => void): Promise<void> {
+  const { connection, driver } = rig;
+  const twin = await rig.open("n1");
+  const spec = specOf({});
+  await driver.start(spec, connection);
+  // A start that is repeated by a process that does not know of the first finds its pod.
+  await twin.start(spec, connection);
+  await eventually(() => rig.hellos(spec.worker) > 0, { name: "hello", within: 20_000 });
+  await driver.use();
+  expect(await driver.log(spec.worker)).toContain("worker ready");
+  whileItLives(rig.pod(spec.worker));
+  await driver.sweep({ ...NOTHING_WANTED, workers: new Set([spec.worker]) });
+  const fleet = specOf({ network: "tenant", workspace: "tenant", workspace_key: "acme-shell" });
+  await driver.start(fleet, connection);
+  await driver.stop(fleet.worker, { keepWorkspace: false });
+  await driver.stop(spec.worker, { keepWorkspace: true });
+  // A policy that somebody changed is set right, and that of a fleet that is gone goes.
+  const selector = `--selector=berth.deployment=${rig.deployment}`;
+  const policies = kubectl([HERE, "get", "networkpolicies", selector, "--output=name"]);
+  const [name = ""] = policies.split("\n");
+  kubectl([HERE, "patch", name, "--type=merge", "--patch", '{"spec":{"egress":[{}]}}']);
+  await driver.sweep(NOTHING_WANTED);
+  expect(kubectl([HERE, "get", name, "--output=yaml"])).not.toContain("- {}");
+  await twin.dispose();
+}
+
+describeKustomize("the role of a node", () => {
   let broker: Broker;
+  const places = async () =>
+    (await build("kubernetes/base")).filter(({ kind }) =>
+      ["Namespace", "ServiceAccount"].includes(kind),
+    );
+  const list = (items: readonly Manifest[]) =>
+    JSON.stringify({ apiVersion: "v1", kind: "List", items });
   beforeAll(async () => {
     broker = await startBroker();
-    for (const file of ["namespaces", "service-accounts", "worker-rbac"])
-      kubectl(["apply", "--filename", join(BASE, `${file}.yaml`)]);
-    const account = () => kubectl(["--namespace", NAMESPACE, "get", "serviceaccount", "default"]);
+    kubectl(["apply", "--filename=-"], list(await places()));
+    const account = () => kubectl([HERE, "get", "serviceaccount", "default"]);
     await eventually(() => account() !== "", { name: "account", within: 30_000 });
   });
   afterAll(async () => {
-    for (const file of ["worker-rbac", "service-accounts", "namespaces"])
-      kubectl(["delete", "--wait=false", "--filename", join(BASE, `${file}.yaml`)]);
+    kubectl(["delete", "--wait=false", "--filename=-"], list(await places()));
     await broker[Symbol.asyncDispose]();
   });
+
+  const used = async (
+    manifests: readonly Manifest[],
+    environment: Readonly<Record<string, string>>,
+    whileItLives: (pod: string) => void,
+  ) => {
+    const roles = manifests.filter(
+      ({ kind, metadata }) =>
+        ["Role", "RoleBinding"].includes(kind) && metadata.namespace === NAMESPACE,
+    );
+    // A server that is as old as the tests' merges no role of another's.
+    kubectl(["apply", "--filename=-"], list(roles));
+    const { path, remove } = nodesKubeconfig("berth-backend", "berth-node");
+    const line = auditLines().length;
+    try {
+      await using rig = await kubernetesDriverRig(broker, {
+        namespace: NAMESPACE,
+        environment: { KUBECONFIG: path, ...environment },
+      });
+      await live(rig, whileItLives);
+    } finally {
+      remove();
+    }
+    const events = askedSince(line);
+    const denied = events.filter(
+      ({ annotations }) => annotations["authorization.k8s.io/decision"] !== "allow",
+    );
+    expect(denied).toEqual([]);
+    const elsewhere = events.filter(({ objectRef }) => objectRef?.namespace !== NAMESPACE);
+    expect(elsewhere).toEqual([]);
+    const permissions = events.flatMap(({ objectRef, verb }) => {
+      if (objectRef === undefined) return [];
+      const { apiGroup, resource, subresource } = objectRef;
+      const whole = subresource === undefined ? resource : `${resource}/${subresource}`;
+      return [permission(verb, whole, apiGroup)];
+    });
+    return [...new Set(permissions)].toSorted();
+  };
 
   it.skipIf(!isClusterOurs)(
     "is enough for all that the driver does, and holds nothing that it does not use",
     async () => {
-      const { path, remove } = nodesKubeconfig("berth-backend", "berth-node");
-      try {
-        await using rig = await kubernetesDriverRig(broker, {
-          namespace: NAMESPACE,
-          environment: { KUBECONFIG: path },
-        });
-        const { connection, driver } = rig;
-        const twin = await rig.open("n1");
-        const spec = specOf({});
-        await driver.start(spec, connection);
-        // A start that is repeated by a process that does not know of the first finds its pod.
-        await twin.start(spec, connection);
-        await eventually(() => rig.hellos(spec.worker) > 0, { name: "hello", within: 20_000 });
-        await driver.use();
-        expect(await driver.log(spec.worker)).toContain("worker ready");
-        const fleet = specOf({
-          network: "tenant",
-          workspace: "tenant",
-          workspace_key: "acme-shell",
-        });
-        await driver.start(fleet, connection);
-        await driver.stop(fleet.worker, { keepWorkspace: false });
-        await driver.stop(spec.worker, { keepWorkspace: true });
-        // A policy that somebody changed is set right, and that of a fleet that is gone goes.
-        const policies = ["--namespace", NAMESPACE, "networkpolicies"];
-        const [namespace, of, kind] = policies as [string, string, string];
-        const selector = `--selector=berth.deployment=${rig.deployment}`;
-        const [name = ""] = kubectl([namespace, of, "get", kind, selector, "--output=name"]).split(
-          "\n",
-        );
-        kubectl([
-          namespace,
-          of,
-          "patch",
-          name,
-          "--type=merge",
-          "--patch",
-          '{"spec":{"egress":[{}]}}',
-        ]);
-        await driver.sweep(NOTHING_WANTED);
-        expect(kubectl([namespace, of, "get", name, "--output=yaml"])).not.toContain("- {}");
-        await twin.dispose();
-      } finally {
-        remove();
-      }
-      const events = asked();
-      const denied = events.filter(
-        ({ annotations }) => annotations["authorization.k8s.io/decision"] !== "allow",
-      );
-      expect(denied).toEqual([]);
-      const used = events.flatMap(({ objectRef, verb }) => {
-        if (objectRef === undefined) return [];
-        const { apiGroup, resource, subresource } = objectRef;
-        const whole = subresource === undefined ? resource : `${resource}/${subresource}`;
-        return [permission(verb, whole, apiGroup)];
-      });
-      expect([...new Set(used)].toSorted()).toEqual(granted().toSorted());
-      const elsewhere = events.filter(({ objectRef }) => objectRef?.namespace !== NAMESPACE);
-      expect(elsewhere).toEqual([]);
+      const manifests = await build("kubernetes/base");
+      expect(await used(manifests, {}, () => {})).toEqual(granted(manifests).toSorted());
     },
   );
 
   it("leads nowhere else: no Secret can be read, no command run, no other namespace seen", () => {
-    const may = (...what: readonly string[]) => {
-      try {
-        return kubectl(["auth", "can-i", ...what, `--as=${ACCOUNT}`]).trim();
-      } catch (thrown) {
-        return String((thrown as { stdout?: string }).stdout).trim();
-      }
-    };
-    const here = `--namespace=${NAMESPACE}`;
-    expect(may("create", "pods", here)).toBe("yes");
+    expect(may("create", "pods", HERE)).toBe("yes");
     for (const what of [
-      ["get", "secrets", here],
-      ["list", "secrets", here],
-      ["create", "pods", "--subresource=exec", here],
-      ["create", "pods", "--subresource=attach", here],
-      ["patch", "pods", here],
+      ["get", "secrets", HERE],
+      ["list", "secrets", HERE],
+      ["create", "pods", "--subresource=exec", HERE],
+      ["create", "pods", "--subresource=attach", HERE],
+      ["patch", "pods", HERE],
       ["create", "pods", "--namespace=berth-backend"],
       ["list", "pods", "--namespace=berth-backend"],
       ["get", "nodes"],
@@ -181,5 +196,26 @@ describe("the role of a node", () => {
       ["list", "namespaces"],
     ])
       expect([what, may(...what)]).toEqual([what, "no"]);
+  });
+
+  describe("where workers are sandboxes", () => {
+    sandboxes(() => NAMESPACE);
+    const environment = { BERTH_KUBERNETES_WORKERS: "sandboxes" };
+
+    it.skipIf(!isClusterOurs)(
+      "has what the driver needs for them, no more, and makes no pods itself",
+      async () => {
+        expect(areSandboxesThere()).toBe(true);
+        const manifests = await buildWith("sandbox-workers", "development");
+        const soon = new Date(Date.now() + 60_000).toISOString();
+        const spec = JSON.stringify({ spec: { shutdownTime: soon } });
+        // So near to its end that a sweep puts it off.
+        const near = (pod: string) =>
+          void kubectl([HERE, "patch", "sandbox", pod, "--type=merge", "--patch", spec]);
+        expect(await used(manifests, environment, near)).toEqual(granted(manifests).toSorted());
+        expect(may("create", "pods", HERE)).toBe("no");
+        expect(may("create", "sandboxes", HERE)).toBe("yes");
+      },
+    );
   });
 });

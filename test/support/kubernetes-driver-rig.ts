@@ -44,6 +44,7 @@ export async function kubernetesDriverRig(
   broker: Broker,
   { environment = {}, namespace }: KubernetesRigOptions,
 ): Promise<KubernetesRig> {
+  const more = environment["BERTH_KUBERNETES_WORKERS"] === "sandboxes" ? "sandboxes" : "";
   const dataDir = await mkdtemp(join(tmpdir(), "berth-kubernetes-"));
   const deployment = `test-${randomBytes(4).toString("hex")}`;
   const node = await NodeDouble.open(broker);
@@ -58,7 +59,7 @@ export async function kubernetesDriverRig(
     new MemoryBroker({ clock: systemClock, partitions: 4, mailboxCapacity: 100 }),
   );
   const opened: Driver[] = [];
-  const open = async (nodeId = "n1", more: Readonly<Record<string, string>> = {}) => {
+  const open = async (nodeId = "n1", own: Readonly<Record<string, string>> = {}) => {
     const config = loadConfig({
       PATH: process.env["PATH"],
       KUBECONFIG,
@@ -72,7 +73,7 @@ export async function kubernetesDriverRig(
       // The cluster is one small machine.
       BERTH_KUBERNETES_REQUESTS: "0.2",
       ...environment,
-      ...more,
+      ...own,
     });
     const { driver } = await openDriver({
       config,
@@ -132,7 +133,7 @@ export async function kubernetesDriverRig(
       for (const one of opened) await one.dispose({ removeAll: one === last });
       await node[Symbol.asyncDispose]();
       await door[Symbol.asyncDispose]();
-      await eventually(() => clusterLeftovers(namespace, deployment).length === 0, {
+      await eventually(() => clusterLeftovers(namespace, deployment, more).length === 0, {
         name: "nothing of the deployment is left",
         within: 20_000,
       });

@@ -49,6 +49,8 @@ export function kubectl(args: readonly string[], input?: string): string {
   return execFileSync("kubectl", ["--kubeconfig", KUBECONFIG, "--request-timeout=20s", ...args], {
     encoding: "utf8",
     timeout: 60_000,
+    // More than all schemas of a server.
+    maxBuffer: 64 * 1024 ** 2,
     stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
     ...(input === undefined ? {} : { input }),
   });
@@ -77,9 +79,9 @@ export async function workersNamespace(): Promise<AsyncDisposable & { readonly n
   };
 }
 
-/** Everything in the namespace with the deployment's label. */
-export function clusterLeftovers(namespace: string, deployment: string): string[] {
-  const kinds = "pods,secrets,persistentvolumeclaims,networkpolicies";
+/** Everything in the namespace with the deployment's label; `more`: kinds that not every cluster has. */
+export function clusterLeftovers(namespace: string, deployment: string, more = ""): string[] {
+  const kinds = `pods,secrets,persistentvolumeclaims,networkpolicies${more && `,${more}`}`;
   const selector = `--selector=berth.deployment=${deployment}`;
   const found = kubectl(["--namespace", namespace, "get", kinds, selector, "--output=name"]);
   return found.split("\n").filter((line) => line !== "");

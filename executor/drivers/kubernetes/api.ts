@@ -32,6 +32,7 @@ const MAX_UNITS = 256 * 1024 * 1024;
 const MAX_REASON_UNITS = 300;
 
 /** Status of an answer whose meaning is that something is not there. */
+export const FORBIDDEN = 403;
 export const NOT_FOUND = 404;
 export const CONFLICT = 409;
 export const GONE = 410;

@@ -1,8 +1,10 @@
 /** What this driver asks of the cluster, in one namespace: each call bounded, and safe to repeat. */
 import type { V1PersistentVolumeClaim, V1Pod, V1Secret } from "@kubernetes/client-node";
 import { BerthError } from "../../../protocols/errors.ts";
-import { type Api, ApiRefusal, CONFLICT, GONE, NOT_FOUND } from "./api.ts";
+import { type Api, ApiRefusal, GONE, NOT_FOUND } from "./api.ts";
 import { type Pod, type RawPod, readPod, WORKER_CONTAINER } from "./pod.ts";
+import { type Preconditions, Resources } from "./resources.ts";
+import { Sandboxes } from "./sandboxes.ts";
 import type { NamedPolicy } from "./worker-policies.ts";
 
 export interface PodList {
@@ -22,10 +24,6 @@ export type PodEvent =
 /** The versions that a watch could go on from are forgotten: only a list helps. */
 export class WatchExpired extends Error {}
 
-interface RawList<T> {
-  readonly metadata: { readonly resourceVersion: string };
-  readonly items: readonly T[];
-}
 interface RawEvent {
   readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
   readonly object: RawPod & { readonly code?: number; readonly message?: string };
@@ -38,60 +36,55 @@ const LOG_WITHIN_MS = 3_000;
 const APOLOGY = /^(?:failed to try resolving symlinks|unable to retrieve container logs)[^\n]*\n?$/;
 /** After so long the API ends a watch, and it is opened again where it was. */
 const WATCH_SECONDS = 240;
-const REFUSED = [NOT_FOUND, CONFLICT];
-
 export class Cluster {
   readonly namespace: string;
+  /** Of agent-sandbox, where the cluster has it. */
+  readonly sandboxes: Sandboxes;
   readonly #api: Api;
+  readonly #pods: Resources<RawPod>;
+  readonly #secrets: Resources<V1Secret>;
+  readonly #claims: Resources<V1PersistentVolumeClaim>;
+  readonly #policies: Resources<ListedPolicy>;
 
   constructor(api: Api, namespace: string) {
     this.#api = api;
     this.namespace = namespace;
-  }
-
-  get #core() {
-    return `/api/v1/namespaces/${this.namespace}`;
-  }
-  get #policies() {
-    return `/apis/networking.k8s.io/v1/namespaces/${this.namespace}/networkpolicies`;
+    const core = `/api/v1/namespaces/${namespace}`;
+    this.#pods = new Resources(api, `${core}/pods`);
+    this.#secrets = new Resources(api, `${core}/secrets`);
+    this.#claims = new Resources(api, `${core}/persistentvolumeclaims`);
+    const policies = `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`;
+    this.#policies = new Resources(api, policies);
+    this.sandboxes = new Sandboxes(api, namespace);
   }
 
   /** Undefined: there is one of that name. Rejects with `capacity.exhausted` where a quota is used up. */
   async createPod(pod: V1Pod): Promise<Pod | undefined> {
-    try {
-      const made = await this.#create<RawPod>(`${this.#core}/pods`, pod);
-      return made && readPod(made);
-    } catch (thrown) {
-      if (thrown instanceof ApiRefusal && thrown.message.includes("exceeded quota"))
-        throw new BerthError("capacity.exhausted", thrown.message, { cause: thrown });
-      throw thrown;
-    }
+    const made = await this.#pods.create(pod);
+    return made && readPod(made);
   }
 
+  /** By the right that `pods` needs: no other is asked for. */
   async pod(name: string): Promise<Pod | undefined> {
-    const raw = await this.#get<RawPod>(`${this.#core}/pods/${name}`);
-    return raw && readPod(raw);
+    const { items } = await this.#pods.list({ fieldSelector: `metadata.name=${name}` });
+    return items.map(readPod)[0];
   }
 
   async pods(labelSelector: string): Promise<PodList> {
-    const query = { labelSelector };
-    const list = await this.#list<RawPod>(`${this.#core}/pods`, query);
+    const list = await this.#pods.list({ labelSelector });
     return { pods: list.items.map(readPod), resourceVersion: list.metadata.resourceVersion };
   }
 
   /** What has the name and another uid stays. */
   async deletePod({ name, uid }: Pick<Pod, "name" | "uid">, graceSeconds: number): Promise<void> {
-    await this.#remove(`${this.#core}/pods/${name}`, {
-      gracePeriodSeconds: graceSeconds,
-      preconditions: { uid },
-    });
+    await this.#pods.remove(name, { gracePeriodSeconds: graceSeconds, preconditions: { uid } });
   }
 
   /** Empty when there is none to be had. */
   async logTail(name: string, limitBytes: number): Promise<string> {
     const { status, text } = await this.#api.call({
       method: "GET",
-      path: `${this.#core}/pods/${name}/log`,
+      path: `${this.#pods.path}/${name}/log`,
       query: { container: WORKER_CONTAINER, tailLines: LOG_LINES },
       withinMs: LOG_WITHIN_MS,
       // 400: its container was never made, or is gone.
@@ -101,64 +94,53 @@ export class Cluster {
   }
 
   async putSecret(secret: V1Secret & { metadata?: { name?: string } }): Promise<void> {
-    const path = `${this.#core}/secrets`;
-    if ((await this.#create(path, secret)) !== undefined) return;
+    if ((await this.#secrets.create(secret)) !== undefined) return;
     // Of a start that was cut off.
     await this.deleteSecret(secret.metadata?.name ?? "");
-    if ((await this.#create(path, secret)) === undefined)
+    if ((await this.#secrets.create(secret)) === undefined)
       throw new BerthError("driver.failed", "The worker's identity could not be handed in");
   }
 
   async deleteSecret(name: string): Promise<void> {
-    await this.#remove(`${this.#core}/secrets/${name}`, {});
+    await this.#secrets.remove(name);
   }
 
   async claim(name: string): Promise<V1PersistentVolumeClaim | undefined> {
-    return await this.#get(`${this.#core}/persistentvolumeclaims/${name}`);
+    return await this.#claims.get(name);
   }
 
   async claims(labelSelector: string): Promise<readonly V1PersistentVolumeClaim[]> {
-    const path = `${this.#core}/persistentvolumeclaims`;
-    return (await this.#list<V1PersistentVolumeClaim>(path, { labelSelector })).items;
+    return (await this.#claims.list({ labelSelector })).items;
   }
 
   async createClaim(claim: V1PersistentVolumeClaim): Promise<boolean> {
-    return (await this.#create(`${this.#core}/persistentvolumeclaims`, claim)) !== undefined;
+    return (await this.#claims.create(claim)) !== undefined;
   }
 
   /** False: it is not there any more. Rejects with an `ApiRefusal` where the storage class cannot do that. */
   async patchClaim(name: string, patch: object): Promise<boolean> {
-    const path = `${this.#core}/persistentvolumeclaims/${name}`;
-    const { status } = await this.#api.call({
-      ...{ method: "PATCH", path, body: patch },
-      expected: [NOT_FOUND],
-    });
-    return status !== NOT_FOUND;
+    return await this.#claims.patch(name, patch);
   }
 
   /** False: it has changed since, and stays. */
-  async deleteClaim(
-    name: string,
-    preconditions: { readonly uid?: string; readonly resourceVersion?: string },
-  ): Promise<boolean> {
-    return await this.#remove(`${this.#core}/persistentvolumeclaims/${name}`, { preconditions });
+  async deleteClaim(name: string, preconditions: Preconditions): Promise<boolean> {
+    return await this.#claims.remove(name, { preconditions });
   }
 
   async policies(labelSelector: string): Promise<readonly ListedPolicy[]> {
-    return (await this.#list<ListedPolicy>(this.#policies, { labelSelector })).items;
+    return (await this.#policies.list({ labelSelector })).items;
   }
 
   async createPolicy(policy: NamedPolicy): Promise<void> {
-    await this.#create(this.#policies, policy);
+    await this.#policies.create(policy);
   }
 
   async patchPolicy(name: string, patch: object): Promise<void> {
-    const path = `${this.#policies}/${name}`;
-    await this.#api.call({ method: "PATCH", path, body: patch, expected: [NOT_FOUND] });
+    await this.#policies.patch(name, patch);
   }
 
   async deletePolicy(name: string): Promise<void> {
-    await this.#remove(`${this.#policies}/${name}`, {});
+    await this.#policies.remove(name);
   }
 
   /** What pods use, as a metrics server says it; undefined where the cluster has none. */
@@ -192,11 +174,7 @@ export class Cluster {
       else on.event(readEvent(event));
     };
     try {
-      await this.#api.follow(
-        { path: `${this.#core}/pods`, query },
-        { open: on.open, line },
-        signal,
-      );
+      await this.#api.follow({ path: this.#pods.path, query }, { open: on.open, line }, signal);
     } catch (thrown) {
       if (thrown instanceof ApiRefusal && thrown.answered === GONE)
         throw new WatchExpired(thrown.message);
@@ -207,27 +185,6 @@ export class Cluster {
 
   close(): void {
     this.#api.close();
-  }
-
-  async #create<T>(path: string, body: object): Promise<T | undefined> {
-    const ask = { method: "POST", path, body, expected: [CONFLICT] } as const;
-    const { status, text } = await this.#api.call(ask);
-    return status === CONFLICT ? undefined : (JSON.parse(text) as T);
-  }
-
-  async #get<T>(path: string): Promise<T | undefined> {
-    const { status, text } = await this.#api.call({ method: "GET", path, expected: [NOT_FOUND] });
-    return status === NOT_FOUND ? undefined : (JSON.parse(text) as T);
-  }
-
-  async #list<T>(path: string, query: Readonly<Record<string, string>>): Promise<RawList<T>> {
-    return await this.#api.json({ method: "GET", path, query });
-  }
-
-  async #remove(path: string, options: object): Promise<boolean> {
-    const body = { apiVersion: "v1", kind: "DeleteOptions", ...options };
-    const { status } = await this.#api.call({ method: "DELETE", path, body, expected: REFUSED });
-    return status !== CONFLICT;
   }
 }
 

@@ -6,25 +6,30 @@
  * K3 Events are hints: whenever the stream is open, and at each sweep, what lives is compared with what is known.
  * K4 An end is bounded. A machine that does not confirm it is not waited for: its pod is taken out of the cluster, and a
  *    worker that may still run there hears from no node and ends itself.
+ * K6 An incarnation ends once: what would make another pod of it goes before its pod does.
  */
 import { asBerthError, BerthError } from "../../../protocols/errors.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import type { WorkerExit } from "../driver.ts";
 import { type KeptLogs, MAX_LOG_TAIL_BYTES } from "../kept-logs.ts";
+import { ApiRefusal, FORBIDDEN } from "./api.ts";
 import type { Cluster } from "./cluster.ts";
 import { decideExit } from "./decide-exit.ts";
-import { hasEnded, type Pod } from "./pod.ts";
+import { hasEnded, type Pod, type SandboxRef } from "./pod.ts";
 import type { PodInformer } from "./pod-informer.ts";
 import type { Known, Roster } from "./roster.ts";
+import type { Sandboxes } from "./sandboxes.ts";
 import type { WorkspaceClaims } from "./workspace-claims.ts";
 
 export interface EndingsParts {
-  readonly cluster: Cluster;
-  readonly informer: PodInformer;
+  readonly cluster: Pick<Cluster, "deletePod" | "logTail" | "pod"> & {
+    readonly sandboxes: Pick<Sandboxes, "remove">;
+  };
+  readonly informer: Pick<PodInformer, "get" | "until">;
   readonly roster: Roster;
-  readonly claims: WorkspaceClaims;
-  readonly logs: KeptLogs;
+  readonly claims: Pick<WorkspaceClaims, "touch">;
+  readonly logs: Pick<KeptLogs, "read" | "save">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onExit: (exit: WorkerExit) => void;
@@ -53,6 +58,7 @@ export class Endings {
     try {
       // Before, too: a pod that went quickly has no log any more.
       await this.#keepLog(known);
+      await this.#release(known);
       await cluster.deletePod(nameOf(known), Math.max(1, Math.ceil(graceMs / 1_000)));
       await this.#untilEnded(known, graceMs + CONFIRM_MS);
       await this.#finish(known);
@@ -70,8 +76,12 @@ export class Endings {
     const { log, onExit, roster } = this.#parts;
     const { spec } = known;
     try {
+      // As it is now: what follows has the cluster end a pod that has ended, and say so.
+      const ended = this.#ended(known);
+      const patienceMs = this.#patience(known);
       await this.#keepLog(known);
-      const { isConfirmed, last } = await this.#untilEnded(known, this.#patience(known));
+      await this.#release(known);
+      const { isConfirmed, last } = ended ?? (await this.#untilEnded(known, patienceMs));
       const text = await this.#finish(known);
       roster.known.delete(spec.worker);
       const view = { log: text, memoryBytes: spec.memory_bytes, isConfirmed };
@@ -93,15 +103,36 @@ export class Endings {
     await Promise.all(over.map((known) => this.bury(known)));
   }
 
-  /** Takes a pod out of the cluster. Resolves when it is gone; rejects with `driver.failed`. */
-  async remove(pod: Pick<Pod, "name" | "uid">): Promise<void> {
+  /** Takes a pod out of the cluster, for good. Resolves when it is gone; rejects with `driver.failed`. */
+  async remove(pod: Pick<Pod, "name" | "uid" | "sandbox">): Promise<void> {
     const { cluster, informer } = this.#parts;
+    await this.#release(pod);
     await cluster.deletePod(pod, 0);
     const isGone = (now: Pod | undefined) => (now?.uid === pod.uid ? undefined : true);
     if (await informer.until(pod.name, isGone, GONE_MS)) return;
     // The stream may be behind.
     if ((await cluster.pod(pod.name))?.uid === pod.uid)
       throw new BerthError("driver.failed", `Pod ${pod.name} is still there`);
+  }
+
+  /**
+   * K6. The pod says what made it: also one that was made before workers were made as they are now. Who has no right to that any
+   * more ends the pod all the same: what is made in its place finds no identity, and goes with the next sweep.
+   */
+  async #release({ sandbox }: { readonly sandbox: SandboxRef | undefined }): Promise<void> {
+    if (sandbox === undefined) return;
+    const { cluster, log } = this.#parts;
+    try {
+      await cluster.sandboxes.remove(sandbox);
+    } catch (thrown) {
+      if (!(thrown instanceof ApiRefusal && thrown.answered === FORBIDDEN)) throw thrown;
+      log.warn({ err: thrown, sandbox: sandbox.name }, "a worker's sandbox may not be removed");
+    }
+  }
+
+  #ended({ pod, uid }: Known): Ended | undefined {
+    const now = this.#parts.informer.get(pod);
+    return now?.uid === uid && hasEnded(now) ? { last: now, isConfirmed: true } : undefined;
   }
 
   /** A machine that is slow to confirm is not waited for longer (K4). `last` is the pod as it was last seen. */
@@ -152,7 +183,7 @@ export class Endings {
   }
 }
 
-const nameOf = ({ pod, uid }: Known) => ({ name: pod, uid });
+const nameOf = ({ pod, sandbox, uid }: Known) => ({ name: pod, uid, sandbox });
 
 function isOver(pod: Pod | undefined, uid: string): boolean {
   return pod?.uid !== uid || pod.isLeaving || hasEnded(pod);

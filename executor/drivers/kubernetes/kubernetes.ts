@@ -4,7 +4,7 @@
  *
  * Invariants:
  * K1 A worker has at most one pod: its name is the worker's, and the cluster gives a name once.
- * K2, K3, K4 are kept in `endings.ts`.
+ * K2, K3, K4, K6 are kept in `endings.ts`.
  * K5 Workers outlive us. A node's pods are its own while it lives; workspaces and policies are the deployment's.
  */
 import { asBerthError } from "../../../protocols/errors.ts";
@@ -18,12 +18,13 @@ import type { KeptPolicies } from "./kept-policies.ts";
 import { podName } from "./labels.ts";
 import { hasEnded, type Pod } from "./pod.ts";
 import { type Known, Roster } from "./roster.ts";
+import type { Sandbox } from "./sandboxes.ts";
 import { Starting, type StartingParts } from "./starting.ts";
 import type { Strangers } from "./strangers.ts";
 import type { Usage } from "./usage.ts";
 
 export interface KubernetesDriverParts
-  extends Omit<EndingsParts, "roster" | "onExit">,
+  extends Omit<EndingsParts, "roster" | "onExit" | keyof StartingParts>,
     StartingParts {
   readonly policies: KeptPolicies;
   readonly strangers: Strangers;
@@ -163,12 +164,14 @@ export class KubernetesDriver implements Driver {
   }
 
   async sweep(wanted: Wanted): Promise<readonly string[]> {
-    const { claims, informer, policies, strangers } = this.#parts;
+    const { claims, cluster, policies } = this.#parts;
     await this.#endings.look();
-    const lost = [...this.#orphans(), ...strangers.among(informer.all(), wanted.workers)];
-    for (const pod of lost) await this.#endings.remove(pod);
+    const lost = await this.#unwanted(wanted);
+    for (const pod of lost.pods) await this.#endings.remove(pod);
+    for (const sandbox of lost.sandboxes) await cluster.sandboxes.remove(sandbox);
     return [
-      ...lost.map(({ name }) => `pod ${name}`),
+      ...lost.pods.map(({ name }) => `pod ${name}`),
+      ...lost.sandboxes.map(({ name }) => `sandbox ${name}`),
       ...(await claims.sweep(wanted.isWorkspaceWanted, (tenant, key) =>
         this.#roster.mayUse(tenant, key),
       )),
@@ -194,15 +197,14 @@ export class KubernetesDriver implements Driver {
     onStep: (step: StartStep) => void,
   ): Promise<void> {
     if (spec.network === "tenant") await this.#parts.policies.admit(spec.tenant);
-    const { name, uid } = await this.#starting.start(spec, connection, onStep);
-    this.#roster.known.set(spec.worker, { spec, pod: name, uid, isEnding: false });
+    const pod = await this.#starting.start(spec, connection, onStep);
+    this.#roster.known.set(spec.worker, knownAs(spec, pod));
   }
 
   #adopt(): void {
     for (const pod of this.#own()) {
       if (pod.spec === undefined || !hasBegun(pod)) continue; // A sweep takes it.
-      const known: Known = { spec: pod.spec, pod: pod.name, uid: pod.uid, isEnding: false };
-      this.#roster.known.set(pod.spec.worker, known);
+      this.#roster.known.set(pod.spec.worker, knownAs(pod.spec, pod));
     }
   }
 
@@ -219,9 +221,19 @@ export class KubernetesDriver implements Driver {
     return [...new Set(fleets.map(({ tenant }) => tenant))];
   }
 
-  /** Of a start that was cut off, or a removal that failed. */
-  #orphans(): Pod[] {
-    return this.#own().filter((pod) => !this.#roster.owns(pod));
+  /** Of starts that were cut off, removals that failed, and nodes that are gone. A Sandbox that has a pod goes with it. */
+  async #unwanted({ workers }: Wanted): Promise<{ pods: Pod[]; sandboxes: Sandbox[] }> {
+    const { informer, maker, owner, strangers } = this.#parts;
+    const owners = (await maker.owners()).filter(({ isLeaving }) => !isLeaving);
+    const kept = owners.filter((one) => this.#roster.ownsSandbox(one));
+    await maker.keep(kept);
+    const pods = informer.all();
+    const idle = owners.filter((one) => !kept.includes(one) && !informer.get(one.name));
+    // Asked once, with everything.
+    const gone = new Set<Pod | Sandbox>(strangers.among([...pods, ...idle], workers));
+    const isLost = (one: Pod | Sandbox) =>
+      gone.has(one) || (one.node === owner.node && !this.#roster.owns(one));
+    return { pods: pods.filter(isLost), sandboxes: idle.filter(isLost) };
   }
 
   #heard(name: string, { uid }: Pod): void {
@@ -237,6 +249,10 @@ export class KubernetesDriver implements Driver {
     });
     this.#onChange();
   }
+}
+
+function knownAs(spec: WorkerSpec, { name, sandbox, uid }: Pod): Known {
+  return { spec, pod: name, uid, sandbox, isEnding: false };
 }
 
 /** Its worker has its identity: one that waits for it is nobody's, for who was to hand it in is gone. */

@@ -14,6 +14,7 @@ import {
   ANNOTATIONS,
   type ClusterOwner,
   LABELS,
+  type Labels,
   partLabels,
   podName,
   workerLabels,
@@ -51,6 +52,8 @@ const TMP_BYTES = 256 * MIB;
 /** Beside its workspace: what it writes to its log, with some room. */
 const OTHER_STORAGE_BYTES = 64 * MIB;
 const IDENTITY_FILE = "identity";
+/** Whose identity it is: the uid of one pod. */
+const POD_FILE = "pod";
 const HANDED_IN = "/run/berth-identity";
 /** On what is memory, and emptied between jobs. */
 const IDENTITY_PATH = `/tmp/${IDENTITY_FILE}`;
@@ -65,7 +68,13 @@ const WORKSPACE_FOLDER = "workspace";
 const LOST_MACHINE_SECONDS = 20;
 const AGENTS_PATH = "/opt/agents/node_modules/.bin:/usr/local/bin:/usr/bin:/bin";
 
-export function podManifest(plan: PodPlan): V1Pod & { readonly metadata: { name: string } } {
+/** With all that is in it. */
+export interface PodManifest extends V1Pod {
+  readonly metadata: { name: string; labels: Labels; annotations: Labels };
+  readonly spec: V1PodSpec;
+}
+
+export function podManifest(plan: PodPlan): PodManifest {
   const { owner, spec } = plan;
   return {
     apiVersion: "v1",
@@ -84,7 +93,7 @@ export function podManifest(plan: PodPlan): V1Pod & { readonly metadata: { name:
   };
 }
 
-/** Named as its pod, and gone with it. */
+/** Named as its pod, and gone with it. Another pod of that name finds that it is not meant. */
 export function identitySecret(
   pod: { readonly name: string; readonly uid: string },
   labels: Readonly<Record<string, string>>,
@@ -100,7 +109,7 @@ export function identitySecret(
     },
     type: "Opaque",
     immutable: true,
-    stringData: { [IDENTITY_FILE]: identity },
+    stringData: { [IDENTITY_FILE]: identity, [POD_FILE]: pod.uid },
   };
 }
 
@@ -177,11 +186,13 @@ function nameService(
 /** Puts the identity where the worker can take it away: what a Secret is mounted at would stay readable for its jobs. */
 function identityContainer(plan: PodPlan): V1Container {
   const root = workspaceRoot(plan.spec);
-  const script = `mkdir -p -m 0700 ${root} && umask 077 && cat ${HANDED_IN}/${IDENTITY_FILE} > ${IDENTITY_PATH}`;
+  const check = `[ "$(cat ${HANDED_IN}/${POD_FILE})" = "$POD_UID" ] || { echo 'the identity is of another pod' >&2; exit 1; }`;
+  const copy = `mkdir -p -m 0700 ${root} && umask 077 && cat ${HANDED_IN}/${IDENTITY_FILE} > ${IDENTITY_PATH}`;
   return {
     ...common(plan),
     name: "identity",
-    command: ["/bin/sh", "-c", script],
+    command: ["/bin/sh", "-c", `${check}; ${copy}`],
+    env: [{ name: "POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } }],
     terminationMessagePolicy: "FallbackToLogsOnError",
     volumeMounts: [
       ...mounts(plan.spec),

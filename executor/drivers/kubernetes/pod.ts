@@ -18,6 +18,12 @@ export interface PodContainer {
   readonly end: ContainerEnd | undefined;
 }
 
+/** An object is its name and its uid: the name can be given again. */
+export interface SandboxRef {
+  readonly name: string;
+  readonly uid: string;
+}
+
 export interface Pod {
   readonly name: string;
   readonly uid: string;
@@ -33,6 +39,8 @@ export interface Pod {
   /** Undefined: whoever made it is none of us. */
   readonly spec: WorkerSpec | undefined;
   readonly node: string;
+  /** That of agent-sandbox which had it made, and makes another when it is gone; undefined: none does. */
+  readonly sandbox: SandboxRef | undefined;
   /** Names of the claims that it mounts. */
   readonly claims: readonly string[];
   /** Those that come first, and the worker's own, as far as the cluster has told of them. */
@@ -46,6 +54,8 @@ export interface Pod {
 }
 
 export const WORKER_CONTAINER = "worker";
+export const SANDBOX_GROUP = "agents.x-k8s.io";
+export const SANDBOX_KIND = "Sandbox";
 
 interface RawState {
   readonly waiting?: { readonly reason?: string; readonly message?: string };
@@ -62,6 +72,12 @@ interface RawStatus {
   readonly state?: RawState;
 }
 
+interface RawOwner extends SandboxRef {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly controller?: boolean;
+}
+
 /** As the API writes it. */
 export interface RawPod {
   readonly metadata: {
@@ -69,6 +85,7 @@ export interface RawPod {
     readonly uid: string;
     readonly resourceVersion?: string;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly RawOwner[];
     readonly deletionTimestamp?: string;
     readonly deletionGracePeriodSeconds?: number;
   };
@@ -111,6 +128,7 @@ export function readPod({ metadata, spec, status = {} }: RawPod): Pod {
     graceSeconds: metadata.deletionGracePeriodSeconds ?? 0,
     spec: specIn(metadata.annotations?.[ANNOTATIONS.spec]),
     node: metadata.annotations?.[ANNOTATIONS.node] ?? "",
+    sandbox: sandboxIn(metadata.ownerReferences),
     claims: (spec.volumes ?? []).flatMap(
       ({ persistentVolumeClaim: claim }) => claim?.claimName ?? [],
     ),
@@ -145,7 +163,16 @@ function readContainer({ state = {} }: RawStatus): PodContainer {
   };
 }
 
-function specIn(text: string | undefined): WorkerSpec | undefined {
+/** Of whichever version of its API. */
+function sandboxIn(owners: readonly RawOwner[] = []): SandboxRef | undefined {
+  const owner = owners.find(
+    ({ apiVersion, controller, kind }) =>
+      controller === true && kind === SANDBOX_KIND && apiVersion.startsWith(`${SANDBOX_GROUP}/`),
+  );
+  return owner && { name: owner.name, uid: owner.uid };
+}
+
+export function specIn(text: string | undefined): WorkerSpec | undefined {
   try {
     return workerSpecSchema.parse(JSON.parse(text ?? ""));
   } catch {

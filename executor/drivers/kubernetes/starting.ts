@@ -3,8 +3,8 @@
  *
  * Invariants:
  * S1 A pod's name is its worker's, so that a start which is repeated finds the pod of the first.
- * S2 The identity belongs to the pod from its first moment, so that the cluster removes it with the pod whoever dies; and it is
- *    removed as soon as the worker has it.
+ * S2 The identity belongs to the pod from its first moment, so that the cluster removes it with the pod whoever dies; it is
+ *    removed as soon as the worker has it; and it is for that pod alone, whatever comes to have its name.
  * S3 A start that fails leaves no pod, or one that a sweep finds.
  */
 import { isIP } from "node:net";
@@ -18,14 +18,16 @@ import type { WorkerConnection } from "../driver.ts";
 import type { Cluster } from "./cluster.ts";
 import { decideStart } from "./decide-start.ts";
 import type { Endings } from "./endings.ts";
-import { type ClusterOwner, podName, workerLabels } from "./labels.ts";
+import { type ClusterOwner, workerLabels } from "./labels.ts";
 import type { Pod } from "./pod.ts";
 import type { PodInformer } from "./pod-informer.ts";
-import { identitySecret, type PodPlan, type PodSettings, podManifest } from "./pod-manifest.ts";
+import type { PodMaker } from "./pod-maker.ts";
+import { identitySecret, type PodPlan, type PodSettings } from "./pod-manifest.ts";
 import type { WorkspaceClaims } from "./workspace-claims.ts";
 
 export interface StartingParts {
   readonly cluster: Cluster;
+  readonly maker: PodMaker;
   readonly owner: ClusterOwner;
   readonly informer: PodInformer;
   readonly claims: WorkspaceClaims;
@@ -61,12 +63,12 @@ export class Starting {
     connection: WorkerConnection,
     onStep: (step: StartStep) => void,
   ): Promise<Pod> {
-    const { claims, cluster, owner } = this.#parts;
+    const { claims, cluster, maker, owner, settings } = this.#parts;
     onStep("creating");
     const proxy = this.#parts.proxyUrl?.(spec.worker);
     const claim = spec.workspace === "job" ? undefined : await claims.open(spec);
     const hosts = await this.#hosts([connection.natsUrl, ...(proxy === undefined ? [] : [proxy])]);
-    const pod = await this.#pod({ owner, spec, claim, hosts, settings: this.#parts.settings });
+    const pod = await maker.make({ owner, spec, claim, hosts, settings }); // S1
     try {
       const identity = {
         ...identityOf(spec, connection),
@@ -84,21 +86,13 @@ export class Starting {
     }
   }
 
-  /** S1. */
-  async #pod(plan: PodPlan): Promise<Pod> {
-    const { cluster, owner } = this.#parts;
-    const made = await cluster.createPod(podManifest(plan));
-    if (made !== undefined) return made;
-    const found = await cluster.pod(podName(owner.deployment, plan.spec.worker));
-    if (found?.spec?.worker === plan.spec.worker && !found.isLeaving) return found;
-    throw new BerthError("driver.failed", "Another pod has the worker's name");
-  }
-
   async #untilRunning({ name, uid }: Pod): Promise<void> {
     const { informer, placeWithinMs } = this.#parts;
     let isSeen = false;
-    const settled = (pod: Pod | undefined, waitedMs: number) => {
-      isSeen ||= pod?.uid === uid;
+    const settled = (found: Pod | undefined, waitedMs: number) => {
+      // Another of that name is not the one that was made, and nothing is handed to it.
+      const pod = found?.uid === uid ? found : undefined;
+      isSeen ||= pod !== undefined;
       if (!isSeen && waitedMs < UNSEEN_MS) return undefined;
       const verdict = decideStart(pod, { waitedMs, placeWithinMs });
       return verdict.as === "waits" ? undefined : verdict;
