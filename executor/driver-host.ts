@@ -335,7 +335,8 @@ class Host implements DriverHost {
 
   async #giveUp(spec: WorkerSpec): Promise<void> {
     const { worker } = spec;
-    const reason = "it fell silent";
+    const { silentAfterMs = SILENT_AFTER_MS } = this.#options;
+    const reason = `it fell silent: its host did not hear it for ${silentAfterMs} ms`;
     try {
       await this.#stop(worker, true);
     } catch (thrown) {

@@ -193,8 +193,9 @@ class Pass {
   }
 
   async #tell({ id, spec }: WorkerRecord): Promise<void> {
-    const { desires, metrics } = this.#options;
+    const { desires, log, metrics } = this.#options;
     const reason = "it is on its host's record, and was not there when that looked";
+    log.warn({ worker: id, tenant: spec.tenant, reason }, "a worker is lost");
     await desires.reportExit({ worker: id, spec, reason, code: "worker.lost" });
     metrics.count("berth_reconcile_lost_total");
   }

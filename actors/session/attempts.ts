@@ -89,6 +89,8 @@ function markStarted(
 
 /** Why an attempt is lost, and how its worker ended where that is known. */
 export interface Loss {
+  /** Whose word it is: what its place was told of the worker, the failure of an order to it, or that nothing came in time. */
+  readonly by: "place" | "run" | "cancel" | "watchdog";
   readonly reason: string;
   readonly code?: string | undefined;
 }
@@ -103,13 +105,20 @@ export function loseAttempt(scene: Scene, job: ActiveJob, loss: Loss): void {
     },
     scene.options.session.maxAttempts,
   );
+  const { by, code, reason } = loss;
+  const { job_id, attempt } = job.ticket;
+  const fields = { job: job_id, attempt, worker: job.worker, state: job.state, by, code, reason };
+  scene.ctx.log.warn({ ...fields, verdict }, "an attempt is lost");
   if (verdict === "retry") retry(scene, job, loss);
   else if (verdict === "cancelled") {
     endJob(scene, job, { state: "cancelled", data: { by: job.cancel_by ?? "berth" } });
   } else endJob(scene, job, { state: "interrupted", data: { ...told(loss), will_retry: false } });
 }
 
-function told({ reason, code }: Loss): { readonly reason: string; readonly code?: string } {
+function told({ reason, code }: Omit<Loss, "by">): {
+  readonly reason: string;
+  readonly code?: string;
+} {
   return code === undefined ? { reason } : { reason, code };
 }
 

@@ -142,7 +142,7 @@ function queue(scene: Scene, { ticket, prompt_preview, birth }: Received<"queued
   } else if (assigned) {
     startAttempt(scene, job, assigned.worker);
     if (assigned.lost !== null)
-      loseAttempt(scene, job, { reason: assigned.lost, code: assigned.lost_code });
+      loseAttempt(scene, job, { by: "place", reason: assigned.lost, code: assigned.lost_code });
   }
 }
 
@@ -193,7 +193,7 @@ function lose(scene: Scene, { job_id, attempt, worker, reason, code }: Received<
   const { jobs, early_assigns } = scene.ctx.state;
   const job = jobs[job_id];
   if (job?.ticket.attempt === attempt && job.worker === worker)
-    loseAttempt(scene, job, { reason, code });
+    loseAttempt(scene, job, { by: "place", reason, code });
   const early = early_assigns.find((one) => one.ticket.job_id === job_id && one.worker === worker);
   if (early) Object.assign(early, { lost: reason, lost_code: code });
 }
@@ -210,7 +210,7 @@ function overdue(scene: Scene, { job_id, attempt }: Received<"overdue">): void {
       { job: job_id, worker: job.worker },
       "a worker that does not report cannot be ended",
     );
-    loseAttempt(scene, job, { reason });
+    loseAttempt(scene, job, { by: "watchdog", reason });
     return;
   }
   // Only the end of the whole worker proves that nothing of the attempt is left.
@@ -260,7 +260,7 @@ function runFailed(scene: Scene, { effect, error }: Received<"runFailed">): void
   }
   if (code !== "worker.busy") orderCancel(scene, job, job.cancel_by ?? "berth");
   if (code === "worker.lost") condemn(scene, job, error.message);
-  loseAttempt(scene, job, { reason: error.message, code });
+  loseAttempt(scene, job, { by: "run", reason: error.message, code });
 }
 
 /**
@@ -271,6 +271,6 @@ function cancelFailed(scene: Scene, { effect, error }: Received<"cancelFailed">)
   const job = Object.values(scene.ctx.state.jobs).find((other) => other.cancel_effect === effect);
   if (!job || !error) return;
   if (error.code === "worker.lost" || error.code === "worker.not_found") {
-    loseAttempt(scene, job, { reason: error.message, code: error.code });
+    loseAttempt(scene, job, { by: "cancel", reason: error.message, code: error.code });
   }
 }

@@ -173,7 +173,12 @@ export function vanish(
 ): void {
   const { ctx } = yard;
   const id = worker.spec.worker;
-  moveState(worker.state, "gone");
+  const { host, jobs, leaving, state } = worker;
+  const fields = { worker: id, host, state, leaving, jobs, reason, code };
+  // One that was to go, or never came, is no news.
+  if (state === "ready" && leaving === null) ctx.log.warn(fields, "a worker is lost");
+  else ctx.log.info(fields, "a worker is gone");
+  moveState(state, "gone");
   delete ctx.state.workers[id];
   ctx.forget(idleName(id));
   ctx.forget(retryName(id));
@@ -184,7 +189,7 @@ export function vanish(
     ...(code === undefined ? {} : { code }),
   });
   ctx.put("workers", id, undefined);
-  if (worker.host !== null) keepWorkspace(yard, worker);
+  if (host !== null) keepWorkspace(yard, worker);
 }
 
 function retryName(worker: string): string {

@@ -106,7 +106,8 @@ describeKustomize("the development environment on a cluster", () => {
         { name: "the job ends", within: 120_000 },
       );
       // With its data, which says why another end came.
-      expect(events.filter(endsJob)).toMatchObject([{ type: "job.succeeded" }]);
+      const ends = events.filter(endsJob).map(({ data, type }) => ({ type, data }));
+      expect(ends).toEqual([{ type: "job.succeeded", data: { exit_code: 0 } }]);
       const lines = Array.from({ length: SECONDS }, (_, at) => `${at + 1}\n`).join("");
       expect(outputOf(events)).toBe(lines);
       expect(events.filter(({ type }) => type === "job.started")).toHaveLength(1);

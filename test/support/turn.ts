@@ -3,7 +3,7 @@ import type { SessionEvent } from "../../protocols/events.ts";
 import { type ActorRef, refName } from "../../protocols/ids.ts";
 import type { ActorDefinition } from "../../runtime/actor.ts";
 import { ActorState } from "../../runtime/actor-state.ts";
-import { silentLogger } from "../../runtime/logger.ts";
+import type { Logger } from "../../runtime/logger.ts";
 import type { ActorRecord } from "../../runtime/record.ts";
 import { noSenders } from "../../runtime/senders.ts";
 import { Stage } from "../../runtime/stage.ts";
@@ -24,6 +24,13 @@ export interface Recorded {
   readonly effects: { id: string; tool: string; input: Record<string, unknown> }[];
   readonly events: SessionEvent[];
   readonly metrics: { name: string; labels: Readonly<Record<string, string>>; value: number }[];
+  readonly logs: Logged[];
+}
+
+export interface Logged {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly fields: object;
+  readonly message: string;
 }
 
 export interface TurnRig {
@@ -65,6 +72,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
       const def = protocol.messages[type];
       if (!def) throw new Error(`${protocol.kind} has no message ${type}`);
       const json = JSON.stringify(record.state);
+      const logs: Logged[] = [];
       const stage = new Stage(self, record, new ActorState(protocol.kind, behaviour.state, json));
       const turn: TurnInput = {
         self,
@@ -73,7 +81,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
         from,
         cause: { id: undefined, traceparent: undefined },
         now: rig.now,
-        log: silentLogger,
+        log: loggerInto(logs),
       };
       const readOnly = def.type === "ask" && def.readOnly;
       const context = readOnly ? readContext(turn, stage.readState()) : turnContext(turn, stage);
@@ -89,7 +97,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
         lastSeq: stage.lastSeq,
         reminders: { ...stage.reminders },
       };
-      return collect(stage, reply);
+      return collect(stage, reply, logs);
     },
     fire(name) {
       const due = reminders.get(name);
@@ -103,7 +111,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
     },
   };
 
-  function collect(stage: Stage, reply: unknown): Recorded {
+  function collect(stage: Stage, reply: unknown, logs: Logged[]): Recorded {
     const recorded: Recorded = {
       reply,
       tells: [],
@@ -117,6 +125,7 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
       })),
       events: stage.events,
       metrics: stage.metrics,
+      logs,
     };
     for (const entry of stage.outbox) {
       if (entry.op === "tell") {
@@ -136,4 +145,16 @@ export function turnRig(definition: ActorDefinition, self: ActorRef): TurnRig {
     return recorded;
   }
   return rig;
+}
+
+function loggerInto(logs: Logged[], base: object = {}): Logger {
+  const at = (level: Logged["level"]) => (fields: object, message: string) =>
+    void logs.push({ level, fields: { ...base, ...fields }, message });
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    child: (fields) => loggerInto(logs, { ...base, ...fields }),
+  };
 }

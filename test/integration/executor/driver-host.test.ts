@@ -186,7 +186,8 @@ describe("a driver host", () => {
     expect(rig.exits).toEqual([]);
     process.kill(pid, "SIGSTOP");
     await eventually(() => rig.exits.length > 0, { name: "exit", within: 15_000 });
-    expect(rig.exits).toMatchObject([{ worker: spec.worker, reason: "it fell silent" }]);
+    const reason = `it fell silent: its host did not hear it for ${silentAfterMs} ms`;
+    expect(rig.exits).toMatchObject([{ worker: spec.worker, reason }]);
     expect(readProcess(pid)).toBeUndefined();
   });
 

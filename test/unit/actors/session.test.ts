@@ -12,6 +12,8 @@ const job = "job_1";
 const worker = "wrk_1";
 
 const types = (recorded: Recorded) => recorded.events.map((event) => event.type);
+const lossesIn = ({ logs }: Recorded) =>
+  logs.filter(({ message }) => message === "an attempt is lost").map(({ fields }) => fields);
 const told = (recorded: Recorded) => recorded.tells.map((t) => `${t.to} ${t.type}`);
 
 describe("a session", () => {
@@ -250,6 +252,20 @@ describe("a session", () => {
     const lost = rig.turn("lost", { job_id: job, attempt: 1, worker, reason: "killed" });
     expect(types(lost)).toEqual(["job.interrupted"]);
     expect(told(lost)).toContain("acme/user/ann finished");
+  });
+
+  it("writes down of a lost attempt whose word that is, on what evidence, and what follows", () => {
+    queue();
+    const effect = assign().effects[0]?.id;
+    const error = { code: "worker.lost", message: "worker wrk_1 does not answer" };
+    const first = rig.turn("runFailed", { effect, error });
+    const of = { job, attempt: 1, worker, state: "starting", by: "run" };
+    const evidence = { code: "worker.lost", reason: error.message };
+    expect(lossesIn(first)).toEqual([{ ...of, ...evidence, verdict: "retry" }]);
+    assign(2, "wrk_2");
+    const gone = { worker: "wrk_2", reason: "it fell silent", code: "worker.lost" };
+    const second = rig.turn("lost", { job_id: job, attempt: 2, ...gone });
+    expect(lossesIn(second)).toMatchObject([{ ...gone, by: "place", verdict: "interrupted" }]);
   });
 
   it("says in event and record that its worker ran out of memory, with the host's own words", () => {
