@@ -8,6 +8,8 @@
  * C2 No delivery is skipped: consumers number their deliveries, and a missing number (a delivery lost on a broken
  *    connection or route) ends the source before anything behind the hole is handed out. Heartbeats name the last
  *    number, so the loss of the very last delivery is seen, too.
+ * C3 It ends when for a bounded time nothing shows that the consumer serves it. A refusal shows nothing: a consumer may go
+ *    without its pulls being told (its leader was cut off, or dead), and then every pull is refused, for ever.
  */
 import {
   createInbox,
@@ -122,10 +124,14 @@ export class PullSource {
   }
 
   #onArrival(message: Msg): void {
+    if (message.subject.startsWith(this.#inbox)) return this.#onStatus(message);
+    this.#heard();
+    this.#onDelivery(message);
+  }
+
+  #heard(): void {
     this.#isHeard = true;
     this.#silences = 0;
-    if (message.subject.startsWith(this.#inbox)) this.#onStatus(message);
-    else this.#onDelivery(message);
   }
 
   #onDelivery(message: Msg): void {
@@ -150,6 +156,7 @@ export class PullSource {
   #onStatus({ subject, headers }: Msg): void {
     const code = headers?.code ?? 0;
     if (code === HEARTBEAT) {
+      this.#heard();
       if (lastNumber(headers) > this.#received) this.#lost();
       return;
     }
@@ -158,10 +165,24 @@ export class PullSource {
       return;
     }
     if (subject !== this.#inbox + String(this.#pull)) return; // Of a pull that was given up.
+    // Too few bytes left, or expired.
+    if (code === TIMED_OUT || headers?.description.includes("MaxBytes")) {
+      this.#heard();
+      this.#again();
+    } else this.#refused();
+  }
+
+  #again(): void {
     this.#left = 0;
-    // Too few bytes left, or expired: at once. An election, a server that starts: a little later.
-    if (code === TIMED_OUT || headers?.description.includes("MaxBytes")) this.#next();
-    else this.#parts.clock.after(AGAIN_MS, () => this.#next());
+    this.#next();
+  }
+
+  /** An election, a server that starts: a little later. Until then the pull counts as open and unanswered (C3). */
+  #refused(): void {
+    const refused = this.#pull;
+    this.#parts.clock.after(AGAIN_MS, () => {
+      if (refused === this.#pull) this.#again();
+    });
   }
 
   #watch(): void {
@@ -174,8 +195,7 @@ export class PullSource {
 
   #onSilence(): void {
     this.#silences += 1;
-    this.#left = 0;
-    if (this.#silences <= MAX_SILENCES) this.#next();
+    if (this.#silences <= MAX_SILENCES) this.#again();
     else this.#end(new BerthError("broker.unavailable", `${this.#parts.consumer} is silent`));
   }
 }

@@ -116,4 +116,32 @@ describe("a consumer's delivery", () => {
     expect(rig.ended).toMatchObject([{ code: "broker.unavailable" }]);
     expect(rig.clock.pending).toBe(0);
   });
+
+  test("that is refused again and again is given up as one that is silent; a refusal or two are borne (C3)", async () => {
+    const rig = new Rig();
+    const refuseFor = async (ms: number) => {
+      for (let waited = 0; waited < ms; waited += 250) {
+        rig.status(503, "No Responders");
+        await rig.clock.advance(250);
+      }
+    };
+    await refuseFor(9_000);
+    rig.status(408, "Request Timeout");
+    await refuseFor(9_000);
+    expect(rig.ended).toEqual([]);
+    await refuseFor(12_000);
+    expect(rig.ended).toMatchObject([{ code: "broker.unavailable" }]);
+    const asked = rig.pulls.length;
+    await rig.clock.advance(1_000);
+    expect(rig.pulls).toHaveLength(asked);
+    expect(rig.clock.pending).toBe(0);
+  });
+
+  test("that was refused asks once, and not beside a pull that was made since (C1)", async () => {
+    const rig = new Rig();
+    rig.status(409, "Leadership Change");
+    rig.status(409, "Leadership Change");
+    await rig.clock.advance(250);
+    expect(rig.pulls).toHaveLength(2);
+  });
 });
