@@ -124,9 +124,8 @@ export class PullSource {
   }
 
   #onArrival(message: Msg): void {
-    if (message.subject.startsWith(this.#inbox)) return this.#onStatus(message);
-    this.#heard();
-    this.#onDelivery(message);
+    if (message.subject.startsWith(this.#inbox)) this.#onStatus(message);
+    else this.#onDelivery(message);
   }
 
   #heard(): void {
@@ -135,6 +134,7 @@ export class PullSource {
   }
 
   #onDelivery(message: Msg): void {
+    this.#heard();
     const delivery = deliveryOf(message.reply);
     if (delivery?.number !== this.#received + 1) {
       this.#lost();
