@@ -2,7 +2,9 @@
  * Tells the broker of workers' accounts as their records say. Any number of nodes may do so. Invariants:
  * P1 who has told the broker reads the record again, and tells once more if it has changed meanwhile: whoever tells last
  *    has told the newest, whatever the order in which the broker heard of it.
- * P2 which issuers an account accepts is on record: two nodes whose files differ tell the same.
+ * P2 a token is dated later than any before it, be it by a second that has not come yet: servers that compare what they have
+ *    take the later one, and of two of one second the other's, so that one that was away would bring back what was taken.
+ * P3 which issuers an account accepts is on record: two nodes whose files differ tell the same.
  */
 import type { AccountRecord } from "../../protocols/accounts.ts";
 import type { Clock } from "../clock.ts";
@@ -27,7 +29,7 @@ export interface PublisherOptions {
   readonly platform: string;
   /** Asked each time: keys are replaced while we run. */
   readonly signer: () => Nkey;
-  /** Those of this node's files: accepted if none are on record yet (P2). */
+  /** Those of this node's files: accepted if none are on record yet (P3). */
   readonly issuers: () => readonly string[];
 }
 
@@ -48,6 +50,8 @@ export class AccountPublisher {
   readonly #options: PublisherOptions;
   /** What we have told the broker, or found there: stamps, by public key. */
   readonly #told = new Map<string, string>();
+  /** The second of our last token, by public key. */
+  readonly #dates = new Map<string, number>();
 
   constructor(records: AccountRecords, options: PublisherOptions) {
     this.#records = records;
@@ -80,6 +84,7 @@ export class AccountPublisher {
   async retract(publicKey: string): Promise<void> {
     const { server, signer } = this.#options;
     this.#told.delete(publicKey);
+    this.#dates.delete(publicKey);
     const nats = { accounts: [publicKey], type: "generic", version: 2 };
     const key = signer();
     const claims = { sub: key.publicKey, name: "removal", nats };
@@ -91,7 +96,13 @@ export class AccountPublisher {
     const { server, signer } = this.#options;
     const known = await server.lookup(publicKey);
     if (known !== undefined && isCurrent(known, claims, signer())) return false;
-    await server.push(signClaims(claims, signer(), this.#now()));
+    const lastDate = Math.max(
+      known === undefined ? 0 : readClaims(known).iat,
+      this.#dates.get(publicKey) ?? 0,
+    );
+    const date = Math.max(this.#now(), lastDate + 1); // P2
+    this.#dates.set(publicKey, date);
+    await server.push(signClaims(claims, signer(), date));
     return true;
   }
 

@@ -12,9 +12,13 @@ import { freePort } from "./free-port.ts";
 
 type Variables = Readonly<Record<string, string>>;
 
-interface ConfiguredServer {
+export interface ConfiguredServer {
   readonly url: string;
   readonly monitorUrl: string;
+  /** SIGKILL; resolves when the process is gone. */
+  kill(): Promise<void>;
+  /** On the same ports and store, after a `kill`; resolves when it answers. Accounts are forgotten as a folder in memory forgets them. */
+  again(accounts?: "kept" | "forgotten"): Promise<void>;
 }
 
 export interface ConfiguredNats extends AsyncDisposable {
@@ -59,28 +63,40 @@ export async function configuredNats(): Promise<ConfiguredNats> {
       const port = await freePort(name);
       const monitor = `127.0.0.1:${await freePort(`${name} monitor`)}`;
       const log = join(home, "log");
-      const child = run(
-        ["-c", join(folder, file), "--log", log],
-        {
-          NATS_NAME: name,
-          NATS_PORT: String(port),
-          NATS_MONITOR: monitor,
-          NATS_STORE: join(home, "store"),
-          NATS_ACCOUNTS: join(home, "accounts"),
-          ...variables,
+      const own = {
+        NATS_NAME: name,
+        NATS_PORT: String(port),
+        NATS_MONITOR: monitor,
+        NATS_STORE: join(home, "store"),
+        NATS_ACCOUNTS: join(home, "accounts"),
+      };
+      const args = ["-c", join(folder, file), "--log", log];
+      const open = async () => {
+        const child = run(args, { ...own, ...variables }, `${name}.lock`);
+        await eventually(
+          async () => {
+            if (child.hasExited()) return true;
+            return (await fetch(`http://${monitor}/varz`)).ok;
+          },
+          { name: `${name} answers`, within: START_MS },
+        );
+        if (!child.hasExited()) return child;
+        const said = await readFile(log, "utf8").catch(() => "");
+        throw new Error(`${name}: ${child.said()} ${said}`);
+      };
+      let child = await open();
+      return {
+        ...{ url: `nats://127.0.0.1:${port}`, monitorUrl: `http://${monitor}` },
+        async kill() {
+          child.kill("SIGKILL");
+          await child.exited;
         },
-        `${name}.lock`,
-      );
-      await eventually(
-        async () => {
-          if (child.hasExited()) return true;
-          return (await fetch(`http://${monitor}/varz`)).ok;
+        async again(accounts = "kept") {
+          if (accounts === "forgotten")
+            await rm(own.NATS_ACCOUNTS, { recursive: true, force: true });
+          child = await open();
         },
-        { name: `${name} answers`, within: START_MS },
-      );
-      if (child.hasExited())
-        throw new Error(`${name}: ${child.said()} ${await readFile(log, "utf8").catch(() => "")}`);
-      return { url: `nats://127.0.0.1:${port}`, monitorUrl: `http://${monitor}` };
+      };
     },
     async check(file, variables) {
       const child = run(["-t", "-c", join(folder, file)], variables, `check-${file}.lock`);
