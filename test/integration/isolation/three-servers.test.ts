@@ -180,9 +180,10 @@ describe("on three servers a worker that is put out", () => {
       );
       await nc.closed();
       let letIn = 0;
-      let isTrying = true;
+      const enough = new AbortController();
       const trying = (async () => {
-        while (isTrying) if ((await refusalAt(away, worker, credential)) === undefined) letIn += 1;
+        while (!enough.signal.aborted)
+          if ((await refusalAt(away, worker, credential)) === undefined) letIn += 1;
       })();
       await away.again(accounts);
       // It lets in whom it is to let in.
@@ -198,7 +199,7 @@ describe("on three servers a worker that is put out", () => {
           within: 5_000,
         },
       );
-      isTrying = false;
+      enough.abort();
       await trying;
       if (accounts === "forgotten") expect(letIn).toBe(0);
     },
