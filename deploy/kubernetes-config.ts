@@ -19,6 +19,8 @@ export const kubernetesVariables = {
   BERTH_KUBERNETES_PULL_SECRETS: list(""),
   /** Such as gVisor's or Kata's; default: the cluster's own runtime. */
   BERTH_KUBERNETES_RUNTIME_CLASS: z.string().regex(NAME).optional(),
+  /** Of workers; default: the cluster's default class, or none. */
+  BERTH_KUBERNETES_PRIORITY_CLASS: z.string().regex(NAME).optional(),
   /** Of kept workspaces; default: the cluster's default class. */
   BERTH_KUBERNETES_STORAGE_CLASS: z.string().regex(NAME).optional(),
   /** Which share of its tier's processors and memory a pod is sure of: the rest it gets where others leave it. */

@@ -105,6 +105,7 @@ export async function openKubernetes(parts: DriverParts): Promise<KubernetesDriv
       pullPolicy: config.BERTH_KUBERNETES_PULL_POLICY,
       pullSecrets: config.BERTH_KUBERNETES_PULL_SECRETS,
       runtimeClass: config.BERTH_KUBERNETES_RUNTIME_CLASS,
+      priorityClass: config.BERTH_KUBERNETES_PRIORITY_CLASS,
       requests: config.BERTH_KUBERNETES_REQUESTS,
       env: executorEnvironment(config),
       graceMs,

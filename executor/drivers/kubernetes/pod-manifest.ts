@@ -27,6 +27,8 @@ export interface PodSettings {
   readonly pullSecrets: readonly string[];
   /** Such as gVisor's or Kata's; undefined: the cluster's own. */
   readonly runtimeClass: string | undefined;
+  /** Whom the cluster ends when it has not room for all; undefined: its own default. */
+  readonly priorityClass: string | undefined;
   /** Which share of its limits of processors and memory a pod is sure of. */
   readonly requests: number;
   /** For all workers: nothing secret. */
@@ -123,6 +125,7 @@ function podSpec(plan: PodPlan): V1PodSpec {
     // The pod's first process reaps what agents leave: a Node process would not.
     shareProcessNamespace: true,
     ...(settings.runtimeClass === undefined ? {} : { runtimeClassName: settings.runtimeClass }),
+    ...(settings.priorityClass === undefined ? {} : { priorityClassName: settings.priorityClass }),
     imagePullSecrets: settings.pullSecrets.map((name) => ({ name })),
     ...nameService(spec, hosts),
     ...(spec.workspace === "tenant" ? { affinity: besideItsFleet(plan) } : {}),

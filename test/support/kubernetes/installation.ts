@@ -26,7 +26,8 @@ const IMAGES: Readonly<Record<string, string>> = {
   gateway: "berth-gateway-test",
 };
 /** In no namespace: removed one by one. */
-const CLUSTER_WIDE = ["berth-broker", "berth-platform", "fast", "fast-retain"];
+const PRIORITIES = ["berth-broker", "berth-nodes", "berth-platform", "berth-workers"];
+const CLUSTER_WIDE = [...PRIORITIES, "fast", "fast-retain"];
 
 export interface Installation extends AsyncDisposable {
   /** Of the gateway that is ready, which another one follows. */
@@ -218,7 +219,8 @@ async function apiPort(): Promise<string> {
 function remove(api: ServedApi): void {
   const namespaces = NAMESPACES.map((name) => api.named(name));
   kubectl(["delete", "namespace", ...namespaces, "--wait=false", "--ignore-not-found"]);
-  const [broker = "", platform = "", ...classes] = CLUSTER_WIDE.map((name) => api.named(name));
-  kubectl(["delete", "priorityclass", broker, platform, "--ignore-not-found"]);
+  const names = CLUSTER_WIDE.map((name) => api.named(name));
+  const [priorities, classes] = [names.slice(0, PRIORITIES.length), names.slice(PRIORITIES.length)];
+  kubectl(["delete", "priorityclass", ...priorities, "--ignore-not-found"]);
   kubectl(["delete", "storageclass", ...classes, "--ignore-not-found"]);
 }

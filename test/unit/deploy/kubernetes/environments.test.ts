@@ -83,6 +83,34 @@ describeKustomize("the Kubernetes tree", () => {
     expect(config.BERTH_ORPHAN_AFTER).toBeGreaterThanOrEqual(silentMs);
   });
 
+  it.each(ENVIRONMENTS)(
+    "%s has a class for each part that ranks it, above workers",
+    async (name) => {
+      const manifests = await environment(name);
+      const classNamed = (wanted: string | undefined) =>
+        manifests.find(
+          ({ kind, metadata }) => kind === "PriorityClass" && metadata.name === wanted,
+        );
+      const { BERTH_KUBERNETES_PRIORITY_CLASS: workers } = environmentOf(
+        manifests,
+        workload(manifests, "node"),
+      );
+      const ofPart = (part: string) => workload(manifests, part).pod.spec.priorityClassName;
+      const ranks = [ofPart("nats"), ofPart("node"), ofPart("gateway"), workers].map(classNamed);
+      const values = ranks.map((rank) => Number(rank?.["value"]));
+      expect(values).toEqual([...new Set(values)].toSorted((a, b) => b - a));
+      // Above what has no class.
+      expect(values.at(-1)).toBeGreaterThan(0);
+      // Neither an update's one gateway more nor a worker ends another's job for its place.
+      expect(ranks.map((rank) => rank?.["preemptionPolicy"])).toEqual([
+        undefined,
+        undefined,
+        "Never",
+        "Never",
+      ]);
+    },
+  );
+
   it("keeps three copies of what was accepted, on three machines, on disks that outlive their claim", async () => {
     const manifests = await environment("production");
     const { manifest } = workload(manifests, "nats");

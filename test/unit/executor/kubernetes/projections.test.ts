@@ -96,19 +96,25 @@ describe("a worker's pod as it is asked for", () => {
     pullPolicy: "IfNotPresent",
     pullSecrets: ["registry"],
     runtimeClass: "gvisor",
+    priorityClass: "berth-workers",
     requests: 0.5,
     env: {},
     graceMs: 1_500,
   } as const;
   const plan = { owner, spec: workerSpec(), claim: undefined, hosts: [], settings };
 
-  it("takes the runtime, the registry's secrets and the grace from the settings", () => {
+  it("takes the runtime, the priority, the registry's secrets and the grace from the settings", () => {
     expect(podManifest(plan).spec).toMatchObject({
       runtimeClassName: "gvisor",
+      priorityClassName: "berth-workers",
       imagePullSecrets: [{ name: "registry" }],
       terminationGracePeriodSeconds: 2,
       restartPolicy: "Never",
     });
+    const plain = { ...settings, runtimeClass: undefined, priorityClass: undefined };
+    const { spec } = podManifest({ ...plan, settings: plain });
+    expect(spec).not.toHaveProperty("runtimeClassName");
+    expect(spec).not.toHaveProperty("priorityClassName");
   });
 
   it("mounts a claim for a kept workspace, and storage with a limit for another", () => {

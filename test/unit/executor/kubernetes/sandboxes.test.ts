@@ -21,6 +21,7 @@ const plan: PodPlan = {
     pullPolicy: "Never",
     pullSecrets: [],
     runtimeClass: "gvisor",
+    priorityClass: undefined,
     requests: 0.5,
     env: {},
     graceMs: 1_000,
