@@ -17,6 +17,14 @@ export interface InstalledUnits extends AsyncDisposable {
   install(commands: string): Promise<string>;
   /** Runs the unit's ExecStart with what its EnvironmentFile says, and `more`, which is the test's own (ports). */
   start(unit: string, more: Variables): Promise<TetheredChild>;
+  /** Runs one that ends, to its end, with its credentials and its state's folder as systemd gives them. Rejects with what it said. */
+  once(unit: string, more: Variables): Promise<{ readonly said: string; readonly state: string }>;
+}
+
+interface Unit {
+  /** Of the first line that sets it. */
+  readonly value: (name: string) => string;
+  readonly environment: readonly string[];
 }
 
 const run = promisify(execFile);
@@ -29,7 +37,7 @@ export async function installUnits(): Promise<InstalledUnits> {
   const etc = join(root, "etc", "berth");
   await mkdir(join(root, "var", "lib"), { recursive: true });
   await cp(join(ROOT, "deploy", "nats", "configurations"), join(etc, "nats"), { recursive: true });
-  for (const name of ["nats", "node", "gateway"])
+  for (const name of ["nats", "node", "gateway", "backup"])
     await cp(join(ROOT, "deploy", "systemd", `${name}.env`), join(etc, `${name}.env`));
   const { binary } = await findNatsServer({ cacheDir: CACHE_DIR });
   const berth = `${process.execPath} ${join(ROOT, "deploy", "bin", "berth.mjs")}`;
@@ -40,6 +48,14 @@ export async function installUnits(): Promise<InstalledUnits> {
       .replaceAll("/usr/local/bin/berth", berth)
       .replaceAll("/etc/berth", etc)
       .replaceAll("/var/lib/", `${join(root, "var", "lib")}/`);
+  const readUnit = async (unit: string, more: Variables): Promise<Unit> => {
+    const text = await readFile(join(ROOT, "deploy", "systemd", `${unit}.service`), "utf8");
+    const value = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
+    const environment = here(await readFile(here(value("EnvironmentFile")), "utf8"));
+    const pairs = environment.split("\n").filter((line) => /^[A-Z]/.test(line));
+    const own = Object.entries(more).map(([name, given]) => `${name}=${given}`);
+    return { value, environment: [...pairs, ...own] };
+  };
   const children: TetheredChild[] = [];
   return {
     async install(commands) {
@@ -48,16 +64,28 @@ export async function installUnits(): Promise<InstalledUnits> {
       return stdout;
     },
     async start(unit, more) {
-      const text = await readFile(join(ROOT, "deploy", "systemd", `${unit}.service`), "utf8");
-      const value = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
-      const environment = here(await readFile(here(value("EnvironmentFile")), "utf8"));
-      const pairs = environment.split("\n").filter((line) => /^[A-Z]/.test(line));
-      const own = Object.entries(more).map(([name, given]) => `${name}=${given}`);
+      const { environment, value } = await readUnit(unit, more);
       const command = here(value("ExecStart")).split(" ");
       const lock = join(root, `${unit}.lock`);
-      const child = startTethered("env", [...pairs, ...own, ...command], lock);
+      const child = startTethered("env", [...environment, ...command], lock);
       children.push(child);
       return child;
+    },
+    async once(unit, more) {
+      const { environment, value } = await readUnit(unit, more);
+      const state = here(`/var/lib/${value("StateDirectory")}`);
+      const credentials = join(root, `${unit}.credentials`);
+      await mkdir(credentials);
+      await mkdir(state, { recursive: true });
+      const [name = "", from = ""] = value("LoadCredential").split(":");
+      await cp(here(from), join(credentials, name));
+      const given = [`STATE_DIRECTORY=${state}`, `CREDENTIALS_DIRECTORY=${credentials}`];
+      const [, script = ""] = /^\/bin\/sh -ec '(.*)'$/.exec(value("ExecStart")) ?? [];
+      // As systemd reads its lines.
+      const command = here(script.replaceAll("$$", "$").replaceAll("%%", "%"));
+      const args = [...environment, ...given, "/bin/sh", "-ec", command];
+      const { stdout } = await run("env", args, { timeout: INSTALL_MS });
+      return { said: stdout, state };
     },
     async [Symbol.asyncDispose]() {
       for (const child of children.toReversed()) {

@@ -1,6 +1,6 @@
 /** The installation on one host as docs/operations.md has it: its commands and its units, run as they stand there. */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -13,7 +13,7 @@ import { installUnits } from "../../support/systemd.ts";
 import { openTenant } from "../../support/tenant.ts";
 
 const run = promisify(execFile);
-const UNITS = ["berth-nats", "berth-node", "berth-gateway"];
+const UNITS = ["berth-nats", "berth-node", "berth-gateway", "berth-backup"];
 const START_MS = 60_000;
 
 /** The lines of the guide's block of commands that make keys, without the prompt. */
@@ -28,7 +28,9 @@ async function keyCommands(): Promise<string> {
   return lines.slice(from, to).join("\n");
 }
 
-test("a host that is set up by the guide runs a job", { timeout: 180_000 }, async () => {
+test("a host that is set up by the guide runs a job, and backs itself up", {
+  timeout: 180_000,
+}, async () => {
   await using units = await installUnits();
   await units.install(await keyCommands());
   const port = async (name: string) => String(await freePort(name));
@@ -68,10 +70,17 @@ test("a host that is set up by the guide runs a job", { timeout: 180_000 }, asyn
   for await (const event of client.run({ agent: "shell", prompt: "echo hello" }))
     if (endsJob(event)) ends.push(event.type);
   expect(ends).toEqual(["job.succeeded"]);
+  const { said, state } = await units.once("berth-backup", broker);
+  const [copy = "", ...others] = await readdir(state);
+  expect(others).toEqual([]);
+  // Made, and verified as it lies there.
+  expect(said.match(/ streams, /g)).toHaveLength(2);
+  expect(await readdir(join(state, copy))).toContain("SHA256SUMS");
 });
 
 test("the units are what systemd takes, but for programs that are not there yet", async () => {
-  const paths = UNITS.map((unit) => join(ROOT, "deploy", "systemd", `${unit}.service`));
+  const files = [...UNITS.map((unit) => `${unit}.service`), "berth-backup.timer"];
+  const paths = files.map((file) => join(ROOT, "deploy", "systemd", file));
   const said = await run("systemd-analyze", ["verify", ...paths]).then(
     ({ stderr }) => stderr,
     (thrown: { readonly code?: unknown; readonly stderr?: string }) =>
