@@ -16,8 +16,9 @@ import { type RoleProcess, type RoleProcesses, roleProcesses } from "../../suppo
 
 const LEASE = "2s";
 const SWEEP = "1s";
+const ORPHAN_S = 3;
 /** Of the orphan time, the time to kill, and ten seconds for beats and farewell. */
-const GRACE_MS = 3_000 + 1_000 + 10_000;
+const GRACE_MS = ORPHAN_S * 1_000 + 1_000 + 10_000;
 const HOUR_MS = 3_600_000;
 const NAMES = ["one", "two"] as const;
 type Name = (typeof NAMES)[number];
@@ -31,7 +32,7 @@ beforeAll(async () => {
   processes = await roleProcesses({
     BERTH_LEASE_TTL: LEASE,
     BERTH_SWEEP_EVERY: SWEEP,
-    BERTH_ORPHAN_AFTER: "3s",
+    BERTH_ORPHAN_AFTER: `${ORPHAN_S}s`,
     BERTH_KILL_GRACE: "1s",
   });
   nodes = {
@@ -71,11 +72,11 @@ const hostOf = async (worker: string | null): Promise<Name> => {
 };
 
 /** Runs a job that prints a line each 0.2 s, and follows it in the background. */
-async function startLines(count: number) {
-  const job = await client.submit({
-    agent: "shell",
-    prompt: `for i in $(seq 1 ${count}); do echo line $i; sleep 0.2; done`,
-  });
+const startLines = (count: number) =>
+  startShell(`for i in $(seq 1 ${count}); do echo line $i; sleep 0.2; done`);
+
+async function startShell(prompt: string) {
+  const job = await client.submit({ agent: "shell", prompt });
   const events: SessionEvent[] = [];
   const reading = (async () => {
     for await (const event of client.jobEvents(job.id)) events.push(event);
@@ -142,6 +143,20 @@ describe("a node that is killed under a running job", () => {
     await next.reading;
     expect(next.events.at(-1)?.type).toBe("job.succeeded");
     expect(next.host).toBe(host);
+  }, 120_000);
+
+  test("takes nothing from one that says nothing for longer than a worker lasts alone: others ask for it", async () => {
+    const { host, events, reading, said } = await startShell(
+      `echo in; sleep ${4 * ORPHAN_S}; echo out`,
+    );
+    await kill(host);
+    await reading;
+    expect(said()).toBe("in\nout\n");
+    expect(events.at(-1)).toMatchObject({ type: "job.succeeded" });
+    nodes[host] = await processes.start("node", host);
+    await eventually(async () => (await liveNodes()).length === 2, {
+      name: "both nodes are there",
+    });
   }, 120_000);
 
   test("and never comes back, with its worker dead, too: the job is interrupted after the grace, the next runs elsewhere", async () => {
