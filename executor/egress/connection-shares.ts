@@ -2,8 +2,10 @@
  * Who holds how many of a bounded number of connections.
  *
  * Invariant:
- * H1 An owner takes no more than it leaves to all others: one alone gets half of all, and whoever comes next half of the rest.
+ * H1 Whatever others hold, an owner that has few gets one more at once: see `decideConnection`. Nobody who holds one has to go.
  */
+import { decideConnection } from "./decide-connection.ts";
+
 export class ConnectionShares {
   readonly #total: number;
   readonly #held = new Map<string, number>();
@@ -21,7 +23,7 @@ export class ConnectionShares {
   /** Whether the owner may have one more, which then counts until it is given back. */
   tryTake(owner: string): boolean {
     const own = this.#held.get(owner) ?? 0;
-    if (own >= this.#total - this.#taken) return false; // H1
+    if (!decideConnection({ own, taken: this.#taken, total: this.#total })) return false; // H1
     this.#held.set(owner, own + 1);
     this.#taken += 1;
     return true;

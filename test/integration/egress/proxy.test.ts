@@ -319,32 +319,39 @@ describe("the proxy", () => {
     await tunnel(at);
   });
 
-  test("lets a tenant's worker out while the workers of another hold all that they are given, in however many networks", async () => {
-    const tenants = new Map(["127.0.0.2", "127.0.0.3", "127.0.0.4"].map((at) => [at, "greedy"]));
-    const at = await scene({
-      limits: { connections: 60 },
-      tenantAt: (gateway) => tenants.get(gateway),
+  describe.each([
+    ["one tenant, in three networks, hold", 1],
+    ["a dozen tenants hold", 12],
+  ])("while the workers of %s all that they are given", (_, greedy) => {
+    test("lets out a worker of another tenant at once, and nobody who was in has to go", async () => {
+      const gateways = Array.from({ length: Math.max(3, greedy) }, (__, n) => `127.0.0.${n + 2}`);
+      const tenants = new Map(gateways.map((at, n) => [at, `greedy-${n % greedy}`]));
+      const at = await scene({
+        limits: { connections: 256 },
+        tenantAt: (gateway) => tenants.get(gateway),
+      });
+      /** How one opens a connection from the network of this gateway. */
+      const network = async (gateway: string) => {
+        const port = await listening(gates(at.rig), gateway);
+        return () => opened(gateway, port);
+      };
+      const all: Socket[] = [];
+      for (const gateway of gateways) {
+        const open = await network(gateway);
+        all.push(...(await Promise.all(Array.from({ length: 80 }, open))));
+      }
+      const held = () => all.filter((socket) => !socket.destroyed).length;
+      // Those that are refused are reset.
+      await eventually(() => held() === at.rig.proxy.connections);
+      const most = held();
+      expect(most).toBeGreaterThanOrEqual(64);
+      expect(most).toBeLessThan(200);
+      const [credential, open] = [at.rig.admit("w5", "127.0.0.100"), await network("127.0.0.100")];
+      for (let n = 0; n < 2; n += 1) await tunnel({ ...at, credential, open });
+      expect(held()).toBe(most);
+      for (const socket of all) socket.destroy();
+      await eventually(() => at.rig.proxy.connections === 2);
     });
-    /** How one opens a connection from the network of this gateway. */
-    const network = async (gateway: string) => {
-      const port = await listening(gates(at.rig), gateway);
-      return () => opened(gateway, port);
-    };
-    const all: Socket[] = [];
-    for (const gateway of tenants.keys()) {
-      const open = await network(gateway);
-      all.push(...(await Promise.all(Array.from({ length: 60 }, open))));
-    }
-    const held = () => all.filter((socket) => !socket.destroyed);
-    // Those that are refused are reset.
-    await eventually(() => held().length <= 30);
-    expect([held().length, at.rig.proxy.connections]).toEqual([30, 30]);
-    const [credential, open] = [at.rig.admit("w5", "127.0.0.5"), await network("127.0.0.5")];
-    await tunnel({ ...at, credential, open });
-    // Nobody who was in had to go.
-    expect(held()).toHaveLength(30);
-    for (const socket of all) socket.destroy();
-    await eventually(() => at.rig.proxy.connections === 1);
   });
 
   test("connects to the address that it judged, and does not ask for the name again", async () => {
