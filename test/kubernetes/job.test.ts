@@ -1,33 +1,14 @@
 /** Jobs from the API to a pod and back, by `berth up` as people start it. */
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
-import { BerthClient } from "../../gateway/client.ts";
-import { spawnBerth } from "../support/berth-process.ts";
-import { EXECUTOR_IMAGE } from "../support/docker.ts";
 import { follow } from "../support/docker-berth.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import {
-  bridgeAddress,
-  clusterLeftovers,
-  KUBECONFIG,
-  kubectl,
-  kubectlJson,
-  workersNamespace,
-} from "../support/kubernetes.ts";
+import { bridgeAddress, kubectl, workersNamespace } from "../support/kubernetes.ts";
+import { JOB_MS, spawnKubernetesBerth } from "../support/kubernetes-berth.ts";
 import { startNameServer } from "../support/name-server.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
-
-const JOB_MS = 60_000;
-
-interface Pods {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
-  }[];
-}
 
 test("a job runs in its user's pod, goes out by the node's proxy alone, finds its files again, and outlives nothing that ends its pod", {
   timeout: 300_000,
@@ -37,26 +18,11 @@ test("a job runs in its user's pod, goes out by the node's proxy alone, finds it
   const house = createServer((_, response) => response.end("house")).listen(0, "127.0.0.1");
   await once(house, "listening");
   const housePort = (house.address() as AddressInfo).port;
-  const [bridge, brokerPort, proxyPort] = [
-    await bridgeAddress(),
-    await freePort("nats-server"),
-    await freePort("proxy"),
-  ];
-  await using door = await TcpProxy.start(brokerPort, bridge);
-  const deployment = `test-${randomBytes(4).toString("hex")}`;
-  await using berth = await spawnBerth({
-    KUBECONFIG,
-    BERTH_DRIVER: "kubernetes",
-    BERTH_DEPLOYMENT: deployment,
-    BERTH_KUBERNETES_NAMESPACE: workers.name,
-    BERTH_KUBERNETES_IMAGE: EXECUTOR_IMAGE,
-    BERTH_KUBERNETES_PULL_POLICY: "Never",
-    BERTH_NATS_PORT: String(brokerPort),
-    BERTH_WORKER_NATS_URL: `nats://${bridge}:${door.port}`,
+  const [bridge, proxyPort] = [await bridgeAddress(), await freePort("proxy")];
+  await using up = await spawnKubernetesBerth(workers.name, {
     BERTH_DOCKER_PROXY_PORT: String(proxyPort),
     BERTH_EGRESS_URL: `http://${bridge}:${proxyPort}`,
     BERTH_EGRESS_DNS: names.address,
-    BERTH_FLEET_AGENTS: "",
     BERTH_TIERS: JSON.stringify({
       free: { minWorkers: 0, maxWorkers: 1 },
       pro: {
@@ -66,22 +32,8 @@ test("a job runs in its user's pod, goes out by the node's proxy alone, finds it
       enterprise: { minWorkers: 0 },
     }),
   });
-  expect(berth.output()).toContain("(driver kubernetes)");
-  const { keys, url } = await berth.dev();
-  const client = new BerthClient({ url, key: keys.pro, patienceMs: JOB_MS });
-  const pods = () =>
-    (kubectlJson(["--namespace", workers.name, "get", "pods"]) as Pods).items.map(
-      ({ metadata }) => metadata,
-    );
-  const ends = async (prompt: string) => {
-    const { session_id } = await client.submit({ agent: "shell", prompt });
-    await using reader = follow(client, session_id);
-    await eventually(() => expect(reader.ends()).toHaveLength(1), {
-      within: JOB_MS,
-      name: "the job's end",
-    });
-    return { output: reader.output(), end: reader.ends()[0] };
-  };
+  const { client, deployment, job: ends, pods } = up;
+  expect(up.berth.output()).toContain("(driver kubernetes)");
 
   const first = await ends("hostname; echo kept > note");
   expect(first.end?.type).toBe("job.succeeded");
@@ -120,13 +72,6 @@ test("a job runs in its user's pod, goes out by the node's proxy alone, finds it
   expect(again.output).toContain("kept");
   expect(again.output).not.toContain(gone);
 
-  await berth.terminate();
+  await up.end();
   house.close();
-  await eventually(
-    () => {
-      const left = clusterLeftovers(workers.name, deployment);
-      expect(left.filter((name) => !name.startsWith("persistentvolumeclaim/"))).toEqual([]);
-    },
-    { within: 30_000, name: "nothing but the user's workspace is left" },
-  );
 });

@@ -19,6 +19,7 @@ interface Seen {
   readonly metadata: {
     readonly uid: string;
     readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
   };
   readonly spec: Readonly<Record<string, unknown>>;
   readonly status?: { readonly phase?: string };
@@ -147,6 +148,29 @@ describe("kubernetes, with sandboxes", () => {
       expect(await again.sweep(NOTHING_WANTED)).toEqual([`pod ${name}`]);
       await nothingIsLeft(rig);
       expect(rig.node.hellos.size).toBe(0);
+    });
+
+    it("have a node sweep when a pod comes that it did not start, and go with that pod", async () => {
+      await using rig = await open();
+      const spec = workerSpec();
+      await started(rig, spec);
+      const { metadata, spec: own } = seen("sandbox", rig.pod(spec.worker));
+      const { annotations, labels } = metadata;
+      await rig.driver.stop(spec.worker, { keepWorkspace: false });
+      await nothingIsLeft(rig);
+      const name = `${rig.pod(spec.worker)}-again`;
+      const copy = { apiVersion: "agents.x-k8s.io/v1beta1", kind: "Sandbox", spec: own };
+      let changes = 0;
+      rig.driver.onChange(() => {
+        changes += 1;
+      });
+      kubectl(
+        [here(), "create", "--filename=-"],
+        JSON.stringify({ ...copy, metadata: { name, annotations, labels } }),
+      );
+      await eventually(() => changes > 0, { name: "change" });
+      expect(await rig.driver.sweep(NOTHING_WANTED)).toEqual([`pod ${name}`]);
+      await nothingIsLeft(rig);
     });
 
     it("refuse the pod that finds the identity of the one before it", async () => {

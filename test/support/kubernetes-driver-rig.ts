@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 import { loadConfig } from "../../deploy/config.ts";
 import { openDriver } from "../../deploy/drivers.ts";
 import type { Driver, WorkerConnection } from "../../executor/drivers/driver.ts";
@@ -126,10 +127,17 @@ export async function kubernetesDriverRig(
     mark: async ({ worker }) => void exec(worker, "touch", "/berth/workspace/mark"),
     hasMark: async (spec) => hasMark(namespace, deployment, spec),
     async [Symbol.asyncDispose]() {
-      // One that was closed hears of nothing any more.
-      const last = opened.at(-1) ?? driver;
+      // One that was closed hears of nothing any more. A pod that is made again as its sandbox goes is a living node's to sweep.
+      const last = more === "" ? (opened.at(-1) ?? driver) : await open();
       for (const { worker } of await last.list()) await last.stop(worker, { keepWorkspace: false });
-      await last.sweep(NOTHING_WANTED);
+      await eventually(
+        async () => {
+          await last.sweep(NOTHING_WANTED);
+          const left = more === "" ? [] : clusterLeftovers(namespace, deployment, more);
+          expect(left.filter((name) => /^(?:pod|sandbox)/.test(name))).toEqual([]);
+        },
+        { name: "no worker is left", within: 20_000 },
+      );
       for (const one of opened) await one.dispose({ removeAll: one === last });
       await node[Symbol.asyncDispose]();
       await door[Symbol.asyncDispose]();

@@ -237,6 +237,10 @@ export class KubernetesDriver implements Driver {
   }
 
   #heard(name: string, { uid }: Pod): void {
+    const { informer, owner } = this.#parts;
+    const now = informer.get(name);
+    // One of ours that nobody started was made again: a sweep takes it.
+    if (now?.uid === uid && now.node === owner.node && !this.#roster.owns(now)) this.#onChange();
     const known = this.#roster.byPod(name);
     if (known?.uid !== uid || this.#roster.starting.has(known.spec.worker)) return;
     void this.#endings.look();

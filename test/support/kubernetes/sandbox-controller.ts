@@ -139,8 +139,10 @@ export class SandboxController implements AsyncDisposable {
     const ask = { method: "GET", path: this.#sandboxes } as const;
     const { items } = await this.#api.json<{ items: readonly Sandbox[] }>(ask);
     let waitMs = LONGEST_WAIT_MS;
-    for (const sandbox of items) {
-      if (sandbox.metadata.deletionTimestamp !== undefined) continue; // U1
+    for (const { metadata } of items) {
+      // As it is now: it may have gone since.
+      const sandbox = await this.#find<Sandbox>(this.#sandboxes, metadata.name);
+      if (sandbox === undefined || sandbox.metadata.deletionTimestamp !== undefined) continue; // U1
       if (!(await this.#reconcile(sandbox))) waitMs = TRY_AGAIN_MS;
       const leftMs = endOf(sandbox) - clock.now();
       if (leftMs > 0) waitMs = Math.min(waitMs, leftMs);
@@ -163,7 +165,7 @@ export class SandboxController implements AsyncDisposable {
 
   async #pod(sandbox: Sandbox): Promise<Pod | undefined> {
     const { name, uid } = sandbox.metadata;
-    const pod = await this.#find(name);
+    const pod = await this.#find<Pod>(this.#pods, name);
     if (pod !== undefined && !isOwned(pod, uid))
       throw new Error(`cannot adopt unowned pod "${name}"`); // U4
     if (sandbox.spec.operatingMode === "Suspended") {
@@ -179,17 +181,17 @@ export class SandboxController implements AsyncDisposable {
   async #expire(sandbox: Sandbox): Promise<void> {
     const { name, uid } = sandbox.metadata;
     await this.#tell(sandbox, [ready("Sandbox has expired", "SandboxExpired")]);
-    const pod = await this.#find(name);
+    const pod = await this.#find<Pod>(this.#pods, name);
     if (pod !== undefined && isOwned(pod, uid)) await this.#removePod(name);
     if (sandbox.spec.shutdownPolicy !== "Delete") return;
     const path = `${this.#sandboxes}/${name}`;
     await this.#api.call({ method: "DELETE", path, expected: [NOT_FOUND] });
   }
 
-  async #find(name: string): Promise<Pod | undefined> {
-    const path = `${this.#pods}/${name}`;
+  async #find<T>(folder: string, name: string): Promise<T | undefined> {
+    const path = `${folder}/${name}`;
     const { status, text } = await this.#api.call({ method: "GET", path, expected: [NOT_FOUND] });
-    return status === NOT_FOUND ? undefined : (JSON.parse(text) as Pod);
+    return status === NOT_FOUND ? undefined : (JSON.parse(text) as T);
   }
 
   async #removePod(name: string): Promise<void> {
