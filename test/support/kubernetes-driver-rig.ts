@@ -94,7 +94,15 @@ export async function kubernetesDriverRig(
     ...["--namespace", namespace, "exec", pod(worker), "--container=worker", "--", ...command],
   ];
   const exec = (worker: string, ...command: readonly string[]) => kubectl(inside(worker, command));
-  const driver = await open();
+  const close = async () => {
+    await node[Symbol.asyncDispose]();
+    await door[Symbol.asyncDispose]();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  const driver = await open().catch(async (thrown: unknown) => {
+    await close();
+    throw thrown;
+  });
   return {
     deployment,
     namespace,
@@ -139,13 +147,11 @@ export async function kubernetesDriverRig(
         { name: "no worker is left", within: 20_000 },
       );
       for (const one of opened) await one.dispose({ removeAll: one === last });
-      await node[Symbol.asyncDispose]();
-      await door[Symbol.asyncDispose]();
+      await close();
       await eventually(() => clusterLeftovers(namespace, deployment, more).length === 0, {
         name: "nothing of the deployment is left",
         within: 20_000,
       });
-      await rm(dataDir, { recursive: true, force: true });
     },
   };
 }
