@@ -1,11 +1,17 @@
 /** An account of workers whose list of revocations is as long as a test wants it. */
 import { type AccountRecord, accountRecordSchema } from "../../protocols/accounts.ts";
 import { systemClock } from "../../runtime/clock.ts";
-import type { OperatorRig } from "./operator-rig.ts";
+import type { NatsTransport } from "../../runtime/nats/transport.ts";
+import type { AccountKeeper } from "../../runtime/nats-auth/account-keeper.ts";
+
+export interface AccountHolder {
+  readonly keeper: Pick<AccountKeeper, "ensure">;
+  readonly transport: Pick<NatsTransport, "buckets">;
+}
 
 /** Writes so many entries into the record, and tells the broker nothing of it. They end `forSeconds` from now. */
 export async function fillRevocations(
-  { keeper, transport: { buckets } }: OperatorRig,
+  { keeper, transport: { buckets } }: AccountHolder,
   account: string,
   { count, forSeconds = 600 }: { readonly count: number; readonly forSeconds?: number },
 ): Promise<AccountRecord> {
