@@ -19,7 +19,13 @@ export {
   type Witness,
 } from "./linearizability.ts";
 export { ManualClock } from "./manual-clock.ts";
-export { counterModel, type Model, type ModelCall, registerModel } from "./models.ts";
+export {
+  counterModel,
+  growingCounterModel,
+  type Model,
+  type ModelCall,
+  registerModel,
+} from "./models.ts";
 export { TestProcess } from "./process.ts";
 export { type Random, seededRandom } from "./random.ts";
 export type { Scenario, Violation } from "./scenario.ts";

@@ -13,6 +13,11 @@ export interface Model<S> {
   step(state: S, call: ModelCall): { readonly state: S } | undefined;
   /** Equal for equal states only; JSON when left out. */
   keyOf?(state: S): string;
+  /**
+   * Whether a call whose answer was seen can no longer come, now or after any other calls. What is not known to be past is
+   * false; without it the search finds out the long way, which calls of unknown fate make very long.
+   */
+  isPast?(state: S, call: ModelCall & { readonly seen: { readonly output: unknown } }): boolean;
 }
 
 const equal = (a: unknown, b: unknown) => a === b || JSON.stringify(a) === JSON.stringify(b);
@@ -43,4 +48,11 @@ export const counterModel: Model<number> = {
     return when(!seen || seen.output === sum, sum);
   },
   keyOf: String,
+};
+
+/** A counter to which nothing negative is added: what it was once it never is again. */
+export const growingCounterModel: Model<number> = {
+  ...counterModel,
+  isPast: (state, { op, input, seen }) =>
+    Number(seen.output) < (op === "add" ? state + Number(input) : state),
 };

@@ -108,7 +108,7 @@ class OrderSearch<S> {
     const { op, input, outcome } = this.#callAt(call);
     const seen = outcome.type === "ok" ? { output: outcome.output } : undefined;
     const next = this.#model.step(this.#state, { op, input, seen });
-    if (!next) return false;
+    if (!next || this.#strands(next.state, call)) return false;
     this.#mark(call, true);
     const key = `${this.#placedKey()}|${this.#keyOf(next.state)}`;
     if (this.#tried.has(key)) {
@@ -122,6 +122,17 @@ class OrderSearch<S> {
     unlink(this.#starts[call]);
     unlink(this.#ends[call]);
     return true;
+  }
+
+  /** Whether that state comes too late for the call that must be placed before all that start behind its end. */
+  #strands(state: S, placed: number): boolean {
+    if (!this.#model.isPast) return false;
+    let entry = this.#head.after;
+    while (entry && (!entry.isEnd || entry.call === placed)) entry = entry.after;
+    if (!entry) return false;
+    const { op, input, outcome } = this.#callAt(entry.call);
+    if (outcome.type !== "ok") return false;
+    return this.#model.isPast(state, { op, input, seen: { output: outcome.output } });
   }
 
   #takeBack(): boolean {

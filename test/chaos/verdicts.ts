@@ -1,7 +1,7 @@
 /** Holds what clients were promised against what is there, and says of each promise whether it was kept. Pure. */
 import type { Operation } from "../../runtime/testkit/history.ts";
 import { checkLinearizable, type Judgement } from "../../runtime/testkit/linearizability.ts";
-import { counterModel, registerModel } from "../../runtime/testkit/models.ts";
+import { growingCounterModel, registerModel } from "../../runtime/testkit/models.ts";
 import { ATTEMPTS, type Ring } from "./actors.ts";
 import { PARTITIONS } from "./connection.ts";
 import { type Held, messageOf, unheard } from "./evidence.ts";
@@ -81,8 +81,8 @@ function r1({ findings, probes, records }: Evidence): Verdict {
     .toSorted((a, b) => a.start - b.start);
   const of = (prefix: string) => operations.filter(({ key }) => key.startsWith(prefix));
   const judgements: [string, Judgement][] = [
-    ["counters", checkLinearizable(counterModel, of("counter:"), { budgetMs: JUDGE_MS })],
-    ["probed counters", checkLinearizable(counterModel, probes, { budgetMs: JUDGE_MS })],
+    ["counters", checkLinearizable(growingCounterModel, of("counter:"), { budgetMs: JUDGE_MS })],
+    ["probed counters", checkLinearizable(growingCounterModel, probes, { budgetMs: JUDGE_MS })],
     ["registers", checkLinearizable(registerModel(null), of("register:"), { budgetMs: JUDGE_MS })],
   ];
   const flaws = judgements.flatMap(([name, judgement]) =>

@@ -9,7 +9,12 @@ import {
   recordHistory,
 } from "../../../../runtime/testkit/history.ts";
 import { checkLinearizable } from "../../../../runtime/testkit/linearizability.ts";
-import { counterModel, type Model, registerModel } from "../../../../runtime/testkit/models.ts";
+import {
+  counterModel,
+  growingCounterModel,
+  type Model,
+  registerModel,
+} from "../../../../runtime/testkit/models.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 const UNKNOWN: Outcome = { type: "unknown" };
@@ -93,6 +98,33 @@ describe("calls of unknown fate", () => {
     const reads = [read(20, 50), read(35, 60)];
     expect(verdict(counterModel, ...adds, ...reads)).toBe("ok");
     expect(verdict(counterModel, ...adds, ...reads, read(34, 70))).toBe("violated");
+  });
+});
+
+describe("calls of unknown fate that are all different", () => {
+  /** Every third addition is lost, and every other of the lost ones came about. */
+  function longHistory(rounds: number) {
+    const amounts = Array.from({ length: rounds }, (_, i) => 1_000 + ((i * 7_919) % 99_991));
+    let sum = 0;
+    return amounts.map((amount, i): Row => {
+      const isLost = i % 3 === 1;
+      if (!isLost || i % 2 === 1) sum += amount;
+      const at = i * 10;
+      return isLost ? ["add", amount, UNKNOWN, at, NEVER] : ["add", amount, ok(sum), at, at + 5];
+    });
+  }
+
+  test("are judged in time when a counter only grows: what is past is not tried", () => {
+    const rows = longHistory(180);
+    const steps = 200_000;
+    const judge = (model: Model<number>, calls: readonly Row[]) =>
+      checkLinearizable(model, history(...calls), { steps }).verdict;
+    expect(judge(growingCounterModel, rows)).toBe("ok");
+    expect(judge(counterModel, rows)).toBe("unknown");
+    const last = rows.findLastIndex(([, , { type }]) => type === "ok");
+    const [op, input, , start, end] = rows[last]!;
+    const wrong = rows.with(last, [op, input, ok(1), start, end]);
+    expect(judge(growingCounterModel, wrong)).toBe("violated");
   });
 });
 
@@ -234,7 +266,9 @@ describe("random histories", () => {
   test("of a correct counter and a correct register are accepted, whatever overlaps and is lost", () => {
     fc.assert(
       fc.property(draws(counterOps, 24), draws(registerOps, 24), (adds, writes) => {
-        expect(checkLinearizable(counterModel, perform(adds, counter())).verdict).toBe("ok");
+        const sums = perform(adds, counter());
+        expect(checkLinearizable(counterModel, sums).verdict).toBe("ok");
+        expect(checkLinearizable(growingCounterModel, sums).verdict).toBe("ok");
         expect(checkLinearizable(registerModel(0), perform(writes, register())).verdict).toBe("ok");
       }),
       { numRuns: 300 },
@@ -270,6 +304,7 @@ describe("random histories", () => {
         fc.integer({ min: -2, max: 2 }),
         (adds, writes, at, by) => {
           agree(counterModel, spoil(perform(adds, counter()), at, by));
+          agree(growingCounterModel, spoil(perform(adds, counter()), at, by));
           agree(registerModel(0), spoil(perform(writes, register()), at, by));
         },
       ),
