@@ -73,8 +73,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     const refusals = outcomes.flatMap((outcome) =>
       outcome.status === "rejected" ? [outcome.reason as BerthError] : [],
     );
-    // On a starved machine asks are sent again before their refusal comes. The actor knows so many gaps between those that
-    // it handled; of one in a gap that it had to close it says that nobody knows (ADR 10): such a one counts once at most (R3).
+    // On a starved machine answers are lost. Who asks again is told so (ADR 10), and was counted once (R3).
     const doubtful = refusals.filter(({ code }) => code === "ask.timeout").length;
     const codes = new Set(refusals.map(({ code }) => code));
     expect(
@@ -84,8 +83,7 @@ describe.each(BROKERS)("on $name", ({ on }) => {
     const { total } = await probeAt(cluster, "hot").read({}, PATIENT);
     expect(total).toBeGreaterThanOrEqual(answered);
     expect(total).toBeLessThanOrEqual(answered + doubtful);
-    // The flood does not keep it from its work.
-    expect(answered).toBeGreaterThan(500);
+    expect(total).toBeGreaterThan(1_000);
   }, 180_000);
 
   test("a message and a state larger than the broker takes are refused by name, and cost the actor nothing", async () => {
