@@ -3,39 +3,17 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { STREAMS } from "../../protocols/subjects.ts";
-import { systemClock } from "../../runtime/clock.ts";
-import { silentLogger } from "../../runtime/logger.ts";
-import { connectNats } from "../../runtime/nats/transport.ts";
-import { type GatewayRig, startGatewayRig } from "../support/gateway-rig.ts";
-import { startNats, type TestNats } from "../support/nats.ts";
+import { type NatsGateways, startNatsGateways } from "../support/nats-gateways.ts";
 import { openStream } from "../support/stream-client.ts";
 
-let nats: TestNats;
-let rig: GatewayRig;
-const transport = () =>
-  connectNats({
-    url: nats.url,
-    name: "rig",
-    logger: silentLogger,
-    clock: systemClock,
-    topology: {
-      replicas: 1,
-      partitions: 4,
-      mailboxCapacity: 1_000,
-      journalRetentionMs: 3_600_000,
-    },
-  });
-
+let rig: NatsGateways;
 beforeAll(async () => {
-  nats = await startNats();
-  rig = await startGatewayRig({
-    transport,
+  rig = await startNatsGateways(1, {
     tuning: { slowReaderMs: 500, closeGraceMs: 5_000, highWaterBytes: 256 * 1024 },
   });
 }, 60_000);
 afterAll(async () => {
-  await rig[Symbol.asyncDispose]();
-  await nats[Symbol.asyncDispose]();
+  await rig?.[Symbol.asyncDispose]();
 }, 30_000);
 
 const upTo = (last: number, first = 1) =>
@@ -77,7 +55,7 @@ describe("readers on a real broker", () => {
   it("are told of a gap when their cursor is older than what is kept", async () => {
     const { session_id, attempt } = await running("gap");
     for (let i = 0; i < 20; i += 1) await attempt.print(`${i}`);
-    const nc = await connect({ servers: nats.url });
+    const nc = await connect({ servers: rig.nats.url });
     const jsm = await jetstreamManager(nc);
     await jsm.streams.purge(STREAMS.journal, {
       filter: `berth.journal.*.t-ent.session.${session_id}`,
@@ -143,7 +121,7 @@ describe("readers on a real broker", () => {
     stream.send({ type: "subscribe", session_id, after: 0 });
     await attempt.print("before");
     await stream.until(({ seq }) => seq === 4);
-    await nats.restart();
+    await rig.nats.restart();
     await expect
       .poll(async () => (await fetch(`${rig.url}/readyz`)).status, { timeout: 20_000 })
       .toBe(200);

@@ -1,39 +1,21 @@
 /** What three gateways over a real broker let through of one user, around the time when a window that began earlier would end. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.ts";
-import { silentLogger } from "../../runtime/logger.ts";
-import { connectNats } from "../../runtime/nats/transport.ts";
 import { eventually } from "../support/eventually.ts";
-import { type GatewayRig, startGatewayRig } from "../support/gateway-rig.ts";
-import { startNats, type TestNats } from "../support/nats.ts";
+import { type NatsGateways, startNatsGateways } from "../support/nats-gateways.ts";
 
 const LIMIT = 60;
 const WINDOW_MS = 2_000;
 
-let nats: TestNats;
-let rig: GatewayRig;
-let urls: string[];
+let rig: NatsGateways;
 beforeAll(async () => {
-  nats = await startNats();
-  rig = await startGatewayRig({
+  rig = await startNatsGateways(3, {
     tiers: { pro: { requestsPerMinute: LIMIT } },
     actors: { requestWindowMs: WINDOW_MS },
-    transport: () =>
-      connectNats({
-        ...{ url: nats.url, name: "limits", clock: systemClock, logger: silentLogger },
-        topology: {
-          replicas: 1,
-          partitions: 4,
-          mailboxCapacity: 1_000,
-          journalRetentionMs: 3_600_000,
-        },
-      }),
   });
-  urls = [rig.url, (await rig.another()).url, (await rig.another()).url];
 });
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
-  await nats?.[Symbol.asyncDispose]();
 });
 
 /** A request that was let through at some time between the two. */
@@ -45,7 +27,7 @@ interface Passed {
 async function send(n: number): Promise<Passed | undefined> {
   const from = systemClock.monotonic();
   const headers = { authorization: `Bearer ${rig.keys.pro}` };
-  const { headers: said, status } = await fetch(`${urls[n % 3]}/v1/me`, { headers });
+  const { headers: said, status } = await fetch(`${rig.urls[n % 3]}/v1/me`, { headers });
   const to = systemClock.monotonic();
   if (status === 429)
     expect(Number(said.get("retry-after"))).toBeLessThanOrEqual(WINDOW_MS / 1_000 + 1);

@@ -1,40 +1,18 @@
 /** What was taken away stops to work within a second, on each of three gateways over a real broker, open streams too. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.ts";
-import { silentLogger } from "../../runtime/logger.ts";
-import { connectNats } from "../../runtime/nats/transport.ts";
 import { eventually } from "../support/eventually.ts";
-import { type GatewayRig, startGatewayRig } from "../support/gateway-rig.ts";
-import { startNats, type TestNats } from "../support/nats.ts";
+import { type NatsGateways, startNatsGateways } from "../support/nats-gateways.ts";
 import { openStream, type StreamClient } from "../support/stream-client.ts";
 
 const WITHIN_MS = 1_000;
 
-let nats: TestNats;
-let rig: GatewayRig;
-let urls: string[];
+let rig: NatsGateways;
 beforeAll(async () => {
-  nats = await startNats();
-  rig = await startGatewayRig({
-    transport: () =>
-      connectNats({
-        url: nats.url,
-        name: "revocation",
-        clock: systemClock,
-        logger: silentLogger,
-        topology: {
-          replicas: 1,
-          partitions: 4,
-          mailboxCapacity: 1_000,
-          journalRetentionMs: 3_600_000,
-        },
-      }),
-  });
-  urls = [rig.url, (await rig.another()).url, (await rig.another()).url];
+  rig = await startNatsGateways(3);
 });
 afterAll(async () => {
-  await rig[Symbol.asyncDispose]();
-  await nats[Symbol.asyncDispose]();
+  await rig?.[Symbol.asyncDispose]();
 });
 
 const as = (key: string) => ({ headers: { authorization: `Bearer ${key}` } });
@@ -64,7 +42,7 @@ async function measure(
   takeAway: () => Promise<Response>,
 ): Promise<number> {
   const { session_id } = await rig.submit("x", key);
-  const open = await Promise.all(urls.map((url) => openOn(url, key, session_id)));
+  const open = await Promise.all(rig.urls.map((url) => openOn(url, key, session_id)));
   const ended = open.map(async ({ events, stream }) => {
     expect(await stream.closed).toBe(4401);
     expect(stream.frames.find(({ type }) => type === "error")).toMatchObject({ code });
@@ -72,7 +50,7 @@ async function measure(
   });
   expect((await takeAway()).ok).toBe(true);
   const start = systemClock.monotonic();
-  const refused = urls.map((url) =>
+  const refused = rig.urls.map((url) =>
     eventually(async () => (await statusOf(url, key)) === status, { within: 10_000 }),
   );
   await Promise.all([...ended, ...refused]);
@@ -84,7 +62,7 @@ describe("on three gateways", () => {
     const made = await operator("POST", "/v1/tenants/t-ent/keys", { name: "k", user: "ann" });
     const { id, key } = (await made.json()) as { id: string; key: string };
     await Promise.all(
-      urls.map((url) => eventually(async () => (await statusOf(url, key)) === 200)),
+      rig.urls.map((url) => eventually(async () => (await statusOf(url, key)) === 200)),
     );
     const took = await measure(key, "auth.invalid", 401, () =>
       operator("DELETE", `/v1/tenants/t-ent/keys/${id}`),
@@ -99,7 +77,7 @@ describe("on three gateways", () => {
     expect(took).toBeLessThan(WITHIN_MS);
     expect((await put(false)).status).toBe(200);
     await Promise.all(
-      urls.map((url) => eventually(async () => (await statusOf(url, rig.keys.pro)) === 200)),
+      rig.urls.map((url) => eventually(async () => (await statusOf(url, rig.keys.pro)) === 200)),
     );
   });
 });

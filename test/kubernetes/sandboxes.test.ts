@@ -65,6 +65,15 @@ describe("kubernetes, with sandboxes", () => {
     kubectl([here(), "delete", "pod", name, "--force", "--grace-period=0"]);
   const patch = (name: string, spec: object) =>
     kubectl([here(), "patch", "sandbox", name, "--type=merge", "-p", JSON.stringify({ spec })]);
+  /** A worker that was heard, and whose node is away since: its pod's name and uid. */
+  const abandoned = async (rig: KubernetesRig, spec: WorkerSpec) => {
+    await started(rig, spec);
+    rig.node.hellos.clear();
+    const name = rig.pod(spec.worker);
+    const { uid } = seen("pod", name).metadata;
+    await rig.driver.dispose();
+    return { name, uid };
+  };
   /** Another pod of the same sandbox than that of this uid. */
   const next = (name: string, before: string) =>
     eventually(
@@ -135,14 +144,9 @@ describe("kubernetes, with sandboxes", () => {
 
     it("make a pod again whose node is away: it finds no identity, is adopted by nobody, and goes with its sandbox", async () => {
       await using rig = await open();
-      const spec = workerSpec();
-      await started(rig, spec);
-      rig.node.hellos.clear();
-      const name = rig.pod(spec.worker);
-      const before = seen("pod", name).metadata.uid;
-      await rig.driver.dispose();
+      const { name, uid } = await abandoned(rig, workerSpec());
       removePod(name);
-      await next(name, before);
+      await next(name, uid);
       const again = await rig.reopen();
       expect(await again.list()).toEqual([]);
       expect(await again.sweep(NOTHING_WANTED)).toEqual([`pod ${name}`]);
@@ -176,18 +180,14 @@ describe("kubernetes, with sandboxes", () => {
     it("refuse the pod that finds the identity of the one before it", async () => {
       await using rig = await open();
       const spec = workerSpec();
-      await started(rig, spec);
-      rig.node.hellos.clear();
-      const name = rig.pod(spec.worker);
-      const before = seen("pod", name).metadata.uid;
-      await rig.driver.dispose();
+      const { name, uid } = await abandoned(rig, spec);
       // As a node leaves it that dies between a worker's start and the removal of its identity.
       const late = { apiVersion: "v1", kind: "Secret", metadata: { name } };
-      const text = JSON.stringify({ ...late, stringData: { identity: "{}", pod: before } });
+      const text = JSON.stringify({ ...late, stringData: { identity: "{}", pod: uid } });
       kubectl([here(), "create", "--filename=-"], text);
       try {
         removePod(name);
-        await next(name, before);
+        await next(name, uid);
         await eventually(() => expect(seen("pod", name).status?.phase).toBe("Failed"), {
           name: "the second pod's refusal",
           within: 30_000,
