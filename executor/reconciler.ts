@@ -241,7 +241,7 @@ class Pass {
   }
 }
 
-const PARTS = ["container", "network", "slot", "workspace"];
+const PARTS = ["container", "network", "pod", "policy", "sandbox", "slot", "workspace"];
 
 /** The first word of what a sweep removed; names come from outside, and labels must not. */
 function whatIs(name: string): string {

@@ -118,8 +118,8 @@ describe("a reconciler", () => {
     rig.up("wanted");
     rig.driver.live.set("orphan", spec("orphan"));
     rig.records.set("dead", recordOf("dead"));
-    rig.driver.leftovers.add("network of nobody");
-    rig.driver.leftovers.add("something of nobody");
+    const parts = ["network", "pod", "policy", "sandbox", "something"];
+    for (const part of parts) rig.driver.leftovers.add(`${part} of nobody`);
     await rig.start();
     expect([...rig.driver.live.keys()]).toEqual(["wanted"]);
     expect(rig.exits).toEqual(["dead"]);
@@ -127,6 +127,9 @@ describe("a reconciler", () => {
       "berth_reconcile_passes_total done": 1,
       "berth_reconcile_removed_total worker": 1,
       "berth_reconcile_removed_total network": 1,
+      "berth_reconcile_removed_total pod": 1,
+      "berth_reconcile_removed_total policy": 1,
+      "berth_reconcile_removed_total sandbox": 1,
       "berth_reconcile_removed_total other": 1,
       berth_reconcile_lost_total: 1,
     });
