@@ -1,7 +1,8 @@
 /**
  * Sends the events of one attempt to its session, in numbered frames. Invariants:
  * U1 one frame is in flight at a time, and the next has the next number: the session takes them in order or not at all.
- * U2 a frame is sent, the same each time, until it is acknowledged: the session drops the repetition.
+ * U2 a frame is sent, the same each time, until it is acknowledged: the session drops the repetition. A silence is not
+ *    waited out (`repeated-request.ts`): the owner that was asked may stand still while the next one would answer.
  * U3 what arrives meanwhile waits and goes together in the next frame, so the batch grows with the delay.
  * U4 the outcome is in the last frame, after every event.
  * U5 after a refusal nothing more is sent.
@@ -17,6 +18,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Contact } from "./contact.ts";
 import { deferred } from "./deferred.ts";
 import { Outbox } from "./outbox.ts";
+import { requestRepeatedly } from "./repeated-request.ts";
 
 /** The connection, as far as frames need it. */
 export interface UplinkWire {
@@ -147,7 +149,7 @@ export class Uplink {
   /** U2. False when the session refused. */
   async #deliver(frame: Frame): Promise<boolean> {
     for (let tries = 0; !this.#isClosed; tries++) {
-      const answer = await this.#send(frame);
+      const answer = await this.#send(frame, tries);
       const next = decideNext(answer, frame.frame, tries);
       if (next === "acknowledged") return true;
       if (next instanceof BerthError) {
@@ -160,18 +162,24 @@ export class Uplink {
     return false;
   }
 
-  async #send(frame: Frame): Promise<AskReply | undefined> {
-    const { clock, wire, contact, order } = this.#options;
+  async #send(frame: Frame, tries: number): Promise<AskReply | undefined> {
+    const { clock, contact, order } = this.#options;
     const { traceparent } = order;
     const request: AskRequest = {
-      id: `${frame.job_id}.${frame.attempt}.${frame.frame}`,
+      // Of these sendings alone: what a node made of earlier ones, which had their own deadline, is not said of them.
+      id: `${frame.job_id}.${frame.attempt}.${frame.frame}.${tries}`,
       type: "frame",
       payload: frame,
       deadline: clock.now() + REQUEST_TIMEOUT_MS,
       ...(traceparent === undefined ? {} : { traceparent }),
     };
     try {
-      const answer = await wire.request(this.#subject, pack(request), REQUEST_TIMEOUT_MS);
+      const answer = await requestRepeatedly(this.#options, {
+        subject: this.#subject,
+        data: pack(request),
+        again: () => pack({ ...request, again: true }),
+        timeoutMs: REQUEST_TIMEOUT_MS,
+      });
       contact.seen();
       return unpack(answer) as AskReply;
     } catch {
