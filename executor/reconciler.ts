@@ -205,6 +205,10 @@ class Pass {
     this.#goOn();
     const removed = await driver.sweep({
       workers,
+      leave: (thrown) => {
+        this.#goOn();
+        this.#leave(thrown);
+      },
       isWorkspaceWanted: async (workspace) => {
         this.#goOn();
         try {

@@ -129,6 +129,9 @@ export function driverConformance(make: () => Promise<DriverRig>): void {
       const sweep = (answer: () => Promise<boolean>) =>
         rig.driver.sweep({
           workers: new Set([spec.worker]),
+          leave: (thrown) => {
+            throw thrown;
+          },
           isWorkspaceWanted: (workspace) => {
             asked.push(workspace);
             return answer();

@@ -21,6 +21,9 @@ import { type Broker, NodeDouble } from "./executor-rig.ts";
 export const NOTHING_WANTED: Wanted = {
   workers: new Set(),
   isWorkspaceWanted: () => Promise.resolve(false),
+  leave: (thrown) => {
+    throw thrown;
+  },
 };
 
 export interface DockerRig extends DriverRig {

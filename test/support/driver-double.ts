@@ -23,6 +23,8 @@ export class DriverDouble implements Driver {
   readonly workspaces: KeptWorkspace[] = [];
   /** Names of things that a failed removal had left. */
   readonly leftovers = new Set<string>();
+  /** What no sweep can remove. */
+  readonly stuck = new Set<string>();
   /** Every worker that was started, ended ones too: once for each process made. */
   readonly made: string[] = [];
   readonly stopped: string[] = [];
@@ -78,8 +80,9 @@ export class DriverDouble implements Driver {
     if (spec) this.onLife(spec, false);
   }
 
-  async sweep({ isWorkspaceWanted }: Wanted): Promise<readonly string[]> {
+  async sweep({ isWorkspaceWanted, leave }: Wanted): Promise<readonly string[]> {
     await this.fault("sweep");
+    for (const name of this.stuck) leave(new BerthError("driver.failed", `${name} is still there`));
     const removed = [...this.leftovers];
     this.leftovers.clear();
     for (const workspace of [...this.workspaces]) {

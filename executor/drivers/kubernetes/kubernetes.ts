@@ -18,9 +18,9 @@ import type { KeptPolicies } from "./kept-policies.ts";
 import { podName } from "./labels.ts";
 import { hasEnded, type Pod } from "./pod.ts";
 import { type Known, Roster } from "./roster.ts";
-import type { Sandbox } from "./sandboxes.ts";
 import { Starting, type StartingParts } from "./starting.ts";
 import type { Strangers } from "./strangers.ts";
+import { sweepWorkers } from "./sweeping.ts";
 import type { Usage } from "./usage.ts";
 
 export interface KubernetesDriverParts
@@ -164,16 +164,14 @@ export class KubernetesDriver implements Driver {
   }
 
   async sweep(wanted: Wanted): Promise<readonly string[]> {
-    const { claims, cluster, policies } = this.#parts;
-    await this.#endings.look();
-    const lost = await this.#unwanted(wanted);
-    for (const pod of lost.pods) await this.#endings.remove(pod);
-    for (const sandbox of lost.sandboxes) await cluster.sandboxes.remove(sandbox);
+    const { claims, policies } = this.#parts;
+    const endings = this.#endings;
+    const roster = this.#roster;
+    await endings.look();
     return [
-      ...lost.pods.map(({ name }) => `pod ${name}`),
-      ...lost.sandboxes.map(({ name }) => `sandbox ${name}`),
+      ...(await sweepWorkers({ ...this.#parts, endings, roster }, wanted)),
       ...(await claims.sweep(wanted.isWorkspaceWanted, (tenant, key) =>
-        this.#roster.mayUse(tenant, key),
+        roster.mayUse(tenant, key),
       )),
       ...(await policies.ensure(this.#fleets())),
     ];
@@ -219,21 +217,6 @@ export class KubernetesDriver implements Driver {
     const starting = [...this.#roster.starting.values()].map(({ spec }) => spec);
     const fleets = [...there, ...starting].filter(({ network }) => network === "tenant");
     return [...new Set(fleets.map(({ tenant }) => tenant))];
-  }
-
-  /** Of starts that were cut off, removals that failed, and nodes that are gone. A Sandbox that has a pod goes with it. */
-  async #unwanted({ workers }: Wanted): Promise<{ pods: Pod[]; sandboxes: Sandbox[] }> {
-    const { informer, maker, owner, strangers } = this.#parts;
-    const owners = (await maker.owners()).filter(({ isLeaving }) => !isLeaving);
-    const kept = owners.filter((one) => this.#roster.ownsSandbox(one));
-    await maker.keep(kept);
-    const pods = informer.all();
-    const idle = owners.filter((one) => !kept.includes(one) && !informer.get(one.name));
-    // Asked once, with everything.
-    const gone = new Set<Pod | Sandbox>(strangers.among([...pods, ...idle], workers));
-    const isLost = (one: Pod | Sandbox) =>
-      gone.has(one) || (one.node === owner.node && !this.#roster.owns(one));
-    return { pods: pods.filter(isLost), sandboxes: idle.filter(isLost) };
   }
 
   #heard(name: string, { uid }: Pod): void {

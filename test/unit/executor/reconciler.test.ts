@@ -272,6 +272,16 @@ describe("a reconciler", () => {
     expect(rig.driver.workspaces.map(({ key }) => key)).toEqual(["doubtful", "kept"]);
     expect(rig.counts["berth_reconcile_passes_total failed"]).toBe(1);
   });
+
+  it("fails when its driver left something, and counts what went all the same (C3)", async () => {
+    rig.driver.stuck.add("pod of nobody");
+    rig.driver.leftovers.add("network of nobody");
+    await rig.start();
+    expect(rig.counts).toEqual({
+      "berth_reconcile_passes_total failed": 1,
+      "berth_reconcile_removed_total network": 1,
+    });
+  });
 });
 
 describe("passes between everything that happens at the same time", () => {
