@@ -103,10 +103,17 @@ export class Endings {
     await Promise.all(over.map((known) => this.bury(known)));
   }
 
-  /** Takes a pod out of the cluster, for good. Resolves when it is gone; rejects with `driver.failed`. */
+  /**
+   * Takes a pod that nobody wants out of the cluster, for good (K6). One whose sandbox we may not remove stays: it would be made again
+   * each time, until its sandbox's time is over. Resolves when it is gone; rejects with `driver.failed`.
+   */
   async remove(pod: Pick<Pod, "name" | "uid" | "sandbox">): Promise<void> {
+    if (pod.sandbox !== undefined) await this.#parts.cluster.sandboxes.remove(pod.sandbox);
+    await this.#takeOut(pod);
+  }
+
+  async #takeOut(pod: Pick<Pod, "name" | "uid">): Promise<void> {
     const { cluster, informer } = this.#parts;
-    await this.#release(pod);
     await cluster.deletePod(pod, 0);
     const isGone = (now: Pod | undefined) => (now?.uid === pod.uid ? undefined : true);
     if (await informer.until(pod.name, isGone, GONE_MS)) return;
@@ -117,7 +124,7 @@ export class Endings {
 
   /**
    * K6. The pod says what made it: also one that was made before workers were made as they are now. Who has no right to that any
-   * more ends the pod all the same: what is made in its place finds no identity, and goes with the next sweep.
+   * more ends the worker all the same: what is made in its place finds no identity.
    */
   async #release({ sandbox }: { readonly sandbox: SandboxRef | undefined }): Promise<void> {
     if (sandbox === undefined) return;
@@ -154,7 +161,7 @@ export class Endings {
   async #finish(known: Known): Promise<string> {
     const { claims, clock, log, logs } = this.#parts;
     const text = await this.#keepLog(known);
-    await this.remove(nameOf(known));
+    await this.#takeOut(nameOf(known));
     if (known.spec.workspace !== "job")
       await claims.touch(known.spec).catch((thrown: unknown) => {
         const err = asBerthError(thrown);
@@ -183,7 +190,7 @@ export class Endings {
   }
 }
 
-const nameOf = ({ pod, sandbox, uid }: Known) => ({ name: pod, uid, sandbox });
+const nameOf = ({ pod, uid }: Known) => ({ name: pod, uid });
 
 function isOver(pod: Pod | undefined, uid: string): boolean {
   return pod?.uid !== uid || pod.isLeaving || hasEnded(pod);

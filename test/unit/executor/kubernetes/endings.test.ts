@@ -64,7 +64,7 @@ describe("the end of a worker that a sandbox would make again", () => {
   it("begins with the sandbox when it is stopped (K6)", async () => {
     const { asked, endings, known, roster } = stage({ phase: "Running" });
     await endings.stop(known, 1_000);
-    expect(asked).toEqual(["sandbox s1", "pod p1 in 1 s", "sandbox s1", "pod p1 in 0 s"]);
+    expect(asked).toEqual(["sandbox s1", "pod p1 in 1 s", "pod p1 in 0 s"]);
     expect(roster.known.size).toBe(0);
   });
 
@@ -88,5 +88,21 @@ describe("the end of a worker that a sandbox would make again", () => {
     expect(asked).toEqual(["sandbox s1"]);
     expect(known.isEnding).toBe(false);
     expect(roster.known.size).toBe(1);
+  });
+});
+
+describe("a pod that nobody wants", () => {
+  const leftover = { name: SANDBOX.name, uid: "p1", sandbox: SANDBOX };
+
+  it("goes after its sandbox (K6)", async () => {
+    const { asked, endings } = stage({ phase: "Pending" });
+    await endings.remove(leftover);
+    expect(asked).toEqual(["sandbox s1", "pod p1 in 0 s"]);
+  });
+
+  it("stays where its sandbox may not be removed, and is not made again without end", async () => {
+    const { asked, endings } = stage({ phase: "Pending" }, FORBIDDEN);
+    await expect(endings.remove(leftover)).rejects.toMatchObject({ answered: FORBIDDEN });
+    expect(asked).toEqual(["sandbox s1"]);
   });
 });
