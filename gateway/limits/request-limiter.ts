@@ -6,7 +6,8 @@
  * L2 A gateway says what it used with its next ask, so that its uses are free again a window later (P1).
  * L3 While the actor does not answer, a gateway lets one block of its own through per minute and refuses the rest; it counts
  *    as soon as the actor hears of it.
- * L4 One ask per user is under way at a time, and none at all while nothing is left.
+ * L4 One ask per user is under way at a time, and none at all while nothing is left, nor soon after a caller was refused because
+ *    one failed: an actor that is parked, or has too much to do, is not asked by each request.
  */
 import { User } from "../../protocols/actors/user.ts";
 import { asBerthError, BerthError } from "../../protocols/errors.ts";
@@ -23,6 +24,8 @@ interface Account {
   asking: Promise<void> | undefined;
   /** No further block of our own before (L3). */
   ownAgainAt: number;
+  /** No ask before (L4). */
+  askAgainAt: number;
 }
 
 /** Requests wait for the actor no longer than this. */
@@ -63,8 +66,8 @@ export class RequestLimiter {
         if (purse.isLow) this.#fill(principal, tier, account).catch(() => undefined);
         return standing;
       }
-      const emptyMs = purse.emptyForMs(now);
-      if (emptyMs > 0) throw refusal(purse.limit, emptyMs); // L4
+      const pauseMs = Math.max(purse.emptyForMs(now), account.askAgainAt - now);
+      if (pauseMs > 0) throw refusal(purse.limit, pauseMs); // L4
       await this.#fill(principal, tier, account);
     }
     throw refusal(purse.limit, RETRY_MS);
@@ -99,7 +102,10 @@ export class RequestLimiter {
     const now = clock.monotonic();
     if (account.purse.has(now)) return;
     const limit = tiers[tier].requestsPerMinute;
-    if (now < account.ownAgainAt) throw refusal(limit, RETRY_MS);
+    if (now < account.ownAgainAt) {
+      account.askAgainAt = now + RETRY_MS;
+      throw refusal(limit, RETRY_MS);
+    }
     account.ownAgainAt = now + OWN_EVERY_MS;
     account.purse.addOwn(Math.ceil(limit / OWN_SHARE), now, OWN_EVERY_MS);
   }
@@ -110,7 +116,7 @@ export class RequestLimiter {
     if (known) return known;
     if (this.#accounts.size >= MAX_USERS) this.#forget();
     const purse = new PermitPurse(this.#deps.tiers[tier].requestsPerMinute);
-    const account: Account = { purse, asking: undefined, ownAgainAt: 0 };
+    const account: Account = { purse, asking: undefined, ownAgainAt: 0, askAgainAt: 0 };
     this.#accounts.set(name, account);
     return account;
   }
