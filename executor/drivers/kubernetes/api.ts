@@ -40,10 +40,13 @@ export const GONE = 410;
 /** What the API said no to, as `driver.failed`; the status for who can do something about it. */
 export class ApiRefusal extends BerthError {
   readonly answered: number;
+  /** The API's own word for it, such as `AlreadyExists`: one status stands for several. Empty where there is none. */
+  readonly reason: string;
 
-  constructor(answered: number, message: string) {
+  constructor(answered: number, message: string, reason = "") {
     super("driver.failed", message);
     this.answered = answered;
+    this.reason = reason;
   }
 }
 
@@ -67,7 +70,7 @@ export class Api {
       const text = await textOf(answer);
       const status = answer.statusCode ?? 0;
       if (isSuccess(status) || ask.expected?.includes(status)) return { status, text };
-      throw new ApiRefusal(status, `${ask.method} ${ask.path}: ${reasonIn(status, text)}`);
+      throw refusalIn(status, text, `${ask.method} ${ask.path}: `);
     } catch (thrown) {
       if (thrown instanceof BerthError) throw thrown;
       const why = late.signal.aborted
@@ -93,7 +96,7 @@ export class Api {
   ): Promise<void> {
     const answer = await this.#send({ ...ask, method: "GET" }, signal);
     const status = answer.statusCode ?? 0;
-    if (!isSuccess(status)) throw new ApiRefusal(status, reasonIn(status, await textOf(answer)));
+    if (!isSuccess(status)) throw refusalIn(status, await textOf(answer));
     on.open();
     await new Promise<void>((resolve, reject) => {
       const take = (line: string) => {
@@ -156,12 +159,16 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** The API's own sentence, where there is one. */
-function reasonIn(status: number, text: string): string {
+/** In the API's own words, where there are any. */
+function refusalIn(status: number, text: string, asked = ""): ApiRefusal {
+  const { message = `status ${status}`, reason } = wordsIn(text);
+  return new ApiRefusal(status, asked + message.slice(0, MAX_REASON_UNITS), reason);
+}
+
+function wordsIn(text: string): { readonly message?: string; readonly reason?: string } {
   try {
-    const { message } = JSON.parse(text) as { message?: string };
-    return (message ?? `status ${status}`).slice(0, MAX_REASON_UNITS);
+    return JSON.parse(text) as { message?: string; reason?: string };
   } catch {
-    return `status ${status}`;
+    return {};
   }
 }

@@ -19,26 +19,28 @@ export interface Preconditions {
 }
 
 const REFUSED = [NOT_FOUND, CONFLICT];
+const TAKEN = "AlreadyExists";
+/** Several that count on one quota at once are refused with a conflict although there is room, and may try again at once. */
+const TRIES = 5;
 
 export class Resources<T> {
-  readonly #api: Api;
+  readonly #api: Pick<Api, "call" | "json">;
   readonly path: string;
 
-  constructor(api: Api, path: string) {
+  constructor(api: Pick<Api, "call" | "json">, path: string) {
     this.#api = api;
     this.path = path;
   }
 
   /** Undefined: there is one of that name. Rejects with `capacity.exhausted` where a quota is used up. */
   async create(body: object): Promise<T | undefined> {
-    const ask = { method: "POST", path: this.path, body, expected: [CONFLICT] } as const;
     try {
-      const { status, text } = await this.#api.call(ask);
-      return status === CONFLICT ? undefined : (JSON.parse(text) as T);
+      return await this.#make(body, TRIES);
     } catch (thrown) {
-      if (thrown instanceof ApiRefusal && isQuotaUsedUp(thrown.message))
-        throw new BerthError("capacity.exhausted", thrown.message, { cause: thrown });
-      throw thrown;
+      if (!(thrown instanceof ApiRefusal)) throw thrown;
+      if (thrown.reason === TAKEN) return undefined;
+      if (!isQuotaUsedUp(thrown.message)) throw thrown;
+      throw new BerthError("capacity.exhausted", thrown.message, { cause: thrown });
     }
   }
 
@@ -68,6 +70,17 @@ export class Resources<T> {
     const path = `${this.path}/${name}`;
     const { status } = await this.#api.call({ method: "DELETE", path, body, expected: REFUSED });
     return status !== CONFLICT;
+  }
+
+  async #make(body: object, tries: number): Promise<T> {
+    try {
+      return await this.#api.json({ method: "POST", path: this.path, body });
+    } catch (thrown) {
+      const isLate =
+        thrown instanceof ApiRefusal && thrown.answered === CONFLICT && thrown.reason !== TAKEN;
+      if (!isLate || tries === 1) throw thrown;
+      return await this.#make(body, tries - 1);
+    }
   }
 }
 
