@@ -2,7 +2,7 @@
 import type { BrokerCredential, WorkerSpec } from "../protocols/executor.ts";
 import type { WorkerWord } from "./host-wire.ts";
 
-/** Credentials of single workers, where the broker knows them. */
+/** Credentials of single workers, where the broker knows them. What fails, it tells people itself: nobody else does. */
 export interface WorkerCredentials {
   /** The next one of a worker of ours, when it is time for it. */
   renew(spec: WorkerSpec, word: WorkerWord): Promise<BrokerCredential> | undefined;

@@ -4,8 +4,10 @@
  * C2 another host's worker is given one only if its record says that it is wanted, and its host has no lease.
  * C3 what could not be revoked is tried again until it expires by itself.
  * C4 a node that stops revokes what its workers had before it leaves, if the broker answers in time.
+ * C5 what could not be renewed is asked for again with the worker's next beat, and people are told the first time.
  */
 import type { WorkerConnection } from "../../../executor/drivers/driver.ts";
+import { RecentIds } from "../../../executor/recent-ids.ts";
 import type { WorkerCredentials } from "../../../executor/worker-credentials.ts";
 import { asBerthError } from "../../../protocols/errors.ts";
 import {
@@ -42,11 +44,14 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
 const CLOSE_MS = 2_000;
 const ENDED = new Set(["stopping", "lost"]);
+/** Workers whose trouble is known (C5). */
+const REMEMBERED = 10_000;
 
 export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
   const { accounts, buckets, clock, issuer, liveNodes, logger } = parts;
   const closing = new AbortController();
   const revoking = new Set<Promise<void>>();
+  const inTrouble = new RecentIds(REMEMBERED);
   const issue = async (spec: Pick<WorkerSpec, "worker" | "tenant" | "tier">) =>
     issuer.issue(spec.worker, await accounts.ensure(accountName(spec)));
 
@@ -65,6 +70,20 @@ export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
     }
   };
 
+  /** C5. */
+  const renewed = async <T>(worker: string, next: Promise<T>): Promise<T> => {
+    try {
+      const credential = await next;
+      inTrouble.delete(worker);
+      return credential;
+    } catch (thrown) {
+      const err = asBerthError(thrown);
+      if (!inTrouble.has(worker)) logger.warn({ err, worker }, "a credential is not renewed yet");
+      inTrouble.add(worker);
+      throw err;
+    }
+  };
+
   /** C2. */
   const rescue = async (worker: string): Promise<BrokerCredential | undefined> => {
     const entry = await buckets.get("workers", worker);
@@ -80,12 +99,12 @@ export function issuedCredentials(parts: IssuedParts): IssuedCredentials {
       const { publicKey, ttlMs } = issuer;
       const now = clock.now();
       if (!credential || !isDue(credential, { issuer: publicKey, ttlMs, now })) return undefined;
-      return issue(spec);
+      return renewed(spec.worker, issue(spec));
     },
     rescue: (worker, { credential }) => {
       const { ttlMs } = issuer;
       if (!credential || !isHighTime(credential, { ttlMs, now: clock.now() })) return undefined;
-      return rescue(worker);
+      return renewed(worker, rescue(worker));
     },
     revoke: (spec) => {
       const revoked = revoke(spec).finally(() => revoking.delete(revoked));

@@ -1,6 +1,10 @@
 /** What a node that stops does about its workers' credentials (C3, C4). */
 import { expect, it } from "vitest";
-import { issuedCredentials } from "../../../deploy/nats/auth/issued-credentials.ts";
+import {
+  type IssuedParts,
+  issuedCredentials,
+} from "../../../deploy/nats/auth/issued-credentials.ts";
+import type { WorkerWord } from "../../../executor/host-wire.ts";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
@@ -10,7 +14,7 @@ import { deferred } from "../../support/deferred.ts";
 
 const spec = { worker: "wrk_1", tenant: "acme", tier: "pro" } as WorkerSpec;
 
-function credentials(revoke: () => Promise<void>) {
+function credentials(revoke: () => Promise<void>, more: Partial<IssuedParts> = {}) {
   const key = Nkey.make("account");
   return issuedCredentials({
     issuer: new CredentialIssuer({ keys: () => [key], ttlMs: 60_000, clock: systemClock }),
@@ -19,6 +23,7 @@ function credentials(revoke: () => Promise<void>) {
     liveNodes: () => [],
     clock: systemClock,
     logger: silentLogger,
+    ...more,
   });
 }
 
@@ -47,4 +52,26 @@ it("tries again what the broker did not take (C3), and leaves in the end without
   const triedUntilNow = tries;
   await issued.close();
   expect(tries).toBe(triedUntilNow);
+});
+
+it("says once that a credential cannot be renewed, and again when it had been in between (C5)", async () => {
+  let isAway = true;
+  const warned: object[] = [];
+  const revoke = () => Promise.resolve();
+  const issued = credentials(revoke, {
+    accounts: {
+      ensure: () => (isAway ? Promise.reject(new Error("away")) : Promise.resolve("A")),
+      revoke,
+    },
+    logger: { ...silentLogger, warn: (fields) => void warned.push(fields) },
+  });
+  const renew = () =>
+    issued.renew(spec, { credential: { issuer: "an older one", expires_at: 0 } } as WorkerWord);
+  for (let n = 0; n < 3; n += 1) await expect(renew()).rejects.toThrow("away");
+  expect(warned).toMatchObject([{ worker: spec.worker }]);
+  isAway = false;
+  expect(await renew()).toHaveProperty("jwt");
+  isAway = true;
+  await expect(renew()).rejects.toThrow("away");
+  expect(warned).toHaveLength(2);
 });
