@@ -5,6 +5,7 @@
  * R1 is kept in `gone-nodes.ts`.
  * R2 Workspaces stay. They are users' data, and this node cannot know who waits for them.
  */
+import type { Wanted } from "../driver.ts";
 import { GoneNodes, type GoneNodesParts } from "../gone-nodes.ts";
 import type { Engine, ListedContainer } from "./engine.ts";
 import { containerName, type EngineOwner, LABELS } from "./labels.ts";
@@ -23,8 +24,8 @@ export class Strangers {
     this.#goneNodes = new GoneNodes(parts);
   }
 
-  /** Resolves with the names of what went. `onRecord`: workers of all hosts. */
-  async sweep(onRecord: ReadonlySet<string>): Promise<string[]> {
+  /** Resolves with the names of what went. */
+  async sweep({ leave, workers }: Pick<Wanted, "leave" | "workers">): Promise<string[]> {
     const { engine, owner } = this.#parts;
     const filters = { label: [`${LABELS.deployment}=${owner.deployment}`] };
     const containers = (await engine.list(filters)).filter((one) => nodeOf(one) !== owner.node);
@@ -33,9 +34,13 @@ export class Strangers {
     const gone = this.#goneNodes.among(left.filter((node) => node !== owner.node));
     const removed: string[] = [];
     for (const container of containers.filter((one) => gone.has(nodeOf(one)))) {
-      if (onRecord.has(workerOf(container, owner))) continue;
-      await engine.remove(container.id);
-      removed.push(`container ${container.name} of ${nodeOf(container)}`);
+      if (workers.has(workerOf(container, owner))) continue;
+      try {
+        await engine.remove(container.id);
+        removed.push(`container ${container.name} of ${nodeOf(container)}`);
+      } catch (thrown) {
+        leave(thrown);
+      }
     }
     for (const network of networks.filter((one) => gone.has(nodeOf(one)))) {
       if (!(await engine.removeNetwork(network.name))) continue;

@@ -1,4 +1,4 @@
-/** Removes what a driver made and nobody wants any more. Each step looks first and may be repeated; what fails stays for the next sweep. */
+/** Removes what a driver made and nobody wants any more. Each step looks first and may be repeated; what fails stays for the next sweep, and keeps nothing else from going. */
 import { asBerthError } from "../../../protocols/errors.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import type { Wanted } from "../driver.ts";
@@ -13,49 +13,60 @@ import type { Strangers } from "./strangers.ts";
 import type { Workspaces } from "./workspaces.ts";
 
 export interface SweepParts {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "list">;
   readonly owner: EngineOwner;
-  readonly claims: Claims;
+  readonly claims: Pick<Claims, "all" | "release">;
   readonly roster: Roster;
-  readonly sandboxes: Sandboxes;
-  readonly networks: Networks;
-  readonly workspaces: Workspaces;
-  readonly strangers: Strangers;
+  readonly sandboxes: Pick<Sandboxes, "destroy">;
+  readonly networks: Pick<Networks, "sweep">;
+  readonly workspaces: Pick<Workspaces, "closeSlot" | "isUsed" | "kept" | "remove" | "slots">;
+  readonly strangers: Pick<Strangers, "sweep">;
   readonly log: Logger;
 }
 
 /** Resolves with the names of what went, each after what it is. */
 export async function sweepAll(parts: SweepParts, wanted: Wanted): Promise<readonly string[]> {
   return [
-    ...(await sweepContainers(parts)),
-    ...(await sweepSlots(parts)),
+    ...(await sweepContainers(parts, wanted)),
+    ...(await sweepSlots(parts, wanted)),
     ...(await parts.networks.sweep()).map((name) => `network ${name}`),
     ...(await sweepWorkspaces(parts, wanted)),
-    ...(await parts.strangers.sweep(wanted.workers)),
+    ...(await parts.strangers.sweep(wanted)),
   ];
 }
 
 /** A removal failed, or a start was cut off. */
-async function sweepContainers(parts: SweepParts): Promise<string[]> {
+async function sweepContainers(parts: SweepParts, { leave }: Wanted): Promise<string[]> {
   const { claims, engine, owner, roster, sandboxes } = parts;
   const removed: string[] = [];
   for (const { id, labels, name, network } of await engine.list(filterOf(owner))) {
     const slot = slotOf(labels, name);
     if (roster.owns({ container: id, slot })) continue;
-    await sandboxes.destroy({ container: id, slot, network: network?.name });
-    removed.push(`container ${name}`);
+    try {
+      await sandboxes.destroy({ container: id, slot, network: network?.name });
+      removed.push(`container ${name}`);
+    } catch (thrown) {
+      leave(thrown);
+    }
   }
   for (const { sandbox } of await claims.all())
     if (!roster.owns({ slot: sandbox })) await claims.release(sandbox);
   return removed;
 }
 
-async function sweepSlots({ roster, workspaces }: SweepParts): Promise<string[]> {
+async function sweepSlots(
+  { roster, workspaces }: SweepParts,
+  { leave }: Wanted,
+): Promise<string[]> {
   const removed: string[] = [];
   for (const slot of await workspaces.slots()) {
     if (roster.owns({ slot })) continue;
-    await workspaces.closeSlot(slot);
-    removed.push(`slot ${slot}`);
+    try {
+      await workspaces.closeSlot(slot);
+      removed.push(`slot ${slot}`);
+    } catch (thrown) {
+      leave(thrown);
+    }
   }
   return removed;
 }

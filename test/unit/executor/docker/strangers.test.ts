@@ -5,7 +5,12 @@ import { Strangers } from "../../../../executor/drivers/docker/strangers.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 
 const GRACE_MS = 1_000;
-const NONE: ReadonlySet<string> = new Set();
+const NONE = {
+  workers: new Set<string>(),
+  leave: (thrown: unknown) => {
+    throw thrown;
+  },
+};
 
 /** An engine that holds one container and one network of each node. */
 function rigOf(
@@ -69,7 +74,7 @@ it("a node that comes back within the grace starts the count anew", async () => 
 it("a worker of a dead node goes on while it is on record, by its label or by its name (R1)", async () => {
   for (const told of [{ labels: { [LABELS.incarnation]: "wrk_1" } }, { name: "berth-d-wrk_1" }]) {
     const { clock, strangers, there } = rigOf(["dead"], ["me"], told);
-    const onRecord = new Set(["wrk_1"]);
+    const onRecord = { ...NONE, workers: new Set(["wrk_1"]) };
     await strangers.sweep(onRecord);
     await clock.advance(GRACE_MS);
     await strangers.sweep(onRecord);
