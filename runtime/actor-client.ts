@@ -3,7 +3,8 @@
  *
  * Invariants:
  * C1 An ask is sent again under the same id and number when nobody listened, when the one who did said that the actor
- *    moved, and after a silence: it or its answer may be lost. Actors recognise it by its number and handle it once (R3).
+ *    moved, and after a silence: it or its answer may be lost. What is sent after a silence is bounded for all asks of a
+ *    client together (R7, `resend-budget.ts`). Actors recognise an ask by its number and handle it once (R3).
  *    Once it was sent again, a refusal by who has not looked at the actor's record says nothing of the other sendings:
  *    it is sent once more, until somebody is sure or its time is over.
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
@@ -27,14 +28,16 @@ import type { ActorHandle, CallOptions, Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { freshUlid } from "./fresh-ulid.ts";
 import type { Metrics } from "./metrics.ts";
+import { ResendBudget } from "./resend-budget.ts";
 import { noTracer, type Tracer } from "./tracing.ts";
 import type { Transport } from "./transport.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 10;
 const MAX_PAUSE_MS = 250;
-/** An ask without an answer is sent again so often. Twice the age below which an actor takes it to be the only one. */
-const AGAIN_MS = 500;
+/** An ask without an answer is sent again after this long: twice the age below which an actor takes it to be the only one. */
+const FIRST_AGAIN_MS = 500;
+const MAX_AGAIN_MS = 2_000;
 /** Actors whose last tell is remembered for C2; by then the older ones' mail has long been handled. */
 const REMEMBERED_TELLS = 10_000;
 
@@ -94,9 +97,11 @@ class ActorClient {
   #asked = 0;
   readonly #told = new Map<string, Record<string, number>>();
   readonly #numbers = new AskNumbers();
+  readonly #budget: ResendBudget;
 
   constructor(parts: Collaborators) {
     this.#parts = parts;
+    this.#budget = new ResendBudget(parts.clock);
   }
 
   handle<M extends Messages>(protocol: Protocol<M>, tenant: string, key: string): ActorHandle<M> {
@@ -161,7 +166,10 @@ class ActorClient {
       ...(isAlone ? { alone: true } : {}),
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
     };
-    const sending = new AskSending(request, { everyMs: AGAIN_MS, isReadOnly });
+    const sending = new AskSending(request, {
+      ...{ firstMs: FIRST_AGAIN_MS, maxMs: MAX_AGAIN_MS },
+      ...{ isReadOnly, budget: this.#budget },
+    });
     try {
       for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
         const left = until - clock.monotonic();
@@ -188,7 +196,9 @@ class ActorClient {
       why = told;
     });
     try {
-      return decodeReply(await transport.bus.request(subject, data, timeoutMs, late, again));
+      const answer = await transport.bus.request(subject, data, timeoutMs, late, again);
+      this.#budget.answered();
+      return decodeReply(answer);
     } catch (thrown) {
       const { message, ...error } = asBerthError(thrown).toWire();
       const isExplained = error.code === "ask.timeout" && why !== undefined;

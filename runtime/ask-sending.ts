@@ -1,10 +1,18 @@
 /** One ask of a client as it is sent, perhaps more than once. */
 import { BerthError, type ErrorCode } from "../protocols/errors.ts";
 import { pack } from "./ask-codec.ts";
+import type { ResendBudget } from "./resend-budget.ts";
 import type { Again } from "./transport.ts";
 
 /** May be said by nodes that have not looked at the actor's record, besides those that say it lives elsewhere. */
 const BLIND: ReadonlySet<ErrorCode> = new Set(["actor.overloaded", "node.outdated"]);
+
+export interface AskSendingOptions {
+  readonly firstMs: number;
+  readonly maxMs: number;
+  readonly isReadOnly: boolean;
+  readonly budget: ResendBudget;
+}
 
 export class AskSending {
   readonly again: Again;
@@ -14,13 +22,15 @@ export class AskSending {
 
   constructor(
     request: Readonly<Record<string, unknown>>,
-    { everyMs, isReadOnly }: { readonly everyMs: number; readonly isReadOnly: boolean },
+    { firstMs, maxMs, isReadOnly, budget }: AskSendingOptions,
   ) {
     this.#isReadOnly = isReadOnly;
     this.#data = pack(request);
     this.again = {
-      everyMs,
+      firstMs,
+      maxMs,
       data: () => {
+        if (!budget.take()) return undefined;
         this.#isRepeated = true;
         this.#data = pack({ ...request, again: true });
         return this.#data;

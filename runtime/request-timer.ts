@@ -12,9 +12,10 @@ export interface RequestPlan {
 
 /** Call what it returns when the answer is there. */
 export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
-  const { again, giveUp, late, resend, timeoutMs } = plan;
+  const { giveUp, late, timeoutMs } = plan;
+  const again = plan.again && resending(plan.again, plan.resend);
   let lateAt = late ? timeoutMs - late.beforeMs : Number.POSITIVE_INFINITY;
-  let againAt = again ? again.everyMs : Number.POSITIVE_INFINITY;
+  let againAt = again ? again.afterMs : Number.POSITIVE_INFINITY;
   let isOver = false;
   let cancel: () => void;
   const arm = (elapsed: number) => {
@@ -27,8 +28,7 @@ export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
         lateAt = Number.POSITIVE_INFINITY;
         late?.fn();
       } else if (again) {
-        againAt += again.everyMs;
-        resend(again.data());
+        againAt += again.sendNow();
       }
       if (!isOver) arm(next);
     });
@@ -37,5 +37,20 @@ export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
   return () => {
     isOver = true;
     cancel();
+  };
+}
+
+/** `sendNow` gives the time until the next sending. */
+function resending({ data, firstMs, maxMs }: Again, resend: RequestPlan["resend"]) {
+  let pauseMs = firstMs;
+  return {
+    afterMs: firstMs,
+    sendNow() {
+      const bytes = data();
+      if (!bytes) return firstMs;
+      pauseMs = Math.min(maxMs, pauseMs * 2);
+      resend(bytes);
+      return pauseMs;
+    },
   };
 }

@@ -120,10 +120,14 @@ export interface Late {
   readonly fn: () => void;
 }
 
-/** While there is no answer, `data()` is sent after `everyMs` and then each time that long, for the same answer. */
+/**
+ * While there is no answer, `data()` is sent for the same one: after `firstMs`, then after pauses that double up to
+ * `maxMs`. When it is undefined nothing is sent, and it is asked for again after `firstMs`.
+ */
 export interface Again {
-  readonly everyMs: number;
-  readonly data: () => Uint8Array;
+  readonly firstMs: number;
+  readonly maxMs: number;
+  readonly data: () => Uint8Array | undefined;
 }
 
 export interface Bus {

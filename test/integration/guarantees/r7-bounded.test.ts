@@ -70,20 +70,16 @@ describe.each(BROKERS)("on $name", ({ on }) => {
         probeAt(cluster, "hot").add({ n: 1 }, { timeoutMs: 120_000 }),
       ),
     );
-    const refusals = outcomes.flatMap((outcome) =>
-      outcome.status === "rejected" ? [outcome.reason as BerthError] : [],
+    const codes = new Set(
+      outcomes.flatMap((outcome) =>
+        outcome.status === "rejected" ? [(outcome.reason as BerthError).code] : [],
+      ),
     );
-    // On a starved machine answers are lost. Who asks again is told so (ADR 10), and was counted once (R3).
-    const doubtful = refusals.filter(({ code }) => code === "ask.timeout").length;
-    const codes = new Set(refusals.map(({ code }) => code));
-    expect(
-      [...codes].filter((code) => code !== "actor.overloaded" && code !== "ask.timeout"),
-    ).toEqual([]);
-    const answered = outcomes.length - refusals.length;
-    const { total } = await probeAt(cluster, "hot").read({}, PATIENT);
-    expect(total).toBeGreaterThanOrEqual(answered);
-    expect(total).toBeLessThanOrEqual(answered + doubtful);
-    expect(total).toBeGreaterThan(1_000);
+    codes.delete("actor.overloaded");
+    expect([...codes]).toEqual([]);
+    const answered = outcomes.filter(({ status }) => status === "fulfilled").length;
+    expect((await probeAt(cluster, "hot").read({}, PATIENT)).total).toBe(answered);
+    expect(answered).toBeGreaterThan(1_000);
   }, 180_000);
 
   test("a message and a state larger than the broker takes are refused by name, and cost the actor nothing", async () => {
