@@ -27,7 +27,7 @@ export interface Replayed {
 
 /** Letters as the broker holds them. An id names a letter's place there, whatever was written into it. */
 export interface DeadLetters {
-  /** Newest first; `after` is the id of the last one had. */
+  /** Newest first; `after` is the id of the last one had. Read from a copy that may lag: what was stored a moment ago may be missing. */
   list(
     query: LetterFilter & { readonly after?: string | undefined; readonly limit: number },
   ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: string | null }>;

@@ -632,15 +632,27 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         attempts: 4,
         at: 5,
       });
-      const fill = async (tenant: string, count: number) => {
-        const ref = fresh("probe", tenant);
-        for (let n = 0; n < count; n += 1) {
-          await one.mailboxes.deadLetter(letter(ref, `${ref.key}-${n}`));
-        }
-        return ref;
-      };
       const senders = (letters: readonly DeadLetter[]) =>
         letters.map(({ envelope: body }) => (body as Envelope).id);
+      // A listing is read from the copy nearest to who asks, which may lag.
+      const listed = async (tenant: string, ids: readonly string[]) => {
+        for (const { deadLetters } of [one, two]) {
+          await eventually(
+            async () => {
+              const { letters } = await deadLetters.list({ tenant, limit: 9 });
+              expect(senders(letters).toSorted()).toEqual(ids.toSorted());
+            },
+            { name: `the letters of ${tenant} are ${ids.join()}` },
+          );
+        }
+      };
+      const fill = async (tenant: string, count: number) => {
+        const ref = fresh("probe", tenant);
+        const ids = Array.from({ length: count }, (_, n) => `${ref.key}-${n}`);
+        for (const id of ids) await one.mailboxes.deadLetter(letter(ref, id));
+        await listed(tenant, ids);
+        return ref;
+      };
 
       // Asked of a stream that is as new as the broker, the listing once never ended.
       test("are an empty list before there was any", async () => {
@@ -675,8 +687,8 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         const ref = fresh("probe", "dl-once");
         await one.mailboxes.deadLetter(letter(ref, ref.key));
         await two.mailboxes.deadLetter(letter(ref, ref.key));
+        await listed("dl-once", [ref.key]);
         const { letters } = await one.deadLetters.list({ tenant: "dl-once", limit: 9 });
-        expect(letters).toHaveLength(1);
         expect(await two.deadLetters.get(letters[0]!.id)).toEqual(letters[0]);
       });
 
@@ -708,7 +720,6 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         await store(a, `${a.key}-1`);
         await store(a, `${a.key}-2`, "actor.children_failed");
         await store(b, `${b.key}-1`);
-        // A copy that lags tells what was there a moment ago.
         const counts = (filter: LetterFilter, count: number) =>
           eventually(
             async () => {
@@ -732,6 +743,10 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         const ref = fresh("probe", tenant);
         for (const n of [1, 2, 3]) await store(ref, `${ref.key}-${n}`);
         await store(ref, `${ref.key}-other`, "request.invalid");
+        await listed(
+          tenant,
+          [1, 2, 3, "other"].map((id) => `${ref.key}-${id}`),
+        );
         const stream = await two.mailboxes.open(partition(ref));
         const reader = new Reader(stream);
         const outcome = await one.deadLetters.replayAll({ tenant, code: "actor.failed" });
@@ -743,15 +758,14 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         expect(payloads).toEqual([1, 2, 3].map((n) => ({ id: `${ref.key}-${n}` })));
         for (const got of reader.got) got.ack();
         await stream.close();
-        expect((await one.deadLetters.list({ tenant, limit: 9 })).letters).toMatchObject([
-          { reason: { code: "request.invalid" } },
-        ]);
+        await listed(tenant, [`${ref.key}-other`]);
       });
 
       test("of reminders are replayed as the message that the reminder was to be", async () => {
         const ref = fresh("probe", "dl-due");
         const due = { id: "r1", name: "soon", type: "alarm", payload: { text: "late" } };
         await one.mailboxes.deadLetter({ ...letter(ref, `${ref.key}-due`), envelope: due });
+        await listed("dl-due", [due.id]);
         const [found] = (await one.deadLetters.list({ tenant: "dl-due", limit: 1 })).letters;
         const stream = await two.mailboxes.open(partition(ref));
         const reader = new Reader(stream);
@@ -771,7 +785,7 @@ export function transportSuite(name: string, make: () => Promise<TransportRig>):
         expect(await one.deadLetters.purge({ id: letters[0]!.id })).toBe(0);
         expect(await one.deadLetters.purge({ id: "no.such" })).toBe(0);
         expect(await two.deadLetters.purge({ tenant: "dl-purge" })).toBe(2);
-        expect((await one.deadLetters.list({ tenant: "dl-purge", limit: 9 })).letters).toEqual([]);
+        await listed("dl-purge", []);
       });
     });
   });

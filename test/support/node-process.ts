@@ -15,6 +15,11 @@ export interface NodeSettings {
   readonly version?: string;
   /** Is a build that adds fields to all that it says and stores, and finds such in all that it hears and reads. */
   readonly isSkewed?: boolean;
+  /**
+   * A turn of an actor whose key begins with "stalled" says so, and keeps the whole process that long before its commit.
+   * Whatever the process would hear in that time it hears after the commit is on its way.
+   */
+  readonly stallMs?: number;
 }
 
 export interface NodeProcess extends AsyncDisposable {
@@ -24,6 +29,8 @@ export interface NodeProcess extends AsyncDisposable {
   readonly exitCode: number | null;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
+  /** Resolves when its output holds the text. */
+  said(text: string): Promise<void>;
   pause(): void;
   resume(): void;
   /** SIGTERM; resolves with the exit code. */
@@ -63,6 +70,9 @@ export async function startNodeProcess(settings: NodeSettings): Promise<NodeProc
       return child.exitCode;
     },
     kill: () => end("SIGKILL"),
+    async said(said) {
+      await eventually(() => text.includes(said), { within: 20_000, name: `it says ${said}` });
+    },
     pause: () => void child.kill("SIGSTOP"),
     resume: () => void child.kill("SIGCONT"),
     async terminate() {

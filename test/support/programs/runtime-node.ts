@@ -2,11 +2,13 @@
  * One node of the runtime with the probe actors, as a process to be killed, paused and restarted. Settings come as
  * JSON in the first argument. Says `ready` once it hosts its share; SIGTERM drains it.
  */
+import type { ActorRef } from "../../../protocols/ids.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { startNodeService } from "../../../runtime/nats/node-service.ts";
 import { connectNats } from "../../../runtime/nats/transport.ts";
 import { startNode } from "../../../runtime/node.ts";
+import type { Step } from "../../../runtime/steps.ts";
 import { probe, probeTools } from "../actors.ts";
 import { eventually } from "../eventually.ts";
 import type { NodeSettings } from "../node-process.ts";
@@ -15,6 +17,13 @@ import { skewed } from "../skewed-transport.ts";
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
 const say = (what: object) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const counts = new Map<string, number>();
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+function stall(step: Step, { key }: ActorRef): void {
+  if (!settings.stallMs || step !== "handled" || !key.startsWith("stalled")) return;
+  say({ stalled: key });
+  Atomics.wait(never, 0, 0, settings.stallMs);
+}
 
 const transport = await connectNats({
   url: settings.url,
@@ -45,6 +54,7 @@ const node = await startNode({
   nodeId: settings.id,
   version: settings.version ?? "0.0.0-test",
   drivers: [],
+  onStep: stall,
   onReplaced() {
     say({ replaced: true });
     process.exit(3);
