@@ -35,9 +35,8 @@ import type { Transport } from "./transport.ts";
 const DEFAULT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 10;
 const MAX_PAUSE_MS = 250;
-/** An ask without an answer is sent again after this long: twice the age below which an actor takes it to be the only one. */
-const FIRST_AGAIN_MS = 500;
-const MAX_AGAIN_MS = 2_000;
+/** An ask without an answer is sent again so often. Twice the age below which an actor takes it to be the only one. */
+const AGAIN_MS = 500;
 /** Actors whose last tell is remembered for C2; by then the older ones' mail has long been handled. */
 const REMEMBERED_TELLS = 10_000;
 
@@ -166,10 +165,8 @@ class ActorClient {
       ...(isAlone ? { alone: true } : {}),
       ...(options.traceparent ? { traceparent: options.traceparent } : {}),
     };
-    const sending = new AskSending(request, {
-      ...{ firstMs: FIRST_AGAIN_MS, maxMs: MAX_AGAIN_MS },
-      ...{ isReadOnly, budget: this.#budget },
-    });
+    const budget = this.#budget;
+    const sending = new AskSending(request, { everyMs: AGAIN_MS, isReadOnly, budget });
     try {
       for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
         const left = until - clock.monotonic();

@@ -8,8 +8,7 @@ import type { Again } from "./transport.ts";
 const BLIND: ReadonlySet<ErrorCode> = new Set(["actor.overloaded", "node.outdated"]);
 
 export interface AskSendingOptions {
-  readonly firstMs: number;
-  readonly maxMs: number;
+  readonly everyMs: number;
   readonly isReadOnly: boolean;
   readonly budget: ResendBudget;
 }
@@ -22,13 +21,12 @@ export class AskSending {
 
   constructor(
     request: Readonly<Record<string, unknown>>,
-    { firstMs, maxMs, isReadOnly, budget }: AskSendingOptions,
+    { everyMs, isReadOnly, budget }: AskSendingOptions,
   ) {
     this.#isReadOnly = isReadOnly;
     this.#data = pack(request);
     this.again = {
-      firstMs,
-      maxMs,
+      everyMs,
       data: () => {
         if (!budget.take()) return undefined;
         this.#isRepeated = true;

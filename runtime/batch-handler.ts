@@ -13,13 +13,14 @@ import { asBerthError, BerthError, type ErrorCode } from "../protocols/errors.ts
 import { refName } from "../protocols/ids.ts";
 import type { Activity } from "./activity.ts";
 import { wasHandled } from "./askers.ts";
-import { answerError, answerLost, type Done, runBatch } from "./batch.ts";
+import { ANSWER_LOST, answerError, answerLost, type Done, isDoubtful, runBatch } from "./batch.ts";
 import type { FailureLog } from "./failure.ts";
 import { FailureHandler, UNREADABLE } from "./failure-handler.ts";
 import type { AskItem, Inbox, Item } from "./inbox.ts";
 import type { AwaitedMail } from "./inspection.ts";
 import type { Loaded } from "./loaded.ts";
 import type { Logger } from "./logger.ts";
+import { RecentAnswers } from "./recent-answers.ts";
 import type { RecordKeeper, RecordKeeperParts } from "./record-keeper.ts";
 import type { Stage } from "./stage.ts";
 import { admits, isHeldBack, refusalOf, type Standing, standingAt } from "./standing.ts";
@@ -47,6 +48,7 @@ export class BatchHandler {
   readonly #failures: FailureLog;
   readonly #failure: FailureHandler;
   readonly #activity: Activity;
+  readonly #answers = new RecentAnswers();
   /** Items left to handle one by one, because one of their batch failed. */
   #careful = 0;
 
@@ -178,12 +180,12 @@ export class BatchHandler {
     return askers && by && wasHandled(askers, by) ? answerLost() : refusalOf(standing, now);
   }
 
-  /** Tells an ask that is not taken so; one that was handled before is told that (R3). */
+  /** Tells an ask that is not taken so; one that was handled before is told what came of it (R3). */
   turnAway(ask: AskItem, code: ErrorCode): void {
     const { loaded } = this.#keeper;
-    const { by } = ask.request;
+    const { by, id } = ask.request;
     const askers = loaded?.record.askers;
-    if (askers && by && wasHandled(askers, by)) answerError(ask, answerLost());
+    if (askers && by && wasHandled(askers, by)) ask.respond(this.#answers.of(id) ?? ANSWER_LOST);
     else answerError(ask, new BerthError(code), loaded !== undefined);
   }
 
@@ -213,6 +215,7 @@ export class BatchHandler {
       stage,
       now,
       log: logger,
+      answers: this.#answers,
     };
   }
 
@@ -294,7 +297,7 @@ export class BatchHandler {
       }
       for (const { item, answer } of done) {
         if (item.type === "mail") item.mail.ack();
-        else if (answer) item.respond(answer);
+        else if (answer) this.#respond(item, answer);
       }
       endTurns(done);
       this.#activity.handled(done.length);
@@ -303,6 +306,12 @@ export class BatchHandler {
     if (!stage.restarted) return;
     this.#failures.clear();
     this.#keeper.forget();
+  }
+
+  #respond(ask: AskItem, answer: Uint8Array): void {
+    const isKept = !ask.def.readOnly && isDoubtful(ask, this.#parts.clock.now());
+    if (isKept && answer !== ANSWER_LOST) this.#answers.add(ask.request.id, answer);
+    ask.respond(answer);
   }
 
   /** The infrastructure failed, not a handler: what is still open has not been handled, or nobody can say (B2, B3). */

@@ -27,7 +27,7 @@ export interface BatchOutcome {
 
 /** So young an ask was sent once: a client waits twice as long before it sends one again (C1). */
 const ALONE_MS = 250;
-const ANSWER_LOST = encodeError(answerLost());
+export const ANSWER_LOST = encodeError(answerLost());
 
 /**
  * Runs turns on one stage until one throws, or changes whether those behind it are taken at all, or there is no more
@@ -60,22 +60,29 @@ export function runBatch(
 
 /** Runs the item's turn; of an ask, the answer as it will be sent. */
 function answerOf(turn: TurnParts, item: Item, span: Span | undefined): Uint8Array | undefined {
-  if (isRepeated(turn, item)) return ANSWER_LOST;
+  const given = givenBefore(turn, item);
+  if (given) return given;
   const payload = run(turn, item, span) ?? {};
   noteAsk(turn, item);
   return item.type === "ask" ? encodeReply({ ok: true, payload }) : undefined;
 }
 
-function isRepeated({ stage }: TurnParts, item: Item): boolean {
-  if (item.type !== "ask" || item.def.readOnly) return false;
-  const { by } = item.request;
-  return by !== undefined && stage.hasHandled(by);
+/** What another sending of the ask was answered. */
+function givenBefore({ answers, stage }: TurnParts, item: Item): Uint8Array | undefined {
+  if (item.type !== "ask" || item.def.readOnly) return undefined;
+  const { by, id } = item.request;
+  return by && stage.hasHandled(by) ? (answers.of(id) ?? ANSWER_LOST) : undefined;
+}
+
+/** Whether another sending of the ask may be under way. */
+export function isDoubtful({ request: { again, by } }: AskItem, now: number): boolean {
+  return by !== undefined && (again === true || now - by[3] > ALONE_MS);
 }
 
 function noteAsk({ now, stage }: TurnParts, item: Item): void {
   if (item.type !== "ask" || item.def.readOnly) return;
-  const { again, by } = item.request;
-  if (by) stage.noteHandled(by, now, again === true || now - by[3] > ALONE_MS);
+  const { by } = item.request;
+  if (by) stage.noteHandled(by, now, isDoubtful(item, now));
 }
 
 function run(turn: TurnParts, item: Item, span: Span | undefined): unknown {

@@ -12,10 +12,9 @@ export interface RequestPlan {
 
 /** Call what it returns when the answer is there. */
 export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
-  const { giveUp, late, timeoutMs } = plan;
-  const again = plan.again && resending(plan.again, plan.resend);
+  const { again, giveUp, late, resend, timeoutMs } = plan;
   let lateAt = late ? timeoutMs - late.beforeMs : Number.POSITIVE_INFINITY;
-  let againAt = again ? again.afterMs : Number.POSITIVE_INFINITY;
+  let againAt = again ? again.everyMs : Number.POSITIVE_INFINITY;
   let isOver = false;
   let cancel: () => void;
   const arm = (elapsed: number) => {
@@ -28,7 +27,8 @@ export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
         lateAt = Number.POSITIVE_INFINITY;
         late?.fn();
       } else if (again) {
-        againAt += again.sendNow();
+        againAt += again.everyMs;
+        sendAgain(again, resend);
       }
       if (!isOver) arm(next);
     });
@@ -40,17 +40,7 @@ export function startRequestTimer(clock: Clock, plan: RequestPlan): () => void {
   };
 }
 
-/** `sendNow` gives the time until the next sending. */
-function resending({ data, firstMs, maxMs }: Again, resend: RequestPlan["resend"]) {
-  let pauseMs = firstMs;
-  return {
-    afterMs: firstMs,
-    sendNow() {
-      const bytes = data();
-      if (!bytes) return firstMs;
-      pauseMs = Math.min(maxMs, pauseMs * 2);
-      resend(bytes);
-      return pauseMs;
-    },
-  };
+function sendAgain({ data }: Again, resend: RequestPlan["resend"]): void {
+  const bytes = data();
+  if (bytes) resend(bytes);
 }

@@ -121,12 +121,11 @@ export interface Late {
 }
 
 /**
- * While there is no answer, `data()` is sent for the same one: after `firstMs`, then after pauses that double up to
- * `maxMs`. When it is undefined nothing is sent, and it is asked for again after `firstMs`.
+ * While there is no answer, `data()` is sent after `everyMs` and then each time that long, for the same answer; nothing
+ * is sent at a time when it is undefined.
  */
 export interface Again {
-  readonly firstMs: number;
-  readonly maxMs: number;
+  readonly everyMs: number;
   readonly data: () => Uint8Array | undefined;
 }
 

@@ -8,6 +8,7 @@ import type { ActorDefinition, Behaviour } from "./actor.ts";
 import { letterOf } from "./dead-letters.ts";
 import type { AskItem, Item, MailItem } from "./inbox.ts";
 import type { Logger } from "./logger.ts";
+import type { RecentAnswers } from "./recent-answers.ts";
 import type { ActorRecord } from "./record.ts";
 import type { Hearing } from "./senders.ts";
 import type { Stage } from "./stage.ts";
@@ -27,6 +28,7 @@ export interface TurnParts {
   readonly log: Logger;
   readonly tracer: Tracer;
   readonly epoch: number;
+  readonly answers: Pick<RecentAnswers, "of">;
 }
 
 type AnyHandler = (context: unknown, input: unknown) => unknown;

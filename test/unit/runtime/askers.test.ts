@@ -172,6 +172,19 @@ describe("an ask", () => {
     await host.close();
   });
 
+  test("that was sent again, and whose answer then was lost, is answered from memory and handled once", async () => {
+    let arrived = 0;
+    const { at, host } = await rig((incoming, pass) => {
+      arrived += 1;
+      if (arrived === 2) pass({ ...incoming, reply: () => {} });
+      else if (arrived > 2) pass(incoming);
+    });
+    expect(await at.add({ n: 1 }, { timeoutMs: 8_000 })).toEqual({ total: 1 });
+    expect(arrived).toBe(3);
+    expect(await at.read({})).toMatchObject({ total: 1 });
+    await host.close();
+  });
+
   test("that overtakes its own first sending is handled once, though the first comes after it", async () => {
     const kept: (() => void)[] = [];
     const { at, host } = await rig((incoming, pass) => {

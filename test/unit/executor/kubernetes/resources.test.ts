@@ -37,7 +37,7 @@ describe("an object that is made", () => {
   it("is asked for again when others changed a quota at that moment: its name is not taken", async () => {
     const { resources } = refusing(quotaChanged, quotaChanged);
     expect(await resources.create({})).toEqual({ made: true });
-    const often = refusing(...Array<ApiRefusal>(20).fill(quotaChanged));
+    const often = refusing(...Array.from({ length: 20 }, () => quotaChanged));
     await expect(often.resources.create({})).rejects.toBe(quotaChanged);
     expect(often.asked()).toBe(5);
   });
