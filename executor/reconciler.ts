@@ -205,18 +205,13 @@ class Pass {
     this.#goOn();
     const removed = await driver.sweep({
       workers,
-      leave: (thrown) => {
+      leave: (what, thrown) => {
         this.#goOn();
-        this.#leave(thrown);
+        this.#leave(thrown, what);
       },
       isWorkspaceWanted: async (workspace) => {
         this.#goOn();
-        try {
-          return await desires.isWorkspaceWanted(workspace);
-        } catch (thrown) {
-          this.#leave(thrown);
-          return true;
-        }
+        return await desires.isWorkspaceWanted(workspace);
       },
     });
     if (removed.length === 0) return;
@@ -234,10 +229,10 @@ class Pass {
     }
   }
 
-  #leave(thrown: unknown): void {
+  #leave(thrown: unknown, what?: string): void {
     this.#isComplete = false;
     const { code, message } = asBerthError(thrown);
-    this.#options.log.warn({ code, reason: message }, "left for the next comparison");
+    this.#options.log.warn({ what, code, reason: message }, "left for the next comparison");
   }
 
   #goOn(): void {

@@ -39,8 +39,8 @@ export interface Wanted {
   readonly workers: ReadonlySet<string>;
   /** Whether anybody still counts on a workspace that no worker uses. Rejects when nobody can say: then it stays. */
   readonly isWorkspaceWanted: (workspace: KeptWorkspace) => Promise<boolean>;
-  /** Told why a thing stays until the next sweep, while this one goes on. Throws when this one is to end. */
-  readonly leave: (thrown: unknown) => void;
+  /** Told what stays until the next sweep, and why, while this one goes on. Throws when this one is to end. */
+  readonly leave: (what: string, thrown: unknown) => void;
 }
 
 export interface Driver {

@@ -34,16 +34,21 @@ export class ProcessWorkspaces {
   /** Removes those that no worker uses and nobody wants. `specs` is asked again: answers take time, and workers start. */
   async sweep(
     specs: () => readonly WorkerSpec[],
-    isWanted: Wanted["isWorkspaceWanted"],
+    { isWorkspaceWanted: isWanted, leave }: Pick<Wanted, "isWorkspaceWanted" | "leave">,
   ): Promise<readonly string[]> {
     const removed: string[] = [];
     for (const workspace of this.#kept()) {
       const { tenant, key } = workspace;
       const path = this.#path(tenant, key);
       const isUsed = () => specs().some((spec) => this.rootOf(spec) === path);
-      if (isUsed() || (await isWanted(workspace)) || isUsed()) continue;
-      await this.remove(tenant, key);
-      removed.push(`workspace ${tenant}/${key}`);
+      const name = `workspace ${tenant}/${key}`;
+      try {
+        if (isUsed() || (await isWanted(workspace)) || isUsed()) continue;
+        await this.remove(tenant, key);
+        removed.push(name);
+      } catch (thrown) {
+        leave(name, thrown);
+      }
     }
     return removed;
   }

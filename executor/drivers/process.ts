@@ -169,9 +169,9 @@ export class ProcessDriver implements Driver {
     return Promise.resolve(tail);
   }
 
-  sweep({ isWorkspaceWanted }: Wanted): Promise<readonly string[]> {
+  sweep(wanted: Wanted): Promise<readonly string[]> {
     const specs = () => this.#states.all().map(({ spec }) => spec); // D1: those that start, too
-    return this.#workspaces.sweep(specs, isWorkspaceWanted);
+    return this.#workspaces.sweep(specs, wanted);
   }
 
   /** Nothing but workers that end changes here, and of those `watch` tells. */

@@ -21,7 +21,7 @@ import { type Broker, NodeDouble } from "./executor-rig.ts";
 export const NOTHING_WANTED: Wanted = {
   workers: new Set(),
   isWorkspaceWanted: () => Promise.resolve(false),
-  leave: (thrown) => {
+  leave: (_what, thrown) => {
     throw thrown;
   },
 };

@@ -82,13 +82,20 @@ export class DriverDouble implements Driver {
 
   async sweep({ isWorkspaceWanted, leave }: Wanted): Promise<readonly string[]> {
     await this.fault("sweep");
-    for (const name of this.stuck) leave(new BerthError("driver.failed", `${name} is still there`));
+    for (const name of this.stuck)
+      leave(name, new BerthError("driver.failed", "it is still there"));
     const removed = [...this.leftovers];
     this.leftovers.clear();
     for (const workspace of [...this.workspaces]) {
-      if (await isWorkspaceWanted(workspace)) continue;
+      const name = `workspace ${workspace.tenant}/${workspace.key}`;
+      try {
+        if (await isWorkspaceWanted(workspace)) continue;
+      } catch (thrown) {
+        leave(name, thrown);
+        continue;
+      }
       this.workspaces.splice(this.workspaces.indexOf(workspace), 1);
-      removed.push(`workspace ${workspace.tenant}/${workspace.key}`);
+      removed.push(name);
     }
     return removed;
   }

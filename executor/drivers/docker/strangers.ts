@@ -35,11 +35,12 @@ export class Strangers {
     const removed: string[] = [];
     for (const container of containers.filter((one) => gone.has(nodeOf(one)))) {
       if (workers.has(workerOf(container, owner))) continue;
+      const name = `container ${container.name} of ${nodeOf(container)}`;
       try {
         await engine.remove(container.id);
-        removed.push(`container ${container.name} of ${nodeOf(container)}`);
+        removed.push(name);
       } catch (thrown) {
-        leave(thrown);
+        leave(name, thrown);
       }
     }
     for (const network of networks.filter((one) => gone.has(nodeOf(one)))) {

@@ -1,6 +1,4 @@
 /** Removes what a driver made and nobody wants any more. Each step looks first and may be repeated; what fails stays for the next sweep, and keeps nothing else from going. */
-import { asBerthError } from "../../../protocols/errors.ts";
-import type { Logger } from "../../../runtime/logger.ts";
 import type { Wanted } from "../driver.ts";
 import { slotOf } from "./adoption.ts";
 import type { Claims } from "./claims.ts";
@@ -21,7 +19,6 @@ export interface SweepParts {
   readonly networks: Pick<Networks, "sweep">;
   readonly workspaces: Pick<Workspaces, "closeSlot" | "isUsed" | "kept" | "remove" | "slots">;
   readonly strangers: Pick<Strangers, "sweep">;
-  readonly log: Logger;
 }
 
 /** Resolves with the names of what went, each after what it is. */
@@ -46,7 +43,7 @@ async function sweepContainers(parts: SweepParts, { leave }: Wanted): Promise<st
       await sandboxes.destroy({ container: id, slot, network: network?.name });
       removed.push(`container ${name}`);
     } catch (thrown) {
-      leave(thrown);
+      leave(`container ${name}`, thrown);
     }
   }
   for (const { sandbox } of await claims.all())
@@ -65,15 +62,15 @@ async function sweepSlots(
       await workspaces.closeSlot(slot);
       removed.push(`slot ${slot}`);
     } catch (thrown) {
-      leave(thrown);
+      leave(`slot ${slot}`, thrown);
     }
   }
   return removed;
 }
 
 async function sweepWorkspaces(
-  { log, roster, workspaces }: SweepParts,
-  { isWorkspaceWanted }: Wanted,
+  { roster, workspaces }: SweepParts,
+  { isWorkspaceWanted, leave }: Wanted,
 ): Promise<string[]> {
   const removed: string[] = [];
   for (const workspace of await workspaces.kept()) {
@@ -85,7 +82,7 @@ async function sweepWorkspaces(
       await workspaces.remove(tenant, key);
       removed.push(`workspace ${tenant}/${key}`);
     } catch (thrown) {
-      log.warn({ err: asBerthError(thrown), tenant, key }, "a workspace stays for now");
+      leave(`workspace ${tenant}/${key}`, thrown);
     }
   }
   return removed;

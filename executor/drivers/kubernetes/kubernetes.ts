@@ -170,9 +170,7 @@ export class KubernetesDriver implements Driver {
     await endings.look();
     return [
       ...(await sweepWorkers({ ...this.#parts, endings, roster }, wanted)),
-      ...(await claims.sweep(wanted.isWorkspaceWanted, (tenant, key) =>
-        roster.mayUse(tenant, key),
-      )),
+      ...(await claims.sweep(wanted, (tenant, key) => roster.mayUse(tenant, key))),
       ...(await policies.ensure(this.#fleets())),
     ];
   }

@@ -55,7 +55,7 @@ async function idleSandboxes(
     await maker.keep(kept);
     return owners.filter((one) => !kept.includes(one) && !informer.get(one.name));
   } catch (thrown) {
-    leave(thrown);
+    leave("sandboxes", thrown);
     return [];
   }
 }
@@ -68,11 +68,12 @@ async function removeEach<T extends { readonly name: string }>(
 ): Promise<string[]> {
   const removed: string[] = [];
   for (const thing of things) {
+    const name = `${what} ${thing.name}`;
     try {
       await remove(thing);
-      removed.push(`${what} ${thing.name}`);
+      removed.push(name);
     } catch (thrown) {
-      leave(thrown);
+      leave(name, thrown);
     }
   }
   return removed;

@@ -7,7 +7,7 @@
  * W2 A claim that a pod mounts is not removed. The cluster's own finalizer would remove it with the pod, data and all.
  */
 import type { V1PersistentVolumeClaim } from "@kubernetes/client-node";
-import { asBerthError, BerthError } from "../../../protocols/errors.ts";
+import { BerthError } from "../../../protocols/errors.ts";
 import type { WorkerSpec } from "../../../protocols/executor.ts";
 import { parseId } from "../../../protocols/ids.ts";
 import type { Clock } from "../../../runtime/clock.ts";
@@ -90,10 +90,10 @@ export class WorkspaceClaims {
 
   /** Removes those that no pod uses and nobody wants. `mayUse`: a worker of ours starts that will. */
   async sweep(
-    isWanted: Wanted["isWorkspaceWanted"],
+    { isWorkspaceWanted: isWanted, leave }: Pick<Wanted, "isWorkspaceWanted" | "leave">,
     mayUse: (tenant: string, key: string) => boolean,
   ): Promise<string[]> {
-    const { cluster, log, owner } = this.#parts;
+    const { cluster, owner } = this.#parts;
     const removed: string[] = [];
     for (const claim of await cluster.claims(selectorOf(partLabels(owner, "workspace")))) {
       const workspace = keptIn(claim);
@@ -106,7 +106,7 @@ export class WorkspaceClaims {
         if (mayUse(tenant, key) || !(await this.#removeUnused(claim))) continue;
         removed.push(`workspace ${tenant}/${key}`);
       } catch (thrown) {
-        log.warn({ err: asBerthError(thrown), tenant, key }, "a workspace stays for now");
+        leave(`workspace ${tenant}/${key}`, thrown);
       }
     }
     return removed;

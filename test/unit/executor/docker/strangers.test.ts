@@ -7,7 +7,7 @@ import { ManualClock } from "../../../support/manual-clock.ts";
 const GRACE_MS = 1_000;
 const NONE = {
   workers: new Set<string>(),
-  leave: (thrown: unknown) => {
+  leave: (_what: string, thrown: unknown) => {
     throw thrown;
   },
 };

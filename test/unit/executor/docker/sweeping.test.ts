@@ -4,7 +4,6 @@ import type { ListedContainer } from "../../../../executor/drivers/docker/engine
 import { Roster } from "../../../../executor/drivers/docker/roster.ts";
 import { sweepAll } from "../../../../executor/drivers/docker/sweeping.ts";
 import { BerthError } from "../../../../protocols/errors.ts";
-import { silentLogger } from "../../../../runtime/logger.ts";
 
 const container = (id: string) => ({ id, name: id, labels: {}, network: undefined });
 const removal = (name: string) =>
@@ -29,19 +28,29 @@ it("a container or a disk that cannot be removed is left, and keeps nothing else
       workspaces: {
         slots: () => Promise.resolve(["stuck-s", "s"]),
         closeSlot: removal,
-        kept: () => Promise.resolve([]),
+        kept: () =>
+          Promise.resolve(["stuck-w", "w"].map((key) => ({ tenant: "t", key, usedAt: 0 }))),
         isUsed: () => Promise.resolve(false),
-        remove: () => Promise.resolve(),
+        remove: (_tenant, key) => removal(key),
       },
       strangers: { sweep: () => Promise.resolve(["container x of n2"]) },
-      log: silentLogger,
     },
     {
       workers: new Set(),
-      isWorkspaceWanted: () => Promise.resolve(true),
-      leave: (thrown) => void left.push((thrown as Error).message),
+      isWorkspaceWanted: () => Promise.resolve(false),
+      leave: (what, thrown) => void left.push(`${what}: ${(thrown as Error).message}`),
     },
   );
-  expect(removed).toEqual(["container c", "slot s", "network n", "container x of n2"]);
-  expect(left).toEqual(["stuck-c is busy", "stuck-s is busy"]);
+  expect(removed).toEqual([
+    "container c",
+    "slot s",
+    "network n",
+    "workspace t/w",
+    "container x of n2",
+  ]);
+  expect(left).toEqual([
+    "container stuck-c: stuck-c is busy",
+    "slot stuck-s: stuck-s is busy",
+    "workspace t/stuck-w: stuck-w is busy",
+  ]);
 });
