@@ -95,7 +95,7 @@ export function permitsAt(
   };
 }
 
-/** P1. What was said of a block before changes nothing when it is said again. */
+/** P1. What was said of a block before changes nothing when it is said again; one that was a gateway's own has no name, and counts twice. */
 function settled(
   ledger: PermitLedger,
   { now, ended }: { readonly now: number; readonly ended: readonly EndedBlock[] },
