@@ -5,6 +5,7 @@
  * F1 A message that is given up stands in the dead letters in the same commit that moves the cursor past it (R2).
  *    Only when that commit can never be stored does its letter go out by itself, and first.
  * F2 What the failed turn recorded is thrown away before anything of its failure is written (R3).
+ * F3 A refusal is told from memory alone: it needs a valid lease, as any answer that no commit fences (R1).
  */
 import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError } from "../protocols/errors.ts";
@@ -90,9 +91,10 @@ export class FailureHandler {
     item: Item,
     { thrown, traceparent }: NonNullable<BatchOutcome["failed"]>,
   ): Promise<void> {
-    const { clock, logger, metrics, ref } = this.#parts;
+    const { clock, leaseValid, logger, metrics, ref } = this.#parts;
     const error = asBerthError(thrown, "actor.failed");
     if (item.type === "ask" && this.#failures.isAnswer(item, thrown)) {
+      if (!leaseValid()) throw new BerthError("lease.lost"); // F3
       this.#batch.drop(open, item);
       answerError(item, error);
       return;

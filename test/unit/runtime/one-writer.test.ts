@@ -78,7 +78,7 @@ describe("an owner with an older epoch (R1)", () => {
 });
 
 describe("a node without a valid lease (R1)", () => {
-  test("answers nothing from memory: not a read, not a write that changes nothing", async () => {
+  test("answers nothing from memory: not a read, not a write that changes nothing, not a refusal", async () => {
     const { connect } = oneBroker();
     let valid = true;
     const transport = connect();
@@ -90,10 +90,14 @@ describe("a node without a valid lease (R1)", () => {
     valid = false;
     await expect(handle.read({}, { timeoutMs: 150 })).rejects.toMatchObject(notHere);
     await expect(handle.add({ n: 0 }, { timeoutMs: 150 })).rejects.toMatchObject(notHere);
+    const refused = handle.refuseAsk({ code: "job.superseded" }, { timeoutMs: 150 });
+    await expect(refused).rejects.toMatchObject(notHere);
     // What it writes is fenced by the broker, not by the clock.
     expect(await handle.add({ n: 1 })).toEqual({ total: 2 });
     valid = true;
     expect(await handle.read({})).toMatchObject({ total: 2 });
+    const told = handle.refuseAsk({ code: "job.superseded" });
+    await expect(told).rejects.toMatchObject({ code: "job.superseded" });
     await host.close();
   });
 });
