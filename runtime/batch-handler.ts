@@ -6,7 +6,7 @@
  * B1 Nothing leaves (reply, mail, effect, acknowledgement) before the commit that holds it is stored (R2, R3).
  * B2 `open` is what is still owed: every item taken is answered, acknowledged or put back, exactly once, whatever
  *    fails. Once its commit is stored it is never put back.
- * B3 An answer from memory alone needs a valid lease. An ask whose commit may have been stored is never told that
+ * B3 An answer from memory alone needs a valid lease, and so does a refusal. An ask whose commit may have been stored is never told that
  *    the actor moved, for its caller would send it again.
  */
 import { asBerthError, BerthError, type ErrorCode } from "../protocols/errors.ts";
@@ -177,7 +177,8 @@ export class BatchHandler {
   /** What a refused ask is told: one that was handled, and is sent again, is told that (R3). */
   refusal({ request: { by } }: AskItem, standing: Standing, now: number): BerthError {
     const askers = this.#keeper.loaded?.record.askers;
-    return askers && by && wasHandled(askers, by) ? answerLost() : refusalOf(standing, now);
+    if (askers && by && wasHandled(askers, by)) return answerLost();
+    return this.#parts.leaseValid() ? refusalOf(standing, now) : new BerthError("actor.moved"); // B3
   }
 
   /** Tells an ask that is not taken so; one that was handled before is told what came of it (R3). */
@@ -186,7 +187,7 @@ export class BatchHandler {
     const { by, id } = ask.request;
     const askers = loaded?.record.askers;
     if (askers && by && wasHandled(askers, by)) ask.respond(this.#answers.of(id) ?? ANSWER_LOST);
-    else answerError(ask, new BerthError(code), loaded !== undefined);
+    else answerError(ask, new BerthError(code), loaded !== undefined && this.#parts.leaseValid());
   }
 
   #putBack(open: Set<Item>, test: (item: Item) => boolean): void {

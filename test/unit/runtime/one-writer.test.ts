@@ -92,6 +92,12 @@ describe("a node without a valid lease (R1)", () => {
     await expect(handle.add({ n: 0 }, { timeoutMs: 150 })).rejects.toMatchObject(notHere);
     const refused = handle.refuseAsk({ code: "job.superseded" }, { timeoutMs: 150 });
     await expect(refused).rejects.toMatchObject(notHere);
+    valid = true;
+    await handle.park({ code: "test", message: "for a while" });
+    await expect(handle.add({ n: 1 })).rejects.toMatchObject({ code: "actor.parked" });
+    valid = false;
+    await expect(handle.add({ n: 1 }, { timeoutMs: 150 })).rejects.toMatchObject(notHere);
+    await handle.unpark({});
     // What it writes is fenced by the broker, not by the clock.
     expect(await handle.add({ n: 1 })).toEqual({ total: 2 });
     valid = true;
