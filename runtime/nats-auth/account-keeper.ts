@@ -4,6 +4,7 @@
  * A2 what is wrong with one account keeps no other from being told.
  */
 import { BerthError } from "../../protocols/errors.ts";
+import { sweepLeftovers } from "./account-leftovers.ts";
 import { AccountPublisher, type PublisherOptions } from "./account-publisher.ts";
 import { newAccount, pruned, suspended } from "./account-record.ts";
 import { type AccountBuckets, AccountRecords } from "./account-records.ts";
@@ -67,7 +68,7 @@ export class AccountKeeper implements WorkerAccounts {
     const held = await this.#records.read(name);
     if (!held) return;
     await this.#records.remove(name, held.revision);
-    await this.#publisher.retract(held.record.public_key);
+    await this.#publisher.retract(name, held.record.public_key);
     this.#options.logger.info({ account: name }, "an account of workers was removed");
   }
 
@@ -85,19 +86,24 @@ export class AccountKeeper implements WorkerAccounts {
   }
 
   /**
-   * Tells the broker of every account that it knows in an older form: what a keeper that died had left undone. Rejects
-   * with what failed for one of them when all have had their turn (A2).
+   * Tells the broker of every account that it knows in an older form, and of those that are removed: what a keeper that
+   * died had left undone. Rejects with what failed for one of them when all have had their turn (A2).
    */
   async repair(): Promise<void> {
     const { clock, logger } = this.#options;
     await this.#compareIssuers();
+    const named = new Set<string>();
     const repaired = async (name: string) => {
       const now = Math.floor(clock.now() / SECOND_MS);
-      await this.#records.change(name, (record) => record && pruned(record, now));
+      const held = await this.#records.change(name, (record) => record && pruned(record, now));
+      if (held) named.add(held.record.public_key);
       await this.#publisher.publish(name, { isLookedAt: true });
     };
     const failed = "an account is not told yet";
     const failure = await accountRound(await this.names(), repaired, { logger, failed });
+    if (failure?.code === "broker.unavailable") throw failure;
+    const parts = { records: this.#records, publisher: this.#publisher };
+    await sweepLeftovers(named, parts, this.#options);
     if (failure) throw failure;
   }
 

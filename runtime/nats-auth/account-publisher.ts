@@ -5,13 +5,15 @@
  * P2 a token is dated later than any before it, be it by a second that has not come yet: servers that compare what they have
  *    take the later one, and of two of one second the other's, so that one that was away would bring back what was taken.
  * P3 which issuers an account accepts is on record: two nodes whose files differ tell the same.
+ * P4 an account that is removed is told as one that lets nobody in, and forgotten only when no credential of it can count:
+ *    a server that was away brings back to all what they have forgotten, but not what they have a later token of (P2).
  */
 import type { AccountRecord } from "../../protocols/accounts.ts";
 import type { Clock } from "../clock.ts";
 import type { AccountRecords, Held } from "./account-records.ts";
 import { type Claims, readClaims, signClaims } from "./jwt.ts";
 import type { Nkey } from "./nkey.ts";
-import { workerAccountClaims } from "./worker-account.ts";
+import { removedAccountClaims, workerAccountClaims } from "./worker-account.ts";
 
 /** The broker, as far as accounts are concerned. Rejects with `broker.unavailable`. */
 export interface ClaimsServer {
@@ -20,6 +22,8 @@ export interface ClaimsServer {
   remove(token: string): Promise<void>;
   /** The account's token as the broker has it. */
   lookup(account: string): Promise<string | undefined>;
+  /** Public keys of all accounts that the answering server has. */
+  list(): Promise<readonly string[]>;
 }
 
 export interface PublisherOptions {
@@ -77,14 +81,20 @@ export class AccountPublisher {
       if (!isNews) return;
       word = await this.#word(name);
       if (word?.stamp === told.stamp) return;
-      if (word?.publicKey !== told.publicKey) await this.retract(told.publicKey);
+      if (word?.publicKey !== told.publicKey) await this.retract(name, told.publicKey);
     }
   }
 
-  async retract(publicKey: string): Promise<void> {
-    const { server, signer } = this.#options;
+  /** P4. */
+  async retract(name: string, publicKey: string): Promise<void> {
     this.#told.delete(publicKey);
+    const known = await this.#options.server.lookup(publicKey);
+    await this.#tell(removedAccountClaims(name, publicKey), known);
     this.#dates.delete(publicKey);
+  }
+
+  async forget(publicKey: string): Promise<void> {
+    const { server, signer } = this.#options;
     const nats = { accounts: [publicKey], type: "generic", version: 2 };
     const key = signer();
     const claims = { sub: key.publicKey, name: "removal", nats };
@@ -96,14 +106,20 @@ export class AccountPublisher {
     const { server, signer } = this.#options;
     const known = await server.lookup(publicKey);
     if (known !== undefined && isCurrent(known, claims, signer())) return false;
+    await this.#tell(claims, known);
+    return true;
+  }
+
+  /** P2. `known` is the token that the broker has. */
+  async #tell(claims: Claims, known: string | undefined): Promise<void> {
+    const { server, signer } = this.#options;
     const lastDate = Math.max(
       known === undefined ? 0 : readClaims(known).iat,
-      this.#dates.get(publicKey) ?? 0,
+      this.#dates.get(claims.sub) ?? 0,
     );
-    const date = Math.max(this.#now(), lastDate + 1); // P2
-    this.#dates.set(publicKey, date);
+    const date = Math.max(this.#now(), lastDate + 1);
+    this.#dates.set(claims.sub, date);
     await server.push(signClaims(claims, signer(), date));
-    return true;
   }
 
   async #word(name: string): Promise<Word | undefined> {

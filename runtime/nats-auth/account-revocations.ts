@@ -29,7 +29,7 @@ type Leaving = ReadonlyMap<string, readonly Revocation[]>;
 
 const SECOND_MS = 1_000;
 /** Clocks of nodes and servers differ by less. */
-const SKEW_SECONDS = 60;
+export const SKEW_SECONDS = 60;
 
 export class AccountRevocations {
   readonly #records: AccountRecords;

@@ -28,6 +28,9 @@ export function accountName(worker: { readonly tenant: string; readonly tier: Ti
 
 export const tenantAccount = (tenant: string) => `tenant.${tenant}`;
 
+/** Stands in the token of an account that was removed. */
+export const REMOVED_TAG = "removed";
+
 /** The rights of whom the issuer's key signs: each under its own name. */
 export function workerRights(policy: Policy = ISOLATION_POLICY): UserRights {
   const { publish, subscribe, answers } = natsPermissions(policy, {
@@ -96,4 +99,12 @@ export function workerAccountClaims(
     tags: [`revision:${account.revision}`],
   };
   return accountClaims(claims);
+}
+
+/** What is told of an account that was removed: nobody's token counts there, and nobody may connect. */
+export function removedAccountClaims(name: string, publicKey: string): Claims {
+  return accountClaims({
+    ...{ publicKey, name, signingKeys: [], tags: [REMOVED_TAG] },
+    limits: { connections: 0, subscriptions: 0, payloadBytes: 0, jetstream: false },
+  });
 }

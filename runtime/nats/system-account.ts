@@ -42,6 +42,12 @@ export async function systemAccountServer(options: {
       const token = await ask(nc, `$SYS.REQ.ACCOUNT.${account}.CLAIMS.LOOKUP`, "");
       return token === "" ? undefined : token;
     },
+    async list() {
+      const answer = JSON.parse(await ask(nc, "$SYS.REQ.CLAIMS.LIST", "")) as {
+        readonly data?: readonly string[];
+      };
+      return answer.data ?? [];
+    },
     async serverId() {
       const answer = JSON.parse(await ask(nc, "$SYS.REQ.SERVER.PING", "")) as {
         readonly server: { readonly id: string };

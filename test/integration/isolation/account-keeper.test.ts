@@ -207,6 +207,41 @@ describe("a repair", () => {
     }
   });
 
+  it("puts out whom a keeper removed that died before it told, and tells it once", async () => {
+    const name = "tenant.leftover";
+    const worker = await rig.worker("wrk_leftover", of("leftover"));
+    const dead = { ...rig.server, push: () => Promise.reject(new Error("died here")) };
+    await expect(rig.anotherKeeper({ server: dead }).remove(name)).rejects.toThrow("died");
+    expect(worker.nc.isClosed()).toBe(false);
+    await rig.keeper.repair();
+    await worker.nc.closed();
+    await expect(rig.dial(worker.credential, "_INBOX")).rejects.toThrow(/authorization/i);
+    const { server, pushes } = counted();
+    await rig.anotherKeeper({ server }).repair();
+    expect(pushes()).toBe(0);
+    // The tenant's next account is another one.
+    const next = await rig.worker("wrk_next", of("leftover"));
+    await rig.keeper.repair();
+    expect(next.nc.isClosed()).toBe(false);
+  });
+
+  it("has the broker forget a removed account when no credential of it counts, not before, and no other", async () => {
+    const [gone, there] = await Promise.all([
+      rig.keeper.ensure("tenant.forgotten"),
+      rig.keeper.ensure("tenant.there"),
+    ]);
+    await rig.keeper.remove("tenant.forgotten");
+    await rig.keeper.repair();
+    expect(await rig.server.lookup(gone)).toBeDefined();
+    const clock = { ...systemClock, now: () => systemClock.now() + 600_000 + 120_000 };
+    await rig.anotherKeeper({ clock }).repair();
+    await eventually(async () => (await rig.server.lookup(gone)) === undefined, {
+      name: "it is forgotten",
+    });
+    for (const key of [there, rig.nats.keys.get("platform").publicKey])
+      expect(await rig.server.lookup(key)).toBeDefined();
+  });
+
   it("does not wait for every account of a broker that is away", async () => {
     const names = Array.from({ length: 10 }, (_, n) => `tenant.away${n}`);
     for (const name of names) await rig.keeper.ensure(name);

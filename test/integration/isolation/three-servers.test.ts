@@ -10,6 +10,7 @@ import { gatewayCredential } from "../../../deploy/nats/auth/gateway-credential.
 import { rotate } from "../../../deploy/nats/auth/rotation.ts";
 import type { BrokerCredential } from "../../../protocols/executor.ts";
 import { systemClock } from "../../../runtime/clock.ts";
+import { readClaims } from "../../../runtime/nats-auth/jwt.ts";
 import {
   type ConfiguredNats,
   type ConfiguredServer,
@@ -83,8 +84,8 @@ async function nearAndAway(): Promise<readonly [ConfiguredServer, ConfiguredServ
   return [leader, away];
 }
 
-async function credentialOf(worker: string): Promise<BrokerCredential> {
-  return rig.issuer.issue(worker, await rig.keeper.ensure("shared"));
+async function credentialOf(worker: string, account = "shared"): Promise<BrokerCredential> {
+  return rig.issuer.issue(worker, await rig.keeper.ensure(account));
 }
 const dial = (credential: BrokerCredential, worker: string, server: ConfiguredServer) =>
   rig.dial(credential, `_INBOX_worker.${worker}`, server.url);
@@ -204,6 +205,86 @@ describe("on three servers a worker that is put out", () => {
       if (accounts === "forgotten") expect(letIn).toBe(0);
     },
   );
+});
+
+interface Tenant {
+  readonly account: string;
+  readonly publicKey: string;
+  readonly worker: string;
+  readonly credential: BrokerCredential;
+}
+
+async function enterpriseTenant(name: string): Promise<Tenant> {
+  const [account, worker] = [`tenant.${name}`, `wrk_of_${name}`];
+  const credential = await credentialOf(worker, account);
+  return { account, worker, credential, publicKey: await rig.keeper.ensure(account) };
+}
+
+/** What the three have of an account, when that is the same: then they have no more to learn from each other. */
+async function commonToken(publicKey: string): Promise<string> {
+  const nc = await rig.dial(nats.keys.credential("system"), "_INBOX_system");
+  const subject = `$SYS.REQ.ACCOUNT.${publicKey}.CLAIMS.LOOKUP`;
+  const tokens: string[] = [];
+  try {
+    const limits = { strategy: "count", maxMessages: servers.length, maxWait: 5_000 } as const;
+    for await (const answer of await nc.requestMany(subject, "", limits))
+      tokens.push(answer.string());
+  } finally {
+    await nc.close();
+  }
+  expect(tokens).toHaveLength(servers.length);
+  expect(new Set(tokens).size).toBe(1);
+  return tokens[0] ?? "";
+}
+
+describe("on three servers an enterprise tenant", () => {
+  it("that is removed, or suspended, while one is away stays out: its account does not come back with that one", async () => {
+    const [near, away] = await nearAndAway();
+    const removed = await enterpriseTenant("removed");
+    const suspended = await enterpriseTenant("suspended");
+    const both = [removed, suspended];
+    const refusalsAt = (server: ConfiguredServer) =>
+      Promise.all(both.map(({ worker, credential }) => refusalAt(server, worker, credential)));
+    const left = await Promise.all(
+      both.map(({ worker, credential }) => dial(credential, worker, near)),
+    );
+    expect(await refusalsAt(away)).toEqual([undefined, undefined]);
+    await away.kill();
+    const end = async () => {
+      await rig.keeper.remove(removed.account);
+      await rig.keeper.suspend(suspended.account, true);
+      // What is written down and could not be told: a pass of the watch does so.
+      await rig.keeper.repair();
+      return true;
+    };
+    await eventually(end, { name: "the other two know", within: 30_000 });
+    await eventually(() => left.every((nc) => nc.isClosed()), { name: "whoever is in is put out" });
+    await away.again("kept");
+    await eventually(() => isHealthy(away), { name: "it is back", within: FORMS_WITHIN_MS });
+    for (const { publicKey } of both) {
+      const token = await eventually(() => commonToken(publicKey), {
+        name: "all three have the same",
+        within: 5_000,
+      });
+      expect(readClaims(token).nats).toMatchObject({ limits: { conn: 0 } });
+    }
+    const refused = [expect.stringMatching(/authorization/i), expect.stringMatching(/maximum/i)];
+    for (const server of servers)
+      await eventually(async () => expect(await refusalsAt(server)).toEqual(refused) ?? true, {
+        name: "it refuses both",
+        within: 2_000,
+      });
+
+    await rig.keeper.repair();
+    expect(await rig.keeper.has(suspended.account)).toBe(true);
+    expect(await rig.keeper.has(removed.account)).toBe(false);
+    await rig.keeper.suspend(suspended.account, false);
+    for (const server of servers)
+      await eventually(
+        async () => expect(await refusalsAt(server)).toEqual([refused[0], undefined]) ?? true,
+        { name: "the suspended one comes in again, and it alone" },
+      );
+  });
 });
 
 describe("on three servers the issuer's key", () => {
