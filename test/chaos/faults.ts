@@ -2,7 +2,7 @@
 import { systemClock } from "../../runtime/clock.ts";
 import { SERVERS } from "../support/nats-cluster.ts";
 import type { Fault } from "./schedule.ts";
-import { NODE_REST_MS, SERVER_FAULTS, SERVER_REST_MS } from "./schedule.ts";
+import { NODE_REST_MS, QUIET_MS, SERVER_FAULTS, SERVER_REST_MS } from "./schedule.ts";
 import type { Stage } from "./stage.ts";
 
 export interface InjectedFault {
@@ -27,14 +27,23 @@ interface Injection {
   readonly onFault: (fault: Fault, victim: string) => Promise<void>;
 }
 
+/** What the lanes know of each other: a schedule whose faults take longer than planned keeps S3 all the same. */
+interface Quiet {
+  isServerFaulty: boolean;
+  /** No server fault begins before. */
+  untilMs: number;
+}
+
 /** A fault of a server (S1) or a kill (S3) waits so long for the cluster to be whole; it is left out otherwise. */
 const WHOLE_MS = 60_000;
+const PAUSE_MS = 500;
 
 const isServerFault = ({ kind }: Fault) => (SERVER_FAULTS as readonly string[]).includes(kind);
 
 /** Resolves when all faults are over and undone. */
 export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
   const done: InjectedFault[] = [];
+  const quiet: Quiet = { isServerFaulty: false, untilMs: 0 };
   // One after the other in each lane (S1, S2); the lanes overlap.
   const lane = async (faults: readonly Fault[], restMs: number) => {
     let restedMs = 0;
@@ -43,7 +52,7 @@ export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
       const atMs = Math.max(fault.atMs, restedMs);
       await systemClock.sleep(Math.max(0, atMs - parts.elapsed()), parts.signal);
       if (parts.signal.aborted || parts.elapsed() > parts.untilMs) return;
-      const injected = await inject(parts, fault);
+      const injected = await inject(parts, fault, quiet);
       if (injected) done.push(injected);
       restedMs = parts.elapsed() + restMs;
     }
@@ -58,20 +67,42 @@ export async function injectFaults(parts: Injection): Promise<InjectedFault[]> {
   return done.toSorted((a, b) => a.startedMs - b.startedMs);
 }
 
-async function inject(parts: Injection, fault: Fault): Promise<InjectedFault | undefined> {
+async function inject(
+  parts: Injection,
+  fault: Fault,
+  quiet: Quiet,
+): Promise<InjectedFault | undefined> {
   const { elapsed, onFault, stage } = parts;
   const victim = isServerFault(fault) ? SERVERS[fault.target] : nodeOf(stage, fault).id;
-  if (isServerFault(fault) || fault.kind === "kill-node") {
-    const isWhole = await stage.servers.healthy(WHOLE_MS).then(
+  if (!(await isItsMoment(parts, fault, quiet))) return undefined;
+  if (isServerFault(fault)) quiet.isServerFaulty = true;
+  if (fault.kind === "kill-node") quiet.untilMs = elapsed() + QUIET_MS; // S3
+  try {
+    await onFault(fault, victim);
+    const startedMs = elapsed();
+    await perform(parts, fault);
+    return { fault, victim, startedMs, endedMs: elapsed() };
+  } finally {
+    if (isServerFault(fault)) quiet.isServerFaulty = false;
+  }
+}
+
+/** Waits for it. False when it does not come in time; nothing has happened since when it is true. */
+async function isItsMoment(parts: Injection, fault: Fault, quiet: Quiet): Promise<boolean> {
+  const { elapsed, signal, stage } = parts;
+  if (!isServerFault(fault) && fault.kind !== "kill-node") return true;
+  const lastMs = elapsed() + WHOLE_MS;
+  while (!signal.aborted && elapsed() < lastMs) {
+    const isWhole = await stage.servers.healthy(lastMs - elapsed()).then(
       () => true,
       () => false,
     );
-    if (!isWhole) return undefined;
+    if (!isWhole) return false;
+    const waitMs = isServerFault(fault) ? quiet.untilMs - elapsed() : 0;
+    if (waitMs <= 0 && !quiet.isServerFaulty) return true;
+    await systemClock.sleep(Math.max(waitMs, PAUSE_MS), signal);
   }
-  await onFault(fault, victim);
-  const startedMs = elapsed();
-  await perform(parts, fault);
-  return { fault, victim, startedMs, endedMs: elapsed() };
+  return false;
 }
 
 function nodeOf(stage: Stage, { target }: Fault) {

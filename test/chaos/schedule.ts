@@ -4,7 +4,8 @@
  * Invariants:
  * S1 Server faults do not overlap, and after each the cluster has time to catch up: the quorum is never lost.
  * S2 Node faults do not overlap one another: of three nodes two work at any time.
- * S3 A node is killed in a quiet moment, with no server fault from before until its partitions have new owners, so
+ * S3 A node is killed in a quiet moment, with no server fault from before until its partitions have new owners (also when
+ *    faults take longer than planned: `faults.ts`), so
  *    that what is measured is the take-over and not an election of the broker's.
  */
 import type { Cut } from "../support/tcp-proxy.ts";
@@ -43,7 +44,7 @@ export const NODE_REST_MS = 6_000;
 /** A server comes back, elects and catches up. */
 export const SERVER_REST_MS = 10_000;
 /** S3. */
-const QUIET_MS = 6_000;
+export const QUIET_MS = 6_000;
 /** The last fault ends before the load does. */
 const LAST_MS = 4_000;
 
