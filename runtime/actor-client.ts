@@ -10,7 +10,8 @@
  * C2 An ask names the last tell of this client to the same actor, and is handled after it (R4).
  * C3 An ask says that it is alone when no earlier one of this client to that actor is open: only then a read may be
  *    answered before what waits there (R4).
- * C4 A tell is sent again under the same id until stored, the deadline, or an error that will not change.
+ * C4 A tell is sent again under the same id until stored, the deadline, or an error that will not change. That the
+ *    mailbox is full says nothing of an earlier sending without an answer, which may be what filled it.
  */
 import type { Envelope } from "../protocols/envelope.ts";
 import { asBerthError, BerthError, errorFromWire } from "../protocols/errors.ts";
@@ -254,13 +255,16 @@ class ActorClient {
     { until, signal }: { readonly until: number; readonly signal?: AbortSignal },
   ): Promise<number> {
     const { transport, clock } = this.#parts;
+    let doubt: BerthError | undefined;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(MAX_PAUSE_MS, pause * 2)) {
       try {
         return await transport.mailboxes.send(ref, lane, envelope);
       } catch (thrown) {
         const error = asBerthError(thrown);
-        const final = error.retry === "never" || error.code === "actor.mailbox_full";
-        if (final || clock.monotonic() + pause >= until) throw error;
+        const isFull = error.code === "actor.mailbox_full";
+        if (error.retry === "never" || (isFull && !doubt)) throw error;
+        if (!isFull) doubt = error;
+        if (clock.monotonic() + pause >= until) throw doubt ?? error;
       }
       signal?.throwIfAborted();
       await clock.sleep(pause, signal);

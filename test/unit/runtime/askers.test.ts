@@ -139,6 +139,41 @@ describe("a tell", () => {
     expect([...(await heard())].toSorted()).toEqual(["1", "2", "3", "background", "control"]);
     await host.close();
   });
+
+  describe("whose acknowledgement was lost, and that finds the mailbox full when it is sent again (C4)", () => {
+    /** Who sends: what was stored is not acknowledged, and is what fills the mailbox for so many sendings more. */
+    const sender = (full: number) => {
+      let sendings = 0;
+      const inner = connectMemory(new MemoryBroker({ clock: systemClock, partitions: 1 }));
+      const transport: Transport = {
+        ...inner,
+        mailboxes: {
+          ...inner.mailboxes,
+          async send(ref, lane, envelope) {
+            sendings += 1;
+            if (sendings > 1 && sendings <= full + 1) throw new BerthError("actor.mailbox_full");
+            const seq = await inner.mailboxes.send(ref, lane, envelope);
+            if (sendings === 1) throw new BerthError("broker.unavailable");
+            return seq;
+          },
+        },
+      };
+      const at = actorClient({ transport, clock: systemClock }).actor(Probe, "acme", "a");
+      return { at, sendings: () => sendings };
+    };
+
+    test("is not told that it was refused, but sent until the broker knows it", async () => {
+      const { at, sendings } = sender(2);
+      await at.hear({ text: "x" });
+      expect(sendings()).toBe(4);
+    });
+
+    test("is told, when its time is over, that nobody knows", async () => {
+      const { at } = sender(1_000);
+      const told = at.hear({ text: "x" }, { timeoutMs: 200 });
+      await expect(told).rejects.toMatchObject({ code: "broker.unavailable" });
+    });
+  });
 });
 
 describe("an ask", () => {
