@@ -14,6 +14,7 @@ export interface SystemAccount extends ClaimsServer {
 }
 
 const ANSWER_MS = 5_000;
+const CONNECT_MS = 5_000;
 
 export async function systemAccountServer(options: {
   readonly url: string;
@@ -30,6 +31,12 @@ export async function systemAccountServer(options: {
     inboxPrefix: "_INBOX_system",
     maxReconnectAttempts: -1,
     reconnectTimeWait: 200,
+    // The library's own are 20 s to connect and minutes to notice a server that stands still: as long would a revocation wait.
+    timeout: CONNECT_MS,
+    pingInterval: 5_000,
+    maxPingOut: 2,
+    // Servers tell of all their addresses, also of those that nobody reaches from here; all that are to be tried are named.
+    ignoreClusterUpdates: servers.length > 1,
     ignoreAuthErrorAbort: true,
     noAsyncTraces: true,
   }).catch((thrown: unknown) => {
