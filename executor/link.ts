@@ -55,6 +55,8 @@ export class Link implements UplinkWire {
             inboxPrefix: `${INBOX_PREFIX}.${name}`,
           }
         : { inboxPrefix: INBOX_PREFIX }),
+      // Others of the servers' addresses are not for workers.
+      ignoreClusterUpdates: true,
       maxReconnectAttempts: -1,
       reconnectTimeWait: RECONNECT_PAUSE_MS,
       waitOnFirstConnect: true,

@@ -25,7 +25,7 @@ import { ServerChoice } from "./server-choice.ts";
 import { ensureTopology, existingTopology, type TopologyOptions } from "./topology.ts";
 
 export interface NatsOptions {
-  /** One or several URLs; user and password may stand in them and are never logged. */
+  /** One or several URLs: of several, no other server is ever tried. User and password may stand in them and are never logged. */
   readonly url: string;
   readonly name: string;
   /** Asked at every connect, so that a newer one counts; absent: what stands in the URL, or nothing. */
@@ -147,6 +147,8 @@ async function dial(
       ...(tls ? { tls: tlsOptions(tls) } : {}),
       ...(first?.username ? { user: decodeURIComponent(first.username) } : {}),
       ...(first?.password ? { pass: decodeURIComponent(first.password) } : {}),
+      // Servers tell of all their addresses, also of those that nobody reaches from here.
+      ignoreClusterUpdates: servers.length > 1,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 200,
       reconnectJitter: 100,

@@ -62,6 +62,8 @@ export async function operatorRigOn<N extends RigNats>(
       servers: at.split(",").map((one) => new URL(one).host),
       authenticator: authenticatorOf(() => credential),
       inboxPrefix,
+      // Who is refused by the one that is asked is not let in by another that it tells of.
+      ignoreClusterUpdates: true,
       reconnect: false,
     });
     open.push(nc);
