@@ -279,7 +279,7 @@ async function openVault({ config, clock, logger, metrics, transport }: Base) {
   return {
     source: vault,
     audit,
-    serve: async () => keyring && (await startVaultService({ vault, bus, log: logger })),
+    serve: async () => keyring && (await startVaultService({ vault, bus, clock, log: logger })),
   };
 }
 

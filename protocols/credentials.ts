@@ -121,6 +121,12 @@ export type VaultVerb = keyof typeof VAULT_VERBS;
 export type VaultInput<V extends VaultVerb> = z.output<(typeof VAULT_VERBS)[V]["input"]>;
 export type VaultOutput<V extends VaultVerb> = z.output<(typeof VAULT_VERBS)[V]["output"]>;
 
+/** Beside the input in each request. */
+export const vaultDeadlineSchema = z.object({
+  /** Ms since the epoch: from then on nobody waits for an answer, and nothing is done. Older gateways name none. */
+  deadline: z.number().optional(),
+});
+
 export const vaultReplySchema = z.union([
   z.object({ ok: z.literal(true), output: z.record(z.string(), z.unknown()) }),
   z.object({ ok: z.literal(false), error: wireErrorSchema }),

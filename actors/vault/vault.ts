@@ -4,6 +4,8 @@
  * C2 every write is a compare-and-set on what was read: a rotation never brings an old value back, and never loses one.
  * C3 an opening is recorded before the value is given out, and not given when it cannot be recorded; one of an attempt
  *    whose first was recorded a moment ago is counted (`openings.ts`).
+ * C4 no write of a user's request begins after its deadline, however long the node stood still before it; one that meets
+ *    another's write reads again (C2), and then asks for the time again.
  */
 import {
   type CredentialFacts,
@@ -88,11 +90,15 @@ export class Vault implements CredentialSource {
     return { kek: id, public_key: letters.publicKey };
   }
 
-  async put({ letter, kek, ...place }: VaultInput<"put">): Promise<VaultOutput<"put">> {
+  async put(
+    { letter, kek, ...place }: VaultInput<"put">,
+    deadline = Number.POSITIVE_INFINITY,
+  ): Promise<VaultOutput<"put">> {
     const value = await this.#read(place, kek, letter);
     const current = await this.#keyring().current();
     const written = await this.#change(place, async (found) => {
       if (found === undefined) await this.#checkRoom(place);
+      this.#checkTime(deadline);
       const now = this.#options.clock.now();
       const version = (found?.record.version ?? 0) + 1;
       return {
@@ -115,10 +121,17 @@ export class Vault implements CredentialSource {
   }
 
   /** Rejects with `credential.not_found`. */
-  async remove(place: CredentialPlace): Promise<VaultOutput<"remove">> {
-    const found = await this.#find(place);
-    if (found === undefined) throw new BerthError("credential.not_found");
-    await this.#options.buckets.remove(BUCKET, keyOf(place));
+  async remove(
+    place: CredentialPlace,
+    deadline = Number.POSITIVE_INFINITY,
+  ): Promise<VaultOutput<"remove">> {
+    await this.#compete(async () => {
+      const found = await this.#find(place);
+      if (found === undefined) throw new BerthError("credential.not_found");
+      this.#checkTime(deadline);
+      const { revision: expected } = found;
+      await this.#options.buckets.remove(BUCKET, keyOf(place), { expected });
+    });
     this.#options.log.info(place, "a credential was removed");
     return {};
   }
@@ -228,18 +241,30 @@ export class Vault implements CredentialSource {
       throw new BerthError("credential.too_many", `a user may store ${MAX_CREDENTIALS}`);
   }
 
-  /** C2. What `decide` makes of the newest record is written, again if another was faster; undefined changes nothing. */
-  async #change<T extends CredentialRecord | undefined>(
+  /** C4. Comes behind the read. */
+  #checkTime(deadline: number): void {
+    if (this.#options.clock.now() < deadline) return;
+    throw new BerthError("vault.unavailable", "the request's time was over before it was written");
+  }
+
+  /** C2. What `decide` makes of the newest record is written; undefined changes nothing. */
+  #change<T extends CredentialRecord | undefined>(
     place: CredentialPlace,
     decide: (found: Found | undefined) => Promise<T>,
   ): Promise<T> {
-    for (let tries = 1; ; tries += 1) {
+    return this.#compete(async () => {
       const found = await this.#find(place);
       const next = await decide(found);
-      if (next === undefined) return next;
+      if (next !== undefined) await this.#write(place, next, found?.revision ?? 0);
+      return next;
+    });
+  }
+
+  /** Tries again, from the read on, when another writer was faster. */
+  async #compete<T>(write: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
       try {
-        await this.#write(place, next, found?.revision ?? 0);
-        return next;
+        return await write();
       } catch (thrown) {
         const error = asBerthError(thrown);
         if (error.code !== "record.conflict" || tries >= TRIES) throw error;

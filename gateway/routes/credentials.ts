@@ -24,8 +24,9 @@ import { problems, tagged } from "./openapi.ts";
 /** A value of the most characters that are allowed, each escaped. */
 const BODY_BYTES = 128 * 1024;
 
-export function credentialRoutes(app: App, { transport, tuning }: Services): void {
-  const vault = new VaultClient(transport.bus, tuning.askTimeoutMs);
+export function credentialRoutes(app: App, { clock, transport, tuning }: Services): void {
+  const { bus } = transport;
+  const vault = new VaultClient({ bus, clock, timeoutMs: tuning.askTimeoutMs });
 
   app.get(
     "/v1/credentials",

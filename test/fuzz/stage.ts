@@ -1,5 +1,6 @@
 /** The gateway that is fuzzed: two tenants with things of their own, an operator, and somebody without a credential. */
 import { startVaultService } from "../../actors/vault/vault-service.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { type GatewayRig, startGatewayRig } from "../support/gateway-rig.ts";
 import { KeyFile, keyLine, vaultRig } from "../support/vault-rig.ts";
@@ -54,6 +55,7 @@ export async function openStage(): Promise<Stage> {
   const service = await startVaultService({
     vault,
     bus: rig.transport.bus,
+    clock: systemClock,
     log: silentLogger,
   });
   await rig.api("PUT", "/v1/credentials/openai", { body: { value: `${CANARY}-key` } });

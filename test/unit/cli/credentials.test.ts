@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startVaultService, type VaultService } from "../../../actors/vault/vault-service.ts";
 import { EXIT } from "../../../deploy/cli/exit-codes.ts";
 import { askSecret } from "../../../deploy/cli/secret-input.ts";
+import { systemClock } from "../../../runtime/clock.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
 import { KeyFile, keyLine, type VaultRig, vaultRig } from "../../support/vault-rig.ts";
@@ -19,7 +20,12 @@ beforeAll(async () => {
   rig = await startGatewayRig();
   vault = await vaultRig(file, { buckets: rig.transport.buckets });
   const { bus } = rig.transport;
-  service = await startVaultService({ vault: vault.vault, bus, log: silentLogger });
+  service = await startVaultService({
+    vault: vault.vault,
+    bus,
+    clock: systemClock,
+    log: silentLogger,
+  });
 });
 afterAll(async () => {
   await service.close();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startVaultService, type VaultService } from "../../../actors/vault/vault-service.ts";
 import { BerthClient } from "../../../gateway/client.ts";
+import { systemClock } from "../../../runtime/clock.ts";
 import type { Logger } from "../../../runtime/logger.ts";
 import { silentLogger } from "../../../runtime/logger.ts";
 import { type GatewayRig, startGatewayRig } from "../../support/gateway-rig.ts";
@@ -12,7 +13,7 @@ let rig: GatewayRig;
 let vault: VaultRig;
 let service: VaultService;
 const serve = async (log: Logger = silentLogger) =>
-  startVaultService({ vault: vault.vault, bus: rig.transport.bus, log });
+  startVaultService({ vault: vault.vault, bus: rig.transport.bus, clock: systemClock, log });
 
 beforeAll(async () => {
   rig = await startGatewayRig();

@@ -10,10 +10,19 @@ import {
 import { BerthError } from "../../../../protocols/errors.ts";
 import { systemClock } from "../../../../runtime/clock.ts";
 import { silentLogger } from "../../../../runtime/logger.ts";
+import { MemoryBroker } from "../../../../runtime/memory/broker.ts";
+import { connectMemory } from "../../../../runtime/memory/transport.ts";
 import { noMetrics } from "../../../../runtime/metrics.ts";
 import type { Buckets } from "../../../../runtime/transport.ts";
+import { changedBuckets } from "../../../support/changed-buckets.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
-import { KeyFile, keyLine, sealedPut, vaultRig } from "../../../support/vault-rig.ts";
+import {
+  KeyFile,
+  keyLine,
+  sealedPut,
+  type VaultRig,
+  vaultRig,
+} from "../../../support/vault-rig.ts";
 
 const VALUE = "sk-test-0123456789abcdef-wxyz";
 const stored = async (buckets: Buckets, key: string): Promise<CredentialRecord> => {
@@ -171,6 +180,58 @@ describe("the vault", () => {
     const { put, open } = await vaultRig(new KeyFile(keyLine("k1")), { audit });
     await put("openai", VALUE);
     await expect(open("openai")).rejects.toMatchObject({ code: "audit.unavailable" });
+  });
+});
+
+describe("a node that stands still in the middle of a user's request", () => {
+  /** Between the read of a credential and its write, `meanwhile` happens. */
+  async function stopped(meanwhile: (rig: VaultRig, clock: ManualClock) => Promise<unknown>) {
+    const clock = new ManualClock();
+    const { buckets } = connectMemory(new MemoryBroker({ clock }));
+    const keys = new KeyFile(keyLine("k1"));
+    const others = await vaultRig(keys, { buckets, clock });
+    let isFirst = true;
+    const sleepy = changedBuckets(buckets, {
+      get: async (...args) => {
+        const read = await buckets.get(...args);
+        if (isFirst) {
+          isFirst = false;
+          await meanwhile(others, clock);
+        }
+        return read;
+      },
+    });
+    const { vault } = await vaultRig(keys, { buckets: sleepy, clock });
+    return { vault, others, deadline: clock.now() + 5_000 };
+  }
+  const place = { tenant: "acme", user: "ann", provider: "openai" };
+
+  it("writes no value after its deadline over the one that was stored meanwhile (C4)", async () => {
+    const { vault, others, deadline } = await stopped(async ({ put }, clock) => {
+      await clock.advance(5_000);
+      await put("openai", `${VALUE}2`);
+    });
+    const put = vault.put(await sealedPut(vault, place, VALUE), deadline);
+    await expect(put).rejects.toMatchObject({ code: "vault.unavailable" });
+    expect(await others.open("openai")).toBe(`${VALUE}2`);
+  });
+
+  it("removes no credential after its deadline (C4)", async () => {
+    const { vault, others, deadline } = await stopped(async ({ put }, clock) => {
+      await clock.advance(5_000);
+      await put("openai", `${VALUE}2`);
+    });
+    await others.put("openai", VALUE);
+    const removal = vault.remove(place, deadline);
+    await expect(removal).rejects.toMatchObject({ code: "vault.unavailable" });
+    expect(await others.open("openai")).toBe(`${VALUE}2`);
+  });
+
+  it("removes in its time also what was written meanwhile, for it reads that first (C2)", async () => {
+    const { vault, others, deadline } = await stopped(({ put }) => put("openai", `${VALUE}2`));
+    await others.put("openai", VALUE);
+    await vault.remove(place, deadline);
+    expect(await others.open("openai")).toBeUndefined();
   });
 });
 
