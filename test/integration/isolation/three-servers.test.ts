@@ -10,6 +10,8 @@ import { gatewayCredential } from "../../../deploy/nats/auth/gateway-credential.
 import { rotate } from "../../../deploy/nats/auth/rotation.ts";
 import type { BrokerCredential } from "../../../protocols/executor.ts";
 import { systemClock } from "../../../runtime/clock.ts";
+import { silentLogger } from "../../../runtime/logger.ts";
+import { connectNats } from "../../../runtime/nats/transport.ts";
 import { readClaims } from "../../../runtime/nats-auth/jwt.ts";
 import {
   type ConfiguredNats,
@@ -236,6 +238,18 @@ async function commonToken(publicKey: string): Promise<string> {
   expect(new Set(tokens).size).toBe(1);
   return tokens[0] ?? "";
 }
+
+describe("on three servers a node", () => {
+  it("tries those that it was told to, and none of the other addresses that they tell of", async () => {
+    const transport = await connectNats({
+      ...{ url: rig.nats.url, name: "node", topology: "none", logger: silentLogger },
+      ...{ credential: () => nats.keys.credential("platform"), clock: systemClock },
+    });
+    const tried = transport.connection.getServers().map(({ listen }) => listen);
+    await transport.close();
+    expect(tried.toSorted()).toEqual(servers.map(({ url }) => new URL(url).host).toSorted());
+  });
+});
 
 describe("on three servers an enterprise tenant", () => {
   it("that is removed, or suspended, while one is away stays out: its account does not come back with that one", async () => {
